@@ -1,0 +1,456 @@
+"""Every setting, as frozen pydantic models that refuse unknown keys; variants are told apart by ``kind``.
+
+``load_run`` reads a run file. One file describes one arm, or a base and several named ``arms`` that override it by
+dotted keys, and the comparisons between them that were declared before anything ran.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cotdistill.errors import ConfigError, nearest
+from cotdistill.records import AnswerType, Format
+
+BENCHMARKS = ("svamp", "gsm8k")
+"""Names of the built-in benchmarks; each is one file in ``tasks/``."""
+
+PROCEDURAL_KINDS = (
+    "boolean_expressions",
+    "date_understanding",
+    "dyck_languages",
+    "logical_deduction",
+    "multistep_arithmetic",
+    "navigate",
+    "object_counting",
+    "tracking_shuffled_objects",
+    "web_of_lies",
+    "word_sorting",
+)
+"""Names of the generators of the procedural task; each is one file in ``tasks/procedural/``."""
+
+
+class Settings(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+# ---- tasks ----------------------------------------------------------------------------------------------------------
+
+
+class BenchmarkTask(Settings):
+    """A built-in benchmark, read from ``data_dir`` where given, from the model hub otherwise."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    name: str
+    data_dir: Path | None = None
+    num_train: int | None = Field(None, ge=1, description="use only the first so many training questions")
+    num_test: int | None = Field(None, ge=1, description="use only the first so many test questions")
+
+    @model_validator(mode="after")
+    def known_name(self) -> BenchmarkTask:
+        if self.name not in BENCHMARKS:
+            raise ValueError(f"unknown benchmark {self.name!r}; {nearest(self.name, (*BENCHMARKS, 'procedural'))}")
+        return self
+
+
+class FileTask(Settings):
+    """The user's own questions: JSONL, CSV or Parquet, with ``columns`` mapping our names to theirs.
+
+    Our names are id, question, answer, choices, rationale. Without ``test`` a share of the rows, chosen by a hash of
+    their ids, is held out for testing.
+    """
+
+    kind: Literal["file"] = "file"
+    train: Path
+    test: Path | None = None
+    test_share: float = Field(0.2, gt=0, lt=1)
+    columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = {}
+    answer_type: AnswerType | Literal["auto"] = "auto"
+    num_train: int | None = Field(None, ge=1)
+    num_test: int | None = Field(None, ge=1)
+
+    @property
+    def name(self) -> str:
+        return self.train.name.split(".")[0]
+
+
+class ProceduralTask(Settings):
+    """Questions made by generators that follow BIG-Bench-Hard's texts. Train and test are disjoint by construction."""
+
+    kind: Literal["procedural"] = "procedural"
+    kinds: tuple[str, ...] = PROCEDURAL_KINDS
+    difficulty: int = Field(2, ge=1, le=4, description="1: two or three steps, 4: BIG-Bench-Hard's own size")
+    num_train: int = Field(2000, ge=1, description="over all kinds")
+    num_test: int = Field(400, ge=1, description="over all kinds")
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return "procedural"
+
+    @model_validator(mode="after")
+    def known_kinds(self) -> ProceduralTask:
+        if not self.kinds:
+            raise ValueError(f"no kinds given; known: {', '.join(PROCEDURAL_KINDS)}")
+        for kind in self.kinds:
+            if kind not in PROCEDURAL_KINDS:
+                raise ValueError(f"unknown procedural kind {kind!r}; {nearest(kind, PROCEDURAL_KINDS)}")
+        return self
+
+
+def _task_shorthand(value: Any) -> Any:
+    """``svamp``, ``procedural`` and ``my.jsonl`` stand for a whole section; ``kind`` may be left out where clear."""
+    if isinstance(value, str | Path):
+        name = str(value)
+        if name == "procedural":
+            return {"kind": "procedural"}
+        if Path(name).suffix or "/" in name:
+            return {"kind": "file", "train": name}
+        return {"kind": "benchmark", "name": name}
+    if isinstance(value, dict) and "kind" not in value:
+        if value.get("name") == "procedural":
+            return {"kind": "procedural"} | {key: v for key, v in value.items() if key != "name"}
+        return {"kind": "benchmark" if "name" in value else "file" if "train" in value else "procedural"} | value
+    return value
+
+
+TaskConfig = Annotated[
+    Annotated[BenchmarkTask | FileTask | ProceduralTask, Field(discriminator="kind")],
+    BeforeValidator(_task_shorthand),
+]
+
+# ---- annotation -----------------------------------------------------------------------------------------------------
+
+
+class DatasetTeacher(Settings):
+    """Rationales that were released: ``source: eit_cot`` is the granularity paper's release under the data folder."""
+
+    kind: Literal["dataset"] = "dataset"
+    source: Literal["eit_cot"] = "eit_cot"
+    teacher: Literal["chatgpt", "gemini", "llama"] = "chatgpt"
+    data_dir: Path | None = None
+
+
+class HumanTeacher(Settings):
+    """The rationales that came with the questions."""
+
+    kind: Literal["human"] = "human"
+
+
+class AnswerOnlyTeacher(Settings):
+    """No rationale: the student is taught the gold answer alone."""
+
+    kind: Literal["answer_only"] = "answer_only"
+
+
+class ProceduralTeacher(Settings):
+    """The solver of the procedural tasks, which writes every granularity and format."""
+
+    kind: Literal["procedural"] = "procedural"
+
+
+def _kind_shorthand(value: Any) -> Any:
+    """A bare name stands for a section with no settings but its kind."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+TeacherConfig = Annotated[
+    Annotated[
+        DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher, Field(discriminator="kind")
+    ],
+    BeforeValidator(_kind_shorthand),
+]
+
+
+class AnnotationConfig(Settings):
+    """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
+
+    Granularity and format say nothing of the human and answer_only teachers and are ignored by them.
+    """
+
+    granularity: int | None = Field(3, ge=1, le=6)
+    format: Format = "cot"
+    keep: Literal["all", "agree"] = "all"
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+Region = Literal["all", "rationale", "answer"]
+"""Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
+
+
+class CrossEntropyLoss(Settings):
+    """Negative log-likelihood of the rationale's own tokens."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    weight: float = Field(1.0, gt=0)
+    region: Region = "all"
+
+
+class ForwardKLLoss(Settings):
+    """KL(teacher || student) of the next-token distributions at a temperature, times the temperature squared."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+    weight: float = Field(1.0, gt=0)
+    region: Region = "all"
+    temperature: float = Field(1.0, gt=0)
+
+
+LossConfig = Annotated[
+    Annotated[CrossEntropyLoss | ForwardKLLoss, Field(discriminator="kind")], BeforeValidator(_kind_shorthand)
+]
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+class ModelConfig(Settings):
+    """A causal language model: a folder, a hub name or ``builtin:smollm2-135m | nano-teacher | nano-student``."""
+
+    model: str
+    revision: str | None = None
+    keep_layers: int | None = Field(None, ge=1, description="cut to so many evenly spaced layers")
+    trust_remote_code: bool = False
+    allow_pickle: bool = Field(False, description="also load weights that are neither safetensors nor GGUF")
+
+
+def _model_shorthand(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]
+
+
+class LiveSignal(Settings):
+    """The teacher's distributions, computed while training."""
+
+    kind: Literal["live"] = "live"
+    model: Model
+
+
+class TrainingConfig(Settings):
+    """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included)."""
+
+    epochs: float = Field(3.0, gt=0)
+    learning_rate: float = Field(5.0e-5, gt=0)
+    batch_size: int = Field(16, ge=1, description="examples per optimizer step")
+    max_batch_tokens: int = Field(4096, ge=1, description="tokens per forward pass; steps accumulate over them")
+    max_length: int = Field(1024, ge=8, description="tokens of prompt and response together")
+    too_long: Literal["drop", "error"] = "drop"
+    warmup_share: float = Field(0.0, ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    loss: tuple[LossConfig, ...] = (CrossEntropyLoss(),)
+    signal: LiveSignal | None = None
+    dtype: Dtype = "auto"
+    checkpoint_every: int = Field(200, ge=1, description="optimizer steps")
+
+    @model_validator(mode="after")
+    def signal_where_needed(self) -> TrainingConfig:
+        if not self.loss:
+            raise ValueError("loss is empty; give at least one term, for example {kind: cross_entropy}")
+        needing = [term.kind for term in self.loss if term.kind != "cross_entropy"]
+        if needing and self.signal is None:
+            raise ValueError(
+                f"loss {needing[0]} needs a teacher; add signal: {{kind: live, model: ...}} or use cross_entropy"
+            )
+        if self.signal is not None and not needing:
+            raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
+        return self
+
+# ---- evaluation and runs --------------------------------------------------------------------------------------------
+
+
+class EvaluationConfig(Settings):
+    """On what and how the student is tested: greedy decoding of the prompt that it was trained with."""
+
+    tasks: tuple[TaskConfig, ...] | None = Field(None, description="default: the run's own task")
+    prompt: Literal["auto", "rationale", "answer"] = Field(
+        "auto", description="auto: as trained; a base student is asked for a rationale"
+    )
+    max_new_tokens: int = Field(320, ge=1)
+    max_batch_size: int = Field(64, ge=1)
+    dtype: Dtype = "auto"
+
+
+class RunConfig(Settings):
+    """One arm: questions, their rationales, a student, its training and its test. ``training: null`` is the base."""
+
+    task: TaskConfig
+    teacher: TeacherConfig = AnswerOnlyTeacher()
+    annotation: AnnotationConfig = AnnotationConfig()
+    student: Model
+    training: TrainingConfig | None = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    seed: int = 0
+
+
+class Comparison(Settings):
+    """Two arms by name, declared before the run: the difference reported is accuracy of ``a`` minus that of ``b``."""
+
+    a: str
+    b: str
+
+
+class Run(Settings):
+    """A run file, resolved: its question, its arms in order, and the comparisons declared between them."""
+
+    name: str
+    question: str = ""
+    arms: dict[str, RunConfig]
+    comparisons: tuple[Comparison, ...] = ()
+
+    @model_validator(mode="after")
+    def compared_arms_exist(self) -> Run:
+        for comparison in self.comparisons:
+            for arm in (comparison.a, comparison.b):
+                if arm not in self.arms:
+                    raise ValueError(f"comparison of unknown arm {arm!r}; {nearest(arm, self.arms)}")
+        return self
+
+
+def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
+    """Read a run file (YAML) and apply ``overrides`` (dotted keys) to its base, and so to all its arms.
+
+    Keys ``question``, ``arms`` and ``comparisons`` belong to the file; all others are RunConfig's. Paths in the file
+    are relative to the folder of the file. Raises ConfigError naming key, value and remedy.
+    """
+    base = _read_yaml(path)
+    question, arms, comparisons = (base.pop(key, None) for key in ("question", "arms", "comparisons"))
+    if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
+        raise ConfigError("arms must map a name to its overrides", where=f"{path}, arms")
+    resolved: dict[str, RunConfig] = {}
+    for name, changes in (arms or {path.stem: {}}).items():
+        values = json.loads(json.dumps(base, default=str))
+        for key, value in ((overrides or {}) | (changes or {})).items():
+            set_dotted(values, key, value)
+        _resolve_paths(values, path.parent)
+        resolved[str(name)] = validated(RunConfig, values, where=f"{path}, arm {name}" if arms else str(path))
+    run_name = path.stem if path.stem != "run" else path.resolve().parent.name
+    fields = {"name": run_name, "question": question or "", "arms": resolved, "comparisons": comparisons or ()}
+    return validated(Run, fields, where=str(path))
+
+
+def validated(model: type[Settings], values: dict[str, Any], *, where: str) -> Any:
+    """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _config_error(model, error, where) from None
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``training.epochs`` style keys in nested dictionaries, making sections that are missing or shorthand."""
+    *sections, last = key.split(".")
+    for section in sections:
+        child = values.get(section)
+        if isinstance(child, str):
+            child = {"model": child} if section in ("student", "model") else {"kind": child}
+        if child is None:
+            child = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"cannot set {key!r}: {section!r} is {child!r}, not a section", where="override")
+        values[section] = child
+        values = child
+    values[last] = value
+
+
+def parse_overrides(settings: list[str]) -> dict[str, Any]:
+    """``["training.epochs=1"]`` as ``{"training.epochs": 1}``; values are YAML."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"expected KEY=VALUE, found {setting!r}", where="--set")
+        try:
+            parsed[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{text!r} is no YAML value", where=f"--set {key}") from None
+    return parsed
+
+
+def to_yaml(settings: Settings) -> str:
+    """The resolved settings as YAML that :func:`load_run` reads back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError("no such file", where=path, remedy="check the path")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"not valid YAML ({getattr(error, 'problem', error)})", where=where) from None
+    if not isinstance(values, dict):
+        raise ConfigError("expected a mapping of settings", where=path)
+    return values
+
+
+def _resolve_paths(values: Any, folder: Path) -> None:
+    """Make the values of path keys absolute, relative to the folder of the file that names them."""
+    if isinstance(values, list):
+        for value in values:
+            _resolve_paths(value, folder)
+    if not isinstance(values, dict):
+        return
+    for key, value in values.items():
+        if key in ("data_dir", "train", "test") and isinstance(value, str):
+            values[key] = str((folder / Path(value).expanduser()).resolve())
+        else:
+            _resolve_paths(value, folder)
+
+
+def _config_error(model: type[Settings], error: ValidationError, where: str) -> ConfigError:
+    """One line from pydantic's first complaint: the key, the value, and the nearest right name or the type wanted."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *_, last = first["loc"]
+        return ConfigError(
+            f"unknown key {key!r}", where=where, remedy=nearest(str(last), _sibling_keys(model, first["loc"][:-1]))
+        )
+    if first["type"] == "missing":
+        return ConfigError(f"{key!r} is missing", where=where, remedy="add it")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(message, where=f"{where}, {key}" if key else where)
+    value = first["input"]
+    if first["type"] == "union_tag_invalid":
+        tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "")
+        return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=nearest(tag, expected.split(", ")))
+    return ConfigError(f"{value!r} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
+
+
+def _sibling_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
+    """The keys that are known where ``location`` points to, found by walking the model's schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    nodes = [schema]
+    for part in location:
+        nodes = [child for node in nodes for child in _child_nodes(node, part, definitions)]
+    return sorted({key for node in nodes for key in node.get("properties", {})})
+
+
+def _child_nodes(node: dict[str, Any], part: Any, definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if isinstance(part, int):
+        children = _variants(node.get("items", {}), definitions)
+    elif part in node.get("properties", {}):
+        children = _variants(node["properties"][part], definitions)
+    else:  # a discriminator's value, which pydantic puts into the location: keep the variant of that kind
+        kind = node.get("properties", {}).get("kind", {})
+        children = [node] if kind.get("const") == part else []
+    return children
+
+
+def _variants(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return _variants(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)
+    options = node.get("anyOf", []) + node.get("oneOf", [])
+    return [leaf for option in options for leaf in _variants(option, definitions)] if options else [node]

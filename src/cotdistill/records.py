@@ -1,0 +1,204 @@
+"""The rows that stages exchange: Question, Rationale, Prediction, Score, and how they are read from JSON Lines.
+
+A row on disk is flat. A question and a rationale share one schema (``id, task, split, question, choices, answer,
+answer_type, rationale, teacher, granularity, format, meta``), so a file of rationales is also a file of questions.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cotdistill.errors import DataError
+
+AnswerType = Literal["number", "letter", "yes_no", "true_false", "list", "text"]
+"""How an answer is read and compared: a number; a choice's letter (A is the first); Yes/No; True/False; a sequence of
+words or symbols in order; free text."""
+
+ANSWER_TYPES: tuple[AnswerType, ...] = get_args(AnswerType)
+
+Format = Literal["cot", "least_to_most", "rar", "symbolic", "human", "answer_only"]
+"""How a rationale is written; ``answer_only`` means that there is none."""
+
+Verdict = Literal["correct", "wrong", "unreadable", "truncated"]
+"""Unreadable: no answer could be extracted. Truncated: the token limit came before an answer."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item of a task. ``answer`` is the gold answer in canonical form (see ``tasks/answers.py``)."""
+
+    id: str
+    task: str
+    split: str
+    question: str
+    answer: str
+    answer_type: AnswerType
+    choices: tuple[str, ...] | None = None
+    human_rationale: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "task": self.task,
+            "split": self.split,
+            "question": self.question,
+            "choices": list(self.choices) if self.choices else None,
+            "answer": self.answer,
+            "answer_type": self.answer_type,
+            "rationale": self.human_rationale,
+            "meta": self.meta,
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Question:
+        choices = row.get("choices")
+        return cls(
+            id=row["id"],
+            task=row["task"],
+            split=row["split"],
+            question=row["question"],
+            answer=row["answer"],
+            answer_type=row["answer_type"],
+            choices=tuple(choices) if choices else None,
+            human_rationale=row.get("rationale"),
+            meta=row.get("meta") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    """A question with one teacher's rationale for it; ``rationale`` is None where the answer alone is taught.
+
+    ``rationale`` holds the reasoning without the closing statement of the answer; ``meta`` says where it came from.
+    """
+
+    question: Question
+    rationale: str | None
+    teacher: str
+    granularity: int | None
+    format: Format
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.question.id
+
+    def to_row(self) -> dict[str, Any]:
+        row = self.question.to_row()
+        return row | {
+            "rationale": self.rationale,
+            "teacher": self.teacher,
+            "granularity": self.granularity,
+            "format": self.format,
+            "meta": self.meta,
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Rationale:
+        question = Question.from_row(row | {"rationale": None, "meta": {}})
+        return cls(
+            question, row["rationale"], row["teacher"], row["granularity"], row["format"], row.get("meta") or {}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model wrote for one question, and what was made of it. ``answer`` is the gold answer."""
+
+    id: str
+    task: str
+    answer: str
+    output: str
+    extracted: str | None
+    verdict: Verdict
+    num_prompt_tokens: int
+    num_output_tokens: int
+
+    @property
+    def correct(self) -> bool:
+        return self.verdict == "correct"
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Prediction:
+        return cls(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Accuracy over ``n`` predictions with a 95 % Wilson interval (both as fractions), and the four verdict counts."""
+
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    correct: int
+    wrong: int
+    unreadable: int
+    truncated: int
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": list(self.interval)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Score:
+        return cls(**(row | {"interval": tuple(row["interval"])}))
+
+
+def dump_row(row: dict[str, Any]) -> str:
+    """One JSON line without its line break. Lone surrogates and control characters survive, escaped."""
+    return json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "backslashreplace").decode()
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file (gzipped where the name ends in ``.gz``).
+
+    Raises DataError naming file and line for a line that is no JSON object, and for a file that is missing or is no
+    UTF-8 text.
+    """
+    for _, row in read_numbered_rows(path):
+        yield row
+
+
+def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As :func:`read_rows`, each row with its line number (from 1), for error messages of the caller."""
+    if not path.is_file():
+        raise DataError("no such file", where=path, remedy="check the path")
+    open_text = gzip.open if path.suffix == ".gz" else open
+    with open_text(path, "rt", encoding="utf-8") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(
+                        f"expected a JSON object, found {type(row).__name__}", where=f"{path}, line {number}"
+                    )
+                yield number, row
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"malformed JSON ({error.msg} at column {error.colno})",
+                where=f"{path}, line {number}",
+                remedy="mend or delete that line",
+            ) from None
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+            raise DataError(f"unreadable after line {number} ({error})", where=path) from None
+
+
+def count_by(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, sorted by name: the form in which drops and verdicts are reported."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return dict(sorted(counts.items()))
