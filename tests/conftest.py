@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("COTDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data; tests that use it carry the marker ``shared`` and are skipped where it is absent."""
+    if not (SHARED_DATA / "MANIFEST.json").is_file():
+        pytest.skip(f"no development data at {SHARED_DATA}; set COTDISTILL_DATA to the folder that holds MANIFEST.json")
+    return SHARED_DATA
