@@ -1,0 +1,278 @@
+"""A report says the same in every form, shows hostile names as plain text, and is written whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.statistics import ComparisonResult, holm, wilson_interval
+from cotdistill.records import Score
+from cotdistill.reports import Arm, RunReport, print_table, write_report
+from cotdistill.reports.figures import accuracy_figure, write_figure
+from cotdistill.reports.page import in_words, markdown_page
+from cotdistill.reports.tables import markdown_text, one_line, score_table, to_markdown
+
+HOSTILE = [
+    "a|b",
+    "two\nlines\r\nand more",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![p](x.png)",
+    "`code` **bold** *slanted* _slanted_ ~~struck~~",
+    "# heading",
+    "&lt;b&gt; &amp;",
+    "back\\slash\\|",
+    "[red]no markup[/red]",
+    "\x1b[31mred\x07",
+    "right\u202eleft",
+    "$x^2$ and $",
+    "lone \ud800 surrogate",
+]
+
+
+def arm(num_correct: int, n: int = 200, *, unreadable: int = 3, truncated: int = 5, **extras) -> Arm:
+    wrong = n - num_correct - unreadable - truncated
+    interval = wilson_interval(num_correct, n)
+    return Arm(Score(n, num_correct / n, interval, num_correct, wrong, unreadable, truncated), extras)
+
+
+def comparison(a: str, b: str, difference: float, p_value: float) -> ComparisonResult:
+    interval = (difference - 0.06, difference + 0.07)
+    return ComparisonResult(a, b, 200, 0.5 + difference, 0.5, difference, interval, p_value, gained=31, lost=1)
+
+
+@pytest.fixture
+def report() -> RunReport:
+    return RunReport(
+        name="small",
+        question="Does reasoning help?",
+        arms={
+            "base": arm(4),
+            "answers": arm(60, seconds=12.5, num_parameters=1_234_567),
+            "cot": arm(101, seconds=30.0, num_parameters=1_234_567),
+            "teacher": arm(180, num_parameters=9_000_000),
+        },
+        comparisons=holm([comparison("cot", "answers", 0.205, 0.00002), comparison("answers", "base", 0.01, 0.04)]),
+        seconds=100.4,
+    )
+
+
+def rendered(markdown: str) -> ElementTree.Element:
+    return ElementTree.fromstring(f"<page>{MarkdownIt().enable('table').render(markdown)}</page>")
+
+
+def cells(table: ElementTree.Element) -> list[list[str]]:
+    return [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
+
+
+def test_summary_has_the_promised_shape(report, tmp_path):
+    write_report(report, tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert list(summary["arms"]) == ["base", "answers", "cot", "teacher"]
+    score = report.arms["cot"].score
+    assert summary["arms"]["cot"] == {
+        "accuracy": 0.505,
+        "interval": list(score.interval),
+        "n": 200,
+        "correct": 101,
+        "wrong": 91,
+        "unreadable": 3,
+        "truncated": 5,
+        "seconds": 30.0,
+        "num_parameters": 1_234_567,
+    }
+    first = summary["comparisons"][0]
+    assert {key: first[key] for key in ("a", "b", "difference", "p_value", "adjusted_p_value", "n")} == {
+        "a": "cot",
+        "b": "answers",
+        "difference": 0.205,
+        "p_value": 0.00002,
+        "adjusted_p_value": 0.00004,
+        "n": 200,
+    }
+    assert first["interval"] == pytest.approx([0.145, 0.275])
+    assert summary["seconds"] == 100.4
+
+
+def test_page_shows_scores_comparisons_and_cost(report):
+    page = rendered(markdown_page(report, figure="accuracy.png"))
+    scores, comparisons, cost = (cells(table) for table in page.iter("table"))
+    assert scores[0] == ["arm", "accuracy", "95 % interval", "n", "correct", "wrong", "unreadable", "truncated"]
+    assert scores[3] == ["cot", "50.5 %", "43.6 to 57.4", "200", "101", "91", "3", "5"]
+    assert comparisons[1] == ["cot", "answers", "+20.5", "14.5 to 27.5", "< 0.0001", "< 0.0001"]
+    assert comparisons[2] == ["answers", "base", "+1.0", "-5.0 to 8.0", "0.0400", "0.0400"]
+    assert cost == [
+        ["arm", "seconds", "parameters"],
+        ["base", "", ""],
+        ["answers", "12.5", "1,234,567"],
+        ["cot", "30.0", "1,234,567"],
+        ["teacher", "", "9,000,000"],
+    ]
+    text = "".join(page.itertext())
+    assert "Does reasoning help?" in text
+    assert "The whole run took 1 min 40 s." in text
+    assert [image.get("src") for image in page.iter("img")] == ["accuracy.png"]
+
+
+def test_a_single_arm_needs_no_comparisons(tmp_path):
+    page = write_report(RunReport("alone", "", {"mine": arm(0, 10, unreadable=0, truncated=0)}), tmp_path)
+    assert [len(cells(table)) for table in rendered(page.read_text(encoding="utf-8")).iter("table")] == [2]
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["comparisons"] == []
+
+
+def test_no_arms_is_an_error():
+    with pytest.raises(DataError, match="no arms to report"):
+        RunReport("empty", "", {})
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_page_shows_hostile_names_as_plain_text(name):
+    def named(name: str) -> RunReport:
+        return RunReport(name, name, {name: arm(50), "other": arm(60)}, [comparison(name, "other", -0.05, 0.2)])
+
+    page = rendered(markdown_page(named(name), figure="accuracy.png"))
+    shown = one_line(name)
+    scores, comparisons = (cells(table) for table in page.iter("table"))
+    assert scores[1][0] == comparisons[1][0] == shown
+    assert {len(row) for row in scores} == {8}
+    assert {len(row) for row in comparisons} == {6}
+    assert "".join(page.find("h1").itertext()) == "".join(page.find("p").itertext()) == shown
+    plain = rendered(markdown_page(named("plain"), figure="accuracy.png"))
+    assert [element.tag for element in page.iter()] == [element.tag for element in plain.iter()]
+
+
+def test_escaping_leaves_ordinary_names_readable():
+    assert markdown_text("sft_answer level-3 (GPT-4o)") == "sft_answer level-3 (GPT-4o)"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_terminal_shows_hostile_names_as_plain_text(name):
+    output = StringIO()
+    print_table(RunReport("r", "", {name: arm(50)}), Console(file=output, width=200, force_terminal=False))
+    line = output.getvalue().splitlines()[2]
+    assert line.startswith(one_line(name).encode("utf-8", "replace").decode())
+    assert "\x1b" not in output.getvalue()
+
+
+def test_terminal_tables_fit_80_columns_and_keep_every_number(report):
+    output = StringIO()
+    longer = {f"{name} with a name that is far too long": scored for name, scored in report.arms.items()}
+    for arms, comparisons in ((report.arms, report.comparisons), (longer, ())):
+        print_table(RunReport("r", "", arms, comparisons), Console(file=output, width=80))
+    text = output.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for _, *numbers in score_table(report).rows:
+        assert sum(all(number in line for number in numbers) for line in text.splitlines()) == 2
+    assert "+20.5" in text
+
+
+def test_a_finding_follows_the_corrected_p():
+    alone, other = comparison("cot", "base", 0.12, 0.03), comparison("kd", "base", 0.02, 0.6)
+    assert in_words(alone) == (
+        "**cot** is 12.0 points above **base** on 200 items (95 % interval 6.0 to 19.0, p = 0.0300); "
+        "chance hardly explains it. **cot** alone is right 31 times, **base** alone once."
+    )
+    in_family = in_words(holm([alone, other])[0])
+    assert "cannot be told apart" in in_family
+    assert "p = 0.0600 after Holm's correction" in in_family
+
+
+def test_a_loss_is_called_below():
+    assert "**kd** is 20.0 points below **base**" in in_words(comparison("kd", "base", -0.2, 0.00001))
+
+
+def test_files_are_complete_and_nothing_else_is_left(report, tmp_path):
+    folder = tmp_path / "new" / "reports"
+    assert write_report(report, folder) == folder / "report.md"
+    write_report(report, folder)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "accuracy.png",
+        "accuracy.svg",
+        "report.md",
+        "summary.json",
+    ]
+    png = (folder / "accuracy.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert png.endswith(b"IEND\xaeB`\x82")
+    assert ElementTree.parse(folder / "accuracy.svg").getroot().tag.endswith("svg")
+
+
+def test_a_figure_that_fails_leaves_the_old_one(report, tmp_path):
+    path = tmp_path / "accuracy.unknown"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="unknown"):
+        write_figure(accuracy_figure(report), path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("accuracy.unknown", "old")]
+
+
+def test_figure_places_every_arm_at_its_accuracy_in_order(report):
+    (axes,) = accuracy_figure(report).axes
+    points = [bars.lines[0].get_xydata()[0].tolist() for bars in axes.containers]
+    assert points == [[pytest.approx(100 * a.score.accuracy), row] for row, a in enumerate(report.arms.values())]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(report.arms)
+    assert axes.yaxis_inverted()
+    low, high = axes.get_xlim()
+    assert low == 0
+    assert high >= 100 * report.arms["teacher"].score.interval[1]
+
+
+def test_figure_sets_base_and_teacher_apart_in_shape_and_colour(report):
+    (axes,) = accuracy_figure(report).axes
+    points = [bars.lines[0] for bars in axes.containers]
+    looks = [(point.get_color(), point.get_marker(), point.get_markerfacecolor()) for point in points]
+    base, answers, cot, teacher = looks
+    assert answers == cot
+    assert len({base, cot, teacher}) == 3
+    assert len({look[1:] for look in (base, cot, teacher)}) == 3, "told apart by colour only"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_figure_draws_hostile_names(name, tmp_path):
+    write_figure(accuracy_figure(RunReport(name, name, {name: arm(50)})), tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size > 0
+
+
+def test_names_of_many_arms_do_not_overlap():
+    figure = accuracy_figure(RunReport("grid", "", {f"arm {number}": arm(number + 40) for number in range(84)}))
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
+
+
+def in_fresh_process(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_loads_nothing_heavy():
+    heavy = ("torch", "transformers", "matplotlib", "numpy", "scipy", "pandas")
+    assert in_fresh_process(f"import sys, cotdistill.reports; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_drawing_leaves_matplotlibs_global_state_alone(tmp_path):
+    code = f"""
+import sys, matplotlib
+before = matplotlib.rcParams.copy()
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_reports import RunReport, arm, write_report
+from pathlib import Path
+write_report(RunReport("r", "", {{"cot": arm(50)}}), Path({str(tmp_path)!r}))
+print(matplotlib.rcParams.copy() == before, "matplotlib.pyplot" in sys.modules)
+"""
+    assert in_fresh_process(code) == "True False"
+
+
+def test_markdown_table_has_a_rule_for_every_column(report):
+    lines = to_markdown(score_table(report)).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 2 + len(report.arms)
