@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cotdistill.errors import ConfigError, nearest
 from cotdistill.records import AnswerType, Format
@@ -40,6 +50,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder", Path())
+    return (folder / path.expanduser()).resolve()
+
+
+FolderPath = Annotated[Path, AfterValidator(_from_folder)]
+"""A path that is relative to the folder of the run file that names it."""
+
 # ---- tasks ----------------------------------------------------------------------------------------------------------
 
 
@@ -48,7 +66,7 @@ class BenchmarkTask(Settings):
 
     kind: Literal["benchmark"] = "benchmark"
     name: str
-    data_dir: Path | None = None
+    data_dir: FolderPath | None = None
     num_train: int | None = Field(None, ge=1, description="use only the first so many training questions")
     num_test: int | None = Field(None, ge=1, description="use only the first so many test questions")
 
@@ -67,8 +85,8 @@ class FileTask(Settings):
     """
 
     kind: Literal["file"] = "file"
-    train: Path
-    test: Path | None = None
+    train: FolderPath
+    test: FolderPath | None = None
     test_share: float = Field(0.2, gt=0, lt=1)
     columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = {}
     answer_type: AnswerType | Literal["auto"] = "auto"
@@ -134,7 +152,7 @@ class DatasetTeacher(Settings):
     kind: Literal["dataset"] = "dataset"
     source: Literal["eit_cot"] = "eit_cot"
     teacher: Literal["chatgpt", "gemini", "llama"] = "chatgpt"
-    data_dir: Path | None = None
+    data_dir: FolderPath | None = None
 
 
 class HumanTeacher(Settings):
@@ -161,9 +179,7 @@ def _kind_shorthand(value: Any) -> Any:
 
 
 TeacherConfig = Annotated[
-    Annotated[
-        DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher, Field(discriminator="kind")
-    ],
+    Annotated[DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher, Field(discriminator="kind")],
     BeforeValidator(_kind_shorthand),
 ]
 
@@ -178,13 +194,14 @@ class AnnotationConfig(Settings):
     format: Format = "cot"
     keep: Literal["all", "agree"] = "all"
 
+
 # ---- training -------------------------------------------------------------------------------------------------------
 
 Region = Literal["all", "rationale", "answer"]
 """Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
 
 
-class CrossEntropyLoss(Settings):
+class CrossEntropy(Settings):
     """Negative log-likelihood of the rationale's own tokens."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
@@ -192,17 +209,77 @@ class CrossEntropyLoss(Settings):
     region: Region = "all"
 
 
-class ForwardKLLoss(Settings):
-    """KL(teacher || student) of the next-token distributions at a temperature, times the temperature squared."""
+class Divergence(Settings):
+    """Base of the divergences between the teacher's and the student's next-token distributions.
 
-    kind: Literal["forward_kl"] = "forward_kl"
+    They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
+    """
+
     weight: float = Field(1.0, gt=0)
     region: Region = "all"
     temperature: float = Field(1.0, gt=0)
 
 
+class ForwardKL(Divergence):
+    """KL(teacher || student): the first paper's loss."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+
+
+class ReverseKL(Divergence):
+    """KL(student || teacher)."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+
+
+class JensenShannon(Divergence):
+    """Generalised Jensen-Shannon divergence; ``beta`` is the teacher's share of the mixture."""
+
+    kind: Literal["jensen_shannon"] = "jensen_shannon"
+    beta: float = Field(0.5, gt=0, lt=1)
+
+
+class SkewForwardKL(Divergence):
+    """KL(teacher || mixture); ``alpha`` is the teacher's share of the mixture."""
+
+    kind: Literal["skew_forward_kl"] = "skew_forward_kl"
+    alpha: float = Field(0.1, gt=0, lt=1)
+
+
+class SkewReverseKL(Divergence):
+    """KL(student || mixture); ``alpha`` is the student's share of the mixture."""
+
+    kind: Literal["skew_reverse_kl"] = "skew_reverse_kl"
+    alpha: float = Field(0.1, gt=0, lt=1)
+
+
+class TotalVariation(Divergence):
+    """Half the L1 distance."""
+
+    kind: Literal["total_variation"] = "total_variation"
+
+
+class AlphaBeta(Divergence):
+    """Alpha-beta divergence; near (1, 0) it is forward KL, near (0, 1) reverse KL."""
+
+    kind: Literal["alpha_beta"] = "alpha_beta"
+    alpha: float = Field(0.5, gt=0)
+    beta: float = Field(0.5, gt=0)
+
+
 LossConfig = Annotated[
-    Annotated[CrossEntropyLoss | ForwardKLLoss, Field(discriminator="kind")], BeforeValidator(_kind_shorthand)
+    Annotated[
+        CrossEntropy
+        | ForwardKL
+        | ReverseKL
+        | JensenShannon
+        | SkewForwardKL
+        | SkewReverseKL
+        | TotalVariation
+        | AlphaBeta,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_kind_shorthand),
 ]
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -217,6 +294,12 @@ class ModelConfig(Settings):
     trust_remote_code: bool = False
     allow_pickle: bool = Field(False, description="also load weights that are neither safetensors nor GGUF")
 
+    @field_validator("model")
+    @classmethod
+    def folder_of_its_own(cls, model: str, info: ValidationInfo) -> str:
+        """A name that is written as a path is one, relative to the run file; others are hub or built-in names."""
+        return str(_from_folder(Path(model), info)) if model.startswith((".", "/", "~")) else model
+
 
 def _model_shorthand(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
@@ -225,7 +308,7 @@ def _model_shorthand(value: Any) -> Any:
 Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]
 
 
-class LiveSignal(Settings):
+class LiveTeacher(Settings):
     """The teacher's distributions, computed while training."""
 
     kind: Literal["live"] = "live"
@@ -245,8 +328,8 @@ class TrainingConfig(Settings):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    loss: tuple[LossConfig, ...] = (CrossEntropyLoss(),)
-    signal: LiveSignal | None = None
+    loss: tuple[LossConfig, ...] = (CrossEntropy(),)
+    signal: LiveTeacher | None = None
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(200, ge=1, description="optimizer steps")
 
@@ -262,6 +345,7 @@ class TrainingConfig(Settings):
         if self.signal is not None and not needing:
             raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
         return self
+
 
 # ---- evaluation and runs --------------------------------------------------------------------------------------------
 
@@ -329,17 +413,25 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
         values = json.loads(json.dumps(base, default=str))
         for key, value in ((overrides or {}) | (changes or {})).items():
             set_dotted(values, key, value)
-        _resolve_paths(values, path.parent)
-        resolved[str(name)] = validated(RunConfig, values, where=f"{path}, arm {name}" if arms else str(path))
+        where = f"{path}, arm {name}" if arms else str(path)
+        resolved[str(name)] = validated(RunConfig, values, where=where, folder=path.parent)
     run_name = path.stem if path.stem != "run" else path.resolve().parent.name
-    fields = {"name": run_name, "question": question or "", "arms": resolved, "comparisons": comparisons or ()}
+    fields = {
+        "name": run_name,
+        "question": question or "",
+        "arms": resolved,
+        "comparisons": comparisons or (),
+    }
     return validated(Run, fields, where=str(path))
 
 
-def validated(model: type[Settings], values: dict[str, Any], *, where: str) -> Any:
-    """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line."""
+def validated(model: type[Settings], values: dict[str, Any], *, where: str, folder: Path | None = None) -> Any:
+    """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line.
+
+    Relative paths in ``values`` are taken from ``folder``, by default from the working folder.
+    """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context={"folder": folder or Path()})
     except ValidationError as error:
         raise _config_error(model, error, where) from None
 
@@ -393,20 +485,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _resolve_paths(values: Any, folder: Path) -> None:
-    """Make the values of path keys absolute, relative to the folder of the file that names them."""
-    if isinstance(values, list):
-        for value in values:
-            _resolve_paths(value, folder)
-    if not isinstance(values, dict):
-        return
-    for key, value in values.items():
-        if key in ("data_dir", "train", "test") and isinstance(value, str):
-            values[key] = str((folder / Path(value).expanduser()).resolve())
-        else:
-            _resolve_paths(value, folder)
-
-
 def _config_error(model: type[Settings], error: ValidationError, where: str) -> ConfigError:
     """One line from pydantic's first complaint: the key, the value, and the nearest right name or the type wanted."""
     first = error.errors(include_url=False)[0]
@@ -414,7 +492,9 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
     if first["type"] == "extra_forbidden":
         *_, last = first["loc"]
         return ConfigError(
-            f"unknown key {key!r}", where=where, remedy=nearest(str(last), _sibling_keys(model, first["loc"][:-1]))
+            f"unknown key {key!r}",
+            where=where,
+            remedy=nearest(str(last), _sibling_keys(model, first["loc"][:-1])),
         )
     if first["type"] == "missing":
         return ConfigError(f"{key!r} is missing", where=where, remedy="add it")

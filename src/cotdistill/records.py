@@ -105,7 +105,12 @@ class Rationale:
     def from_row(cls, row: dict[str, Any]) -> Rationale:
         question = Question.from_row(row | {"rationale": None, "meta": {}})
         return cls(
-            question, row["rationale"], row["teacher"], row["granularity"], row["format"], row.get("meta") or {}
+            question,
+            row["rationale"],
+            row["teacher"],
+            row["granularity"],
+            row["format"],
+            row.get("meta") or {},
         )
 
 

@@ -1,0 +1,116 @@
+"""The verbs as Python functions: load_task, annotate, train, evaluate, compare.
+
+Each takes ``runs``, the folder that holds all stages, and returns an object whose records iterate and whose ``path`` is
+its stage folder. What was made before from the same inputs is read, not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.config import (
+    AnnotationConfig,
+    EvaluationConfig,
+    LiveTeacher,
+    LossConfig,
+    ModelConfig,
+    Settings,
+    TaskConfig,
+    TeacherConfig,
+    TrainingConfig,
+    validated,
+)
+from cotdistill.records import Format, Question, Rationale
+
+if TYPE_CHECKING:
+    from cotdistill.annotation import Rationales
+    from cotdistill.evaluation.evaluate import Evaluation
+    from cotdistill.evaluation.statistics import ComparisonResult
+    from cotdistill.tasks import Task
+    from cotdistill.training.train import Student
+
+
+class _TaskArgument(Settings):
+    task: TaskConfig
+
+
+class _TeacherArgument(Settings):
+    teacher: TeacherConfig
+
+
+def load_task(task: str | Path, **settings: Any) -> Task:
+    """A built-in benchmark by name, ``procedural``, or a file of one's own; ``settings`` are those of a run's ``task``.
+
+    Raises ConfigError for an unknown name or setting, DataError for a file that cannot be used.
+    """
+    from cotdistill import tasks
+
+    name = str(task)
+    values: Any = name
+    if settings:
+        is_file = Path(name).suffix or "/" in name
+        values = settings | ({} if name == "procedural" else {"train" if is_file else "name": name})
+    return tasks.load_task(validated(_TaskArgument, {"task": values}, where="load_task").task)
+
+
+def annotate(
+    questions: Sequence[Question],
+    teacher: str | Settings,
+    *,
+    granularity: int | None = 3,
+    format: Format = "cot",
+    keep: str = "all",
+    runs: str | Path = "runs",
+) -> Rationales:
+    """Rationales for ``questions`` from a teacher: a kind by name (``procedural``, ``human``, ...) or its settings."""
+    from cotdistill import annotation
+
+    values = {"granularity": granularity, "format": format, "keep": keep}
+    config = validated(AnnotationConfig, values, where="annotate")
+    source = validated(_TeacherArgument, {"teacher": teacher}, where="annotate").teacher
+    return annotation.annotate(questions, source, config, runs=Path(runs))
+
+
+def train(
+    student: str | ModelConfig,
+    rationales: Iterable[Rationale],
+    *,
+    loss: Sequence[LossConfig] | None = None,
+    signal: LiveTeacher | None = None,
+    seed: int = 0,
+    runs: str | Path = "runs",
+    **settings: Any,
+) -> Student:
+    """Train a student; ``settings`` are the other fields of TrainingConfig, of which unknown ones are refused."""
+    from cotdistill.training.train import train as train_stage
+
+    values = settings | {"signal": signal} | ({} if loss is None else {"loss": tuple(loss)})
+    config = validated(TrainingConfig, values, where="train")
+    return train_stage(_model(student), list(rationales), config, seed=seed, runs=Path(runs))
+
+
+def evaluate(
+    student: str | ModelConfig | Student, questions: Sequence[Question], *, runs: str | Path = "runs", **settings: Any
+) -> Evaluation:
+    """Test a student, or any model, on ``questions``; ``settings`` are the other fields of EvaluationConfig."""
+    from cotdistill.evaluation.evaluate import evaluate as evaluate_stage
+    from cotdistill.pipeline import prompt_target
+    from cotdistill.training.train import Student
+
+    config = validated(EvaluationConfig, settings, where="evaluate")
+    trained = student if isinstance(student, Student) else None
+    model = ModelConfig(model=str(student.model)) if isinstance(student, Student) else _model(student)
+    return evaluate_stage(model, questions, target=prompt_target(config, trained), config=config, runs=Path(runs))
+
+
+def compare(a: Evaluation, b: Evaluation) -> ComparisonResult:
+    """The difference of two evaluations of the same questions: paired bootstrap interval and McNemar's exact p."""
+    from cotdistill.evaluation import statistics
+
+    return statistics.compare(a.predictions, b.predictions)
+
+
+def _model(model: str | ModelConfig) -> ModelConfig:
+    return model if isinstance(model, ModelConfig) else ModelConfig(model=model)

@@ -1,0 +1,248 @@
+"""Run folders on disk: one folder a stage, named by a hash of everything that can change its content.
+
+A stage is *finished* when its ``manifest.json`` exists; that file is written last and holds size and SHA-256 of every
+other file. Until then a stage may hold partial records, which a later process resumes. One process works in a stage
+folder at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cotdistill import __version__
+from cotdistill.errors import ArtifactError
+from cotdistill.records import dump_row, read_rows
+
+MANIFEST = "manifest.json"
+_UNCHECKED = (".lock", ".owner", "README.md")
+"""Files that are not content: the lock, and the model card, which gets its scores after the stage is done."""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=str)
+
+
+def content_key(value: Any) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of ``value`` as canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write the whole of ``text`` or nothing: a reader never sees a torn file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Put a complete ``temporary`` folder in the place of ``path``."""
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.replace(path)
+
+
+class RowAppender:
+    """Appends rows to a JSON Lines file, each durable once :meth:`append` has returned to a killed process's reader.
+
+    Opening it drops a last line that a kill left torn. ``rows`` are those already there.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        _drop_torn_line(path)
+        self.rows: list[dict[str, Any]] = list(read_rows(path)) if path.exists() else []
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: dict[str, Any]) -> None:
+        self._file.write(dump_row(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> RowAppender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _drop_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    write_text_atomically(path, "".join(dump_row(row) + "\n" for row in rows))
+
+
+@dataclass
+class Stage:
+    """A stage folder that this process holds. ``identity`` is what its name is the hash of."""
+
+    noun: str
+    path: Path
+    identity: dict[str, Any]
+    started: float = field(default_factory=time.time)
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / MANIFEST).is_file()
+
+    def finish(self, summary: dict[str, Any], *, seeds: dict[str, int], dropped: dict[str, int]) -> None:
+        """Write ``summary.json`` and then the manifest, which marks the stage as done."""
+        write_json_atomically(self.path / "summary.json", summary)
+        manifest = {
+            "stage": self.noun,
+            "identity": self.identity,
+            "versions": versions(),
+            "seeds": seeds,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.started, 3),
+            "dropped": dropped,
+            "files": {
+                str(file.relative_to(self.path)): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+                for file in _content_files(self.path)
+            },
+        }
+        write_json_atomically(self.path / MANIFEST, manifest)
+
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+
+    def verify(self) -> None:
+        """Raise ArtifactError if a file of the finished stage is missing or is not what was written."""
+        remedy = f"delete {self.path} and run again; only this stage and what depends on it is made anew"
+        try:
+            files = self.manifest()["files"]
+        except (ValueError, KeyError):
+            raise ArtifactError("the manifest is corrupted", where=self.path / MANIFEST, remedy=remedy) from None
+        for name, expected in files.items():
+            file = self.path / name
+            if not file.is_file():
+                raise ArtifactError("the file is missing from a finished stage", where=file, remedy=remedy)
+            if file.stat().st_size != expected["bytes"] or file_sha256(file) != expected["sha256"]:
+                raise ArtifactError("the checksum differs from the manifest's", where=file, remedy=remedy)
+
+
+def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
+    return runs / noun / content_key(identity)
+
+
+@contextlib.contextmanager
+def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
+    """Hold the folder of the stage with this identity; a finished one is verified first.
+
+    Raises ArtifactError where another process holds the folder, a finished file is corrupted, or the disk is full.
+    """
+    path = stage_path(runs, noun, identity)
+    with disk_errors(path), hold(path):
+        stage = Stage(noun, path, identity)
+        if stage.finished:
+            stage.verify()
+        else:
+            write_json_atomically(path / "identity.json", identity)
+        yield stage
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Be the only process in a folder, which is made if need be. The lock goes with the process, however it ends."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise ArtifactError(
+            f"cannot make the folder ({error.strerror})", where=path, remedy="choose another --runs"
+        ) from None
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = path / ".owner"
+        who = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
+        raise ArtifactError(
+            f"another process ({who}) is working in this run folder",
+            where=path,
+            remedy="wait until it ends, or choose another --runs",
+        ) from None
+    try:
+        (path / ".owner").write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, in whatever library it shows, into one clear error."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and "No space left on device" not in str(error):
+            raise
+        raise ArtifactError(
+            "no space left on the device", where=path, remedy="free some and run again: what is done is kept"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions that can matter for a result; of libraries only those that are installed."""
+    found = {"cotdistill": __version__, "python": platform.python_version()}
+    for name in ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _content_files(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name not in (*_UNCHECKED, MANIFEST) and not file.name.endswith(".tmp")
+    )

@@ -1,0 +1,208 @@
+"""The command line: each command parses, calls one function and prints. Heavy modules load where they are needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cotdistill import __version__
+from cotdistill.errors import CotDistillError
+
+if TYPE_CHECKING:
+    from cotdistill.config import Run, RunConfig
+
+app = typer.Typer(
+    help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="the run file")]
+Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
+Arm = Annotated[str | None, typer.Option("--arm", help="only this arm of the run file")]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one line and exit status 2."""
+    try:
+        app()
+    except CotDistillError as error:
+        print(f"cotdistill: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("cotdistill: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def quickstart(
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="seed of the training order")] = 0,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole loop on built-in models: base, fine-tuned and distilled students with and without rationales."""
+    from cotdistill.config import load_run, parse_overrides
+
+    run = load_run(Path(__file__).with_name("quickstart.yaml"), {"seed": seed} | parse_overrides(settings or []))
+    result = _execute_and_report(run, runs, as_json)
+    if not as_json:
+        print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
+        print("  cotdistill run recipes/smollm2-svamp/run.yaml")
+    del result
+
+
+@app.command("run")
+def run_command(
+    file: RunFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Annotate, train, evaluate and report every arm of a run file. Finished stages are not done again."""
+    run = _load(file, settings)
+    if dry_run:
+        _print_plan(run, as_json)
+    else:
+        _execute_and_report(run, runs, as_json)
+
+
+@app.command()
+def annotate(
+    file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+) -> None:
+    """Collect the rationales of each arm, and nothing more."""
+    from cotdistill.pipeline import annotate_arm
+
+    rows = {}
+    for name, config in _arms(_load(file, settings), arm).items():
+        if config.training is not None:
+            rationales = annotate_arm(config, runs)
+            rows[name] = {
+                "rationales": len(rationales),
+                "dropped": rationales.dropped,
+                "path": str(rationales.path),
+            }
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def train(
+    file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+) -> None:
+    """Train the student of each arm (and collect its rationales first)."""
+    from cotdistill.pipeline import annotate_arm, train_arm
+
+    rows = {}
+    for name, config in _arms(_load(file, settings), arm).items():
+        if config.training is not None:
+            student = train_arm(config, annotate_arm(config, runs), runs)
+            rows[name] = {"student": str(student.model), "dropped": student.dropped, **student.summary}
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def evaluate(
+    file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+) -> None:
+    """Test the student of each arm (and make it first where it is missing)."""
+    from cotdistill.pipeline import execute_arm
+
+    rows = {}
+    for name, config in _arms(_load(file, settings), arm).items():
+        result = execute_arm(name, config, runs, say=_say)
+        rows[name] = result.evaluation.score.to_row() | {"path": str(result.evaluation.path)}
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def report(file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, as_json: AsJson = False) -> None:
+    """Write the report of a run file again from what is on disk (missing stages are made)."""
+    _execute_and_report(_load(file, settings), runs, as_json)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="a run or stage folder, or a JSON Lines file of records")],
+    limit: Annotated[int, typer.Option(help="records to show")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Print any artifact in readable form."""
+    from cotdistill.reports.show import describe
+
+    print(json.dumps(describe(path, limit), ensure_ascii=False) if as_json else describe(path, limit).text())
+
+
+def _load(file: Path, settings: list[str] | None) -> Run:
+    from cotdistill.config import load_run, parse_overrides
+
+    return load_run(file, parse_overrides(settings or []))
+
+
+def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:
+    from cotdistill.errors import ConfigError, nearest
+
+    if arm is None:
+        return run.arms
+    if arm not in run.arms:
+        raise ConfigError(f"unknown arm {arm!r}", where="--arm", remedy=nearest(arm, run.arms))
+    return {arm: run.arms[arm]}
+
+
+def _execute_and_report(run: Run, runs: Path, as_json: bool) -> None:
+    from cotdistill.pipeline import execute
+    from cotdistill.reports import write_report
+
+    result = execute(run, runs, say=_say)
+    files = write_report(result)
+    if as_json:
+        print(files.summary.read_text(encoding="utf-8"))
+    else:
+        files.print_table()
+
+
+def _print_plan(run: Run, as_json: bool) -> None:
+    rows = {
+        name: {
+            "task": config.task.name,
+            "teacher": config.teacher.kind,
+            "student": config.student.model,
+            "training": "none" if config.training is None else ", ".join(t.kind for t in config.training.loss),
+            "seed": config.seed,
+        }
+        for name, config in run.arms.items()
+    }
+    _print_rows(rows, as_json)
+
+
+def _print_rows(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for name, row in rows.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items() if value not in ({}, None)))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

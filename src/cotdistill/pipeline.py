@@ -1,0 +1,107 @@
+"""A run: annotate, train and evaluate each arm, skip what is done, and keep the result of every arm together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cotdistill.annotation import Rationales, annotate
+from cotdistill.artifacts import hold, write_text_atomically
+from cotdistill.config import EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
+from cotdistill.evaluation.evaluate import Evaluation, Target, by_task, evaluate
+from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
+from cotdistill.tasks import load_task
+from cotdistill.training.card import add_scores
+from cotdistill.training.train import Student, train
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """What became of one arm. ``rationales`` and ``student`` are None for an arm that trains nothing."""
+
+    name: str
+    config: RunConfig
+    rationales: Rationales | None
+    student: Student | None
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What became of a run: its arms in order, and the declared comparisons with Holm's correction over all of them."""
+
+    run: Run
+    path: Path
+    arms: dict[str, ArmResult]
+    comparisons: tuple[ComparisonResult, ...]
+    seconds: float
+
+
+def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
+    """Make every arm of ``run`` below ``runs``; stages that are finished are read, not made again."""
+    started = time.time()
+    path = runs / run.name
+    with hold(path):
+        write_text_atomically(path / "config.yaml", to_yaml(run))
+        arms = {name: execute_arm(name, config, runs, say=say) for name, config in run.arms.items()}
+        comparisons = [
+            compare(arms[pair.a].evaluation.predictions, arms[pair.b].evaluation.predictions, names=(pair.a, pair.b))
+            for pair in run.comparisons
+        ]
+        return RunResult(run, path, arms, tuple(holm(comparisons)), time.time() - started)
+
+
+def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say) -> ArmResult:
+    """One arm: rationales, student, predictions."""
+    if config.training is None:
+        say(f"{name}: evaluate {config.student.model}, untrained")
+        return ArmResult(name, config, None, None, evaluate_arm(config, None, runs))
+    rationales = annotate_arm(config, runs)
+    say(f"{name}: train {config.student.model} on {_counted(rationales)}")
+    student = train_arm(config, rationales, runs)
+    if student.dropped:
+        say(f"{name}: left out of training {_reasons(student.dropped)}")
+    say(f"{name}: evaluate {student.model}")
+    evaluation = evaluate_arm(config, student, runs)
+    add_scores(student.model, by_task(evaluation))
+    return ArmResult(name, config, rationales, student, evaluation)
+
+
+def annotate_arm(config: RunConfig, runs: Path) -> Rationales:
+    return annotate(load_task(config.task).train, config.teacher, config.annotation, runs=runs)
+
+
+def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
+    assert config.training is not None, "an untrained arm has nothing to train"
+    recipe = to_yaml(config)
+    return train(config.student, list(rationales), config.training, seed=config.seed, runs=runs, recipe=recipe)
+
+
+def evaluate_arm(config: RunConfig, student: Student | None, runs: Path) -> Evaluation:
+    """Test the student, or the untrained model where there is none, on the arm's evaluation tasks."""
+    tasks = config.evaluation.tasks or (config.task,)
+    questions = [question for task in tasks for question in load_task(task).test]
+    model = ModelConfig(model=str(student.model)) if student else config.student
+    return evaluate(
+        model, questions, target=prompt_target(config.evaluation, student), config=config.evaluation, runs=runs
+    )
+
+
+def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:
+    """What the prompt asks for: by default what the student was trained to give, a rationale of an untrained one."""
+    if config.prompt != "auto":
+        return config.prompt
+    return "answer" if student and student.target == "answer" else "rationale"
+
+
+def _counted(rationales: Rationales) -> str:
+    dropped = f" (left out: {_reasons(rationales.dropped)})" if rationales.dropped else ""
+    return f"{len(rationales)} rationales{dropped}"
+
+
+def _reasons(dropped: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())

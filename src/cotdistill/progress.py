@@ -1,0 +1,66 @@
+"""Progress of long work on standard error: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+PLAIN_SECONDS = 20.0
+"""Seconds between lines where standard error is no terminal."""
+
+
+class Progress(Protocol):
+    """What long work reports to: ``advance`` by so many units, with a note on how it goes."""
+
+    def advance(self, count: int = 1, note: str = "") -> None: ...
+
+
+class _Plain:
+    """A line at most every PLAIN_SECONDS, and none for work that is over before the first is due."""
+
+    def __init__(self, description: str, total: int, done: int):
+        self.description, self.total, self.done = description, total, done
+        self.first = done
+        self.started = self.printed = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.printed < PLAIN_SECONDS:
+            return
+        self.printed = now
+        left = (now - self.started) / max(1, self.done - self.first) * (self.total - self.done)
+        print(
+            f"{self.description}: {self.done}/{self.total}, {left:.0f} s left{note and ', ' + note}",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def track(description: str, total: int, *, done: int = 0) -> Iterator[Progress]:
+    """Report on work of ``total`` units of which ``done`` were finished before (a resumed run's)."""
+    if not sys.stderr.isatty():
+        yield _Plain(description, total, done)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="")
+
+        class Bar:
+            def advance(self, count: int = 1, note: str = "") -> None:
+                bar.update(task, advance=count, note=note)
+
+        yield Bar()

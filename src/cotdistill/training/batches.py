@@ -1,0 +1,97 @@
+"""Which examples make up a step, and how a step is cut into micro-batches of similar length.
+
+Steps are fixed by seed and epoch alone, so that a resumed run sees the same ones; micro-batches are an arrangement
+within a step and change nothing but speed and memory.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cotdistill.training.examples import Example
+
+BUCKET_STEPS = 16
+"""Steps are cut from windows of so many steps sorted by length: padding falls, and the order stays nearly random."""
+
+
+def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    return math.ceil(num_examples / batch_size)
+
+
+def steps_of_epoch(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """Example indices of each optimizer step of an epoch: every example once, lengths alike within a step."""
+    generator = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(lengths)))
+    generator.shuffle(order)
+    window = BUCKET_STEPS * batch_size
+    steps: list[list[int]] = []
+    for start in range(0, len(order), window):
+        bucket = sorted(order[start : start + window], key=lambda index: lengths[index])
+        steps += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
+    generator.shuffle(steps)
+    return steps
+
+
+def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int) -> Iterator[list[int]]:
+    """The steps of as many epochs as ``num_steps`` needs, in order."""
+    epoch, made = 0, 0
+    while made < num_steps:
+        for step in steps_of_epoch(lengths, batch_size, seed=seed, epoch=epoch)[: num_steps - made]:
+            made += 1
+            yield step
+        epoch += 1
+
+
+def micro_batches(step: Sequence[int], lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
+    """Cut a step, longest first, so that no micro-batch has more padded tokens than ``max_batch_tokens``.
+
+    An example that alone is longer makes a micro-batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(step, key=lambda i: (-lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Right-padded examples. Loss rows are flat positions into ``[rows * length]``, with their targets and regions.
+
+    ``input_ids`` and ``attention_mask`` are ``[rows, length]``; ``positions``, ``targets`` and ``regions`` are
+    ``[num_loss_tokens]``.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    positions: Tensor
+    targets: Tensor
+    regions: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad on the right with zeros, which the attention mask hides, and list the positions that carry loss."""
+    length = max(len(example) for example in examples)
+    input_ids = torch.zeros(len(examples), length, dtype=torch.long)
+    attention_mask = torch.zeros(len(examples), length, dtype=torch.long)
+    positions, targets, regions = [], [], []
+    for row, example in enumerate(examples):
+        input_ids[row, : len(example)] = torch.tensor(example.input_ids)
+        attention_mask[row, : len(example)] = 1
+        for place, (target, region) in enumerate(zip(example.targets, example.regions, strict=True)):
+            if region:
+                positions.append(row * length + place)
+                targets.append(target)
+                regions.append(int(region))
+    return Batch(input_ids, attention_mask, *(torch.tensor(values) for values in (positions, targets, regions)))

@@ -1,0 +1,64 @@
+"""The model card of a student: what it was made from, how, and how it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cotdistill.artifacts import write_text_atomically
+from cotdistill.config import TrainingConfig
+from cotdistill.records import Rationale, Score, count_by
+from cotdistill.training.trainer import TrainingSummary
+
+SCORES = "## Scores"
+
+
+def model_card(
+    base_model: str, rationales: Sequence[Rationale], config: TrainingConfig, totals: TrainingSummary, recipe: str
+) -> str:
+    """Markdown with the metadata block that model hubs read; scores are added once the student was evaluated."""
+    sources = count_by(_source(rationale) for rationale in rationales)
+    teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
+    losses = ", ".join(f"{term.weight:g} x {term.kind} on {term.region}" for term in config.loss)
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [cotdistill, knowledge-distillation, chain-of-thought]",
+        "---",
+        f"# A student of {Path(base_model).name}",
+        "",
+        f"Trained by cotdistill from `{base_model}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| rationales | {count} of {source} |" for source, count in sources.items()),
+        f"| teacher signal | {teacher} |",
+        f"| loss | {losses} |",
+        f"| examples, steps | {totals.num_examples}, {totals.num_steps} |",
+        f"| tokens, with loss | {totals.num_tokens}, {totals.num_loss_tokens} |",
+        f"| loss, first and last step | {totals.first_loss:.4f}, {totals.last_loss:.4f} |",
+        "",
+        *(["## Recipe", "", "```yaml", recipe.rstrip(), "```", ""] if recipe else []),
+        SCORES,
+        "",
+        "Not evaluated yet.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def add_scores(student: Path, scores: dict[str, Score]) -> None:
+    """Write the scores by task into the card of a student's folder."""
+    card = student / "README.md"
+    head = card.read_text(encoding="utf-8").split(SCORES)[0]
+    rows = [
+        f"| {task} | {100 * score.accuracy:.1f} % | {100 * score.interval[0]:.1f} to {100 * score.interval[1]:.1f} "
+        f"| {score.n} | {score.unreadable} | {score.truncated} |"
+        for task, score in scores.items()
+    ]
+    table = ["| task | accuracy | 95 % interval | n | unreadable | truncated |", "|---|---|---|---|---|---|", *rows]
+    write_text_atomically(card, f"{head}{SCORES}\n\n" + "\n".join(table) + "\n")
+
+
+def _source(rationale: Rationale) -> str:
+    level = f", granularity {rationale.granularity}" if rationale.granularity else ""
+    return f"{rationale.question.task} by {rationale.teacher} ({rationale.format}{level})"

@@ -1,0 +1,101 @@
+"""From rationales to token examples: the one place where positions are shifted and regions are marked.
+
+An example holds ``input_ids`` and, for each of them, the *next* token as its target with that target's region. Nothing
+downstream shifts or masks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cotdistill.models.template import encode_prompt, encode_response, stop_token_id
+from cotdistill.tasks.prompts import prompt_text, response_parts
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.errors import DataError
+from cotdistill.records import Rationale
+
+
+class Region(IntEnum):
+    """What a target token belongs to; only regions after PROMPT carry loss. END is the stop token."""
+
+    PROMPT = 0
+    RATIONALE = 1
+    ANSWER = 2
+    END = 3
+
+
+REGIONS: dict[str, tuple[Region, ...]] = {
+    "all": (Region.RATIONALE, Region.ANSWER, Region.END),
+    "rationale": (Region.RATIONALE,),
+    "answer": (Region.ANSWER, Region.END),
+}
+"""The regions of tokens that a loss term named in a config sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``input_ids[i]`` predicts ``targets[i]``, which lies in ``regions[i]``; all three have the same length."""
+
+    id: str
+    input_ids: list[int]
+    targets: list[int]
+    regions: list[Region]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def num_loss_tokens(self) -> int:
+        return sum(region != Region.PROMPT for region in self.regions)
+
+
+def make_example(rationale: Rationale, tokenizer: PreTrainedTokenizerBase) -> Example:
+    """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt."""
+    target = "answer" if rationale.rationale is None else "rationale"
+    prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
+    response_ids, answer_start = encode_response(tokenizer, *response_parts(rationale))
+    token_ids = [*prompt_ids, *response_ids, stop_token_id(tokenizer)]
+    regions = (
+        [Region.PROMPT] * len(prompt_ids)
+        + [Region.RATIONALE] * answer_start
+        + [Region.ANSWER] * (len(response_ids) - answer_start)
+        + [Region.END]
+    )
+    return Example(rationale.id, token_ids[:-1], token_ids[1:], regions[1:])
+
+
+def make_examples(
+    rationales: Iterable[Rationale], tokenizer: PreTrainedTokenizerBase, *, max_length: int, too_long: str
+) -> tuple[list[Example], dict[str, int]]:
+    """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
+
+    Raises DataError where nothing is left, or for the first example over the limit if ``too_long`` is ``error``.
+    A rationale is never cut: half a rationale teaches to stop thinking half-way.
+    """
+    examples: list[Example] = []
+    num_too_long = 0
+    for rationale in rationales:
+        example = make_example(rationale, tokenizer)
+        if len(example) + 1 <= max_length:
+            examples.append(example)
+        elif too_long == "error":
+            raise DataError(
+                f"{len(example) + 1} tokens of prompt and response, over training.max_length of {max_length}",
+                where=f"rationale {rationale.id}",
+                remedy="raise training.max_length, or set training.too_long: drop",
+            )
+        else:
+            num_too_long += 1
+    if not examples:
+        problem = (
+            f"all {num_too_long} are over training.max_length of {max_length}" if num_too_long else "there are none"
+        )
+        raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
+    return examples, {"too_long": num_too_long} if num_too_long else {}
+
+
+def total_loss_tokens(examples: Sequence[Example]) -> int:
+    return sum(example.num_loss_tokens for example in examples)

@@ -1,0 +1,133 @@
+"""The weighted sum of all loss terms, straight from hidden states, in chunks of tokens.
+
+For each chunk the heads make logits, the losses are taken, and gradients with respect to the chunk's hidden states and
+the head's weights are computed at once; the logits are then gone. The full ``[num_tokens, vocab]`` tensor never exists,
+and no logits are computed twice. Value and gradients are those of the plain path (tested for every loss).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cotdistill.config import CrossEntropy, LossConfig
+from cotdistill.training import losses
+from cotdistill.training.examples import REGIONS
+from cotdistill.training.teacher_signal import TeacherRows
+
+CHUNK_LOGITS = 1 << 24
+"""Logits of a chunk: 64 MB in float32, so that memory does not grow with the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossInputs:
+    """What the losses of a micro-batch need besides the student's hidden states; tensors are ``[num_loss_tokens]``."""
+
+    targets: Tensor
+    regions: Tensor
+    teacher: TeacherRows | None
+
+
+def chunk_size(vocab_size: int) -> int:
+    return max(16, CHUNK_LOGITS // vocab_size)
+
+
+def term_losses(term: LossConfig, logits: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
+    """The token losses ``[num_tokens]`` of one configured term.
+
+    Heads of one family may be padded to different sizes: divergences use the range that both have, which holds every
+    token. Padding with zeros instead would change the gradients.
+    """
+    if isinstance(term, CrossEntropy):
+        return losses.cross_entropy(logits, targets)
+    assert teacher_logits is not None, "the config refuses a divergence without a signal"
+    shared = min(logits.shape[-1], teacher_logits.shape[-1])
+    divergence = losses.divergence_of(term)
+    return losses.at_temperature(divergence, logits[:, :shared], teacher_logits[:, :shared], term.temperature)
+
+
+def summed_losses(
+    terms: Sequence[LossConfig],
+    logits: Tensor,
+    teacher_logits: Tensor | None,
+    targets: Tensor,
+    regions: Tensor,
+) -> Tensor:
+    """The sum over tokens of each term's losses in its region, unweighted: ``[num_terms]``."""
+    sums = []
+    for term in terms:
+        in_region = torch.isin(regions, torch.tensor(REGIONS[term.region], device=regions.device))
+        token_losses = term_losses(term, logits, teacher_logits, targets)
+        sums.append(torch.where(in_region, token_losses, 0.0).sum())
+    return torch.stack(sums)
+
+
+def fused_loss(
+    hidden: Tensor,
+    head: Callable[[Tensor], Tensor],
+    head_parameters: Sequence[nn.Parameter],
+    inputs: LossInputs,
+    terms: Sequence[LossConfig],
+    *,
+    num_loss_tokens: int,
+    tokens_per_chunk: int,
+) -> tuple[Tensor, Tensor]:
+    """The weighted loss over ``num_loss_tokens`` (the whole step's), and each term's unweighted sum ``[num_terms]``.
+
+    ``hidden`` is ``[tokens, hidden]`` of the student at loss positions; ``head`` maps rows of it to logits and uses
+    ``head_parameters``, which get their gradients through the loss.
+    """
+    weights = torch.tensor([term.weight for term in terms], device=hidden.device) / num_loss_tokens
+    loss, sums = _ChunkedLoss.apply(hidden, head, inputs, terms, weights, tokens_per_chunk, *head_parameters)
+    return loss, sums
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Computes gradients in forward, for a loss that is the root of backward: backward only scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        head: Callable[[Tensor], Tensor],
+        inputs: LossInputs,
+        terms: Sequence[LossConfig],
+        weights: Tensor,
+        tokens_per_chunk: int,
+        *head_parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        hidden_gradient = torch.empty_like(hidden)
+        parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
+        sums = torch.zeros(len(terms), device=hidden.device)
+        needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
+        for start in range(0, len(hidden), tokens_per_chunk):
+            rows = slice(start, start + tokens_per_chunk)
+            teacher_logits = None
+            if inputs.teacher is not None:
+                with torch.no_grad():
+                    teacher_logits = inputs.teacher.logits(inputs.teacher.hidden[rows])
+            with torch.set_grad_enabled(needs_gradient):
+                chunk = hidden[rows].detach().requires_grad_(needs_gradient)
+                chunk_sums = summed_losses(
+                    terms, head(chunk), teacher_logits, inputs.targets[rows], inputs.regions[rows]
+                )
+                sums += chunk_sums.detach()
+                if not needs_gradient:
+                    continue
+                gradients = torch.autograd.grad((chunk_sums * weights).sum(), [chunk, *head_parameters])
+            hidden_gradient[rows] = gradients[0]
+            for total, gradient in zip(parameter_gradients, gradients[1:], strict=True):
+                total += gradient
+        ctx.save_for_backward(hidden_gradient, *parameter_gradients)
+        ctx.mark_non_differentiable(sums)
+        return (sums * weights).sum(), sums
+
+    @staticmethod
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
+        scale = output_gradients[0]
+        scaled = [gradient * scale for gradient in ctx.saved_tensors]
+        return scaled[0], None, None, None, None, None, *scaled[1:]

@@ -1,0 +1,99 @@
+"""The training stage: a student's folder made from rationales, or found finished."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.artifacts import content_key, open_stage
+from cotdistill.config import Model, TrainingConfig
+from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.saving import save_model
+from cotdistill.models.vocabulary import check_same_vocabulary
+from cotdistill.records import Rationale
+from cotdistill.training.card import model_card
+from cotdistill.training.examples import make_examples
+from cotdistill.training.teacher_signal import LiveSignal
+from cotdistill.training.trainer import CHECKPOINT, train_student
+
+VERSION = 1
+"""Raised whenever a change of code changes what a training makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A trained student: ``model`` is a plain Hugging Face folder, ``target`` what it was trained to answer with."""
+
+    path: Path
+    model: Path
+    target: str
+    summary: dict[str, Any]
+    dropped: dict[str, int]
+
+
+def training_identity(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int
+) -> dict[str, Any]:
+    """All that can change the student: models, rationales, settings that matter, seed and stage version."""
+    settings = config.model_dump(mode="json", exclude={"checkpoint_every", "signal"})
+    return {
+        "version": VERSION,
+        "student": model_identity(student),
+        "teacher": model_identity(config.signal.model) if config.signal else None,
+        "rationales": content_key([rationale.to_row() for rationale in rationales]),
+        "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
+        "seed": seed,
+    }
+
+
+def train(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, seed: int, runs: Path, recipe: str = ""
+) -> Student:
+    """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one that is there.
+
+    ``recipe`` (YAML) is printed in the model card. Raises ModelError where a divergence has no shared vocabulary, and
+    whatever :func:`train_student` raises.
+    """
+    with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
+        if not stage.finished:
+            _train(student, rationales, config, seed=seed, folder=stage.path, recipe=recipe, finish=stage.finish)
+        target = "answer" if all(rationale.rationale is None for rationale in rationales) else "rationale"
+        return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
+
+
+def _train(
+    student: Model,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    folder: Path,
+    recipe: str,
+    finish: Any,
+) -> None:
+    device = pick_device()
+    tokenizer = load_tokenizer(student)
+    examples, dropped = make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)
+    signal = _open_signal(config, tokenizer, device)
+    model = load_model(student, dtype=torch.float32, device=device)
+    totals = train_student(model, examples, config, signal=signal, seed=seed, folder=folder)
+    # The student is saved in the type it computed in: half the size, and what its evaluation loads anyway.
+    save_model(model.to(resolve_dtype(config.dtype, device)), tokenizer, folder / "student")
+    card = model_card(student.model, rationales, config, totals, recipe)
+    (folder / "student" / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
+
+
+def _open_signal(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> LiveSignal | None:
+    if config.signal is None:
+        return None
+    teacher = config.signal.model
+    check_same_vocabulary(load_tokenizer(teacher), tokenizer)
+    return LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))

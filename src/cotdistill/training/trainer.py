@@ -1,0 +1,141 @@
+"""The training loop: steps, clipping, schedule, metrics, checkpoints. A killed run resumes to the same bits."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from cotdistill.models.loading import resolve_dtype
+from transformers import PreTrainedModel
+
+from cotdistill.artifacts import RowAppender, write_rows
+from cotdistill.config import TrainingConfig
+from cotdistill.errors import TrainingError
+from cotdistill.progress import track
+from cotdistill.records import read_rows
+from cotdistill.training.batches import all_steps, collate, micro_batches, num_steps_per_epoch
+from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from cotdistill.training.examples import Example
+from cotdistill.training.schedules import learning_rate
+from cotdistill.training.step import DistillationLoss, accumulate
+from cotdistill.training.teacher_signal import LiveSignal
+
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """Totals of a finished training; tokens are those that went through the model, padding left out."""
+
+    num_steps: int
+    num_examples: int
+    num_tokens: int
+    num_loss_tokens: int
+    first_loss: float
+    last_loss: float
+
+
+def train_student(
+    student: PreTrainedModel,
+    examples: Sequence[Example],
+    config: TrainingConfig,
+    *,
+    signal: LiveSignal | None,
+    seed: int,
+    folder: Path,
+) -> TrainingSummary:
+    """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
+
+    Raises TrainingError at the first loss or gradient that is not finite; what was saved before it is kept.
+    """
+    device = student.device
+    dtype = resolve_dtype(config.dtype, device)
+    lengths = [len(example) for example in examples]
+    num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(examples), config.batch_size)))
+    module = DistillationLoss(student, config.loss, signal).train()
+    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+    state = TrainingState.of(student, optimizer)
+    first_step = load_checkpoint(folder / CHECKPOINT, state)
+    _forget_metrics_after(folder / METRICS, first_step)
+
+    steps = all_steps(lengths, config.batch_size, seed=seed, num_steps=num_steps)
+    with RowAppender(folder / METRICS) as metrics, track("train", num_steps, done=first_step) as progress:
+        for step, indices in islice(enumerate(steps), first_step, None):
+            started = time.perf_counter()
+            torch.manual_seed(_step_seed(seed, step))
+            rate = learning_rate(config, step, num_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            batches = [
+                collate([examples[i] for i in micro])
+                for micro in micro_batches(indices, lengths, config.max_batch_tokens)
+            ]
+            loss, term_means, num_loss_tokens = accumulate(module, batches, device=device, dtype=dtype)
+            grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
+            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+                raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
+            optimizer.step()
+            seconds = time.perf_counter() - started
+            num_tokens = sum(lengths[i] for i in indices)
+            metrics.append(
+                {
+                    "step": step + 1,
+                    "loss": loss,
+                    "terms": {
+                        f"{n}_{term.kind}_{term.region}": mean
+                        for n, (term, mean) in enumerate(zip(config.loss, term_means, strict=True))
+                    },
+                    "learning_rate": rate,
+                    "grad_norm": grad_norm,
+                    "num_loss_tokens": num_loss_tokens,
+                    "num_tokens": num_tokens,
+                    "seconds": round(seconds, 4),
+                }
+            )
+            progress.advance(note=f"loss {loss:.3f}, {num_tokens / seconds:,.0f} tokens/s")
+            if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
+                save_checkpoint(folder / CHECKPOINT, state, step=step + 1)
+    student.eval()
+    return _summary(folder / METRICS, len(examples))
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """A seed a step, so that dropout after a resume is that of an unbroken run."""
+    return (seed * 1_000_003 + step) % (1 << 63)
+
+
+def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> TrainingError:
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {grad_norm}"
+    return TrainingError(
+        f"the {what}",
+        where=f"step {step + 1}, examples {', '.join(ids[:4])}{' ...' if len(ids) > 4 else ''}",
+        remedy="lower training.learning_rate, set training.dtype: float32, or look at these examples",
+    )
+
+
+def _forget_metrics_after(path: Path, step: int) -> None:
+    """Metrics of steps that a kill undid would else be written twice."""
+    if path.exists():
+        with RowAppender(path) as metrics:
+            kept = [row for row in metrics.rows if row["step"] <= step]
+        write_rows(path, kept)
+
+
+def _summary(path: Path, num_examples: int) -> TrainingSummary:
+    rows = list(read_rows(path))
+    return TrainingSummary(
+        num_steps=len(rows),
+        num_examples=num_examples,
+        num_tokens=sum(row["num_tokens"] for row in rows),
+        num_loss_tokens=sum(row["num_loss_tokens"] for row in rows),
+        first_loss=rows[0]["loss"],
+        last_loss=rows[-1]["loss"],
+    )
