@@ -1,0 +1,131 @@
+"""From a model's output to a verdict: find the stated answer, read it, compare it with the gold one.
+
+Strict where it counts: only a statement ("The answer is ...", or LaTeX's box where there is none) is read, never the
+last number that happens to stand there. All patterns are linear or see bounded text, so a megabyte of anything is
+judged at once.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from cotdistill.records import AnswerType, Question, Verdict
+from cotdistill.tasks.answer_types import boxed, comparable, first_sentence, read_answer
+
+_STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
+_MAX_STATEMENTS = 8
+"""So many statements, from the last backwards, are looked at."""
+_MAX_BOX_SEARCH = 20_000
+"""Characters at the end of an output among which a box is looked for."""
+
+_WORD = string.ascii_letters + string.digits + ".,/$-"
+
+_OPENING = re.compile(
+    r"(?:\b(?:so|and so|thus|therefore|hence|finally)\b,?\s{1,3})?(?:\bthe\s{1,3})?"
+    r"(?:\b(?:final|correct|right|best)\s{1,3})?$",
+    re.IGNORECASE,
+)
+"""The words before "answer is" that belong to the statement."""
+_MAX_OPENING = 60
+_GIVES_REASON = re.compile(r"\b(?:because|since|as|so|but)\b", re.IGNORECASE)
+_MAX_CLOSING = 120
+"""Characters of the longest answer that closes a rationale; more is reasoning."""
+
+
+def extract_answer(output: str, answer_type: AnswerType, choices: Sequence[str] | None = None) -> str | None:
+    """The canonical form of the answer that ``output`` states, or None.
+
+    The last readable statement wins, which lets a model correct itself; what it writes after starting another question
+    is not looked at.
+    """
+    for stated in _statements(_before_next_question(output)):
+        answer = read_answer(stated, answer_type, choices)
+        if answer is not None:
+            return answer
+    return None
+
+
+def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bool:
+    """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), all others by their words in any case.
+
+    ``gold`` is in canonical form, as questions hold it.
+    """
+    if extracted is None:
+        return False
+    if answer_type == "number":
+        one, other = read_answer(extracted, "number"), read_answer(gold, "number")
+        return one is not None and other is not None and Fraction(one) == Fraction(other)
+    return comparable(extracted) == comparable(gold)
+
+
+def judge(output: str, question: Question, *, finished: bool) -> tuple[str | None, Verdict]:
+    """The extracted answer and the verdict. ``finished`` is False where generation stopped at the token limit."""
+    if not finished:
+        output = _certain_part(output, question.answer_type)
+    extracted = extract_answer(output, question.answer_type, question.choices)
+    if extracted is None:
+        return None, "unreadable" if finished else "truncated"
+    return extracted, "correct" if same_answer(extracted, question.answer, question.answer_type) else "wrong"
+
+
+def split_statement(rationale: str) -> tuple[str, str | None]:
+    """``rationale`` without its closing "(So) the answer is ...", and what that statement says, or None.
+
+    A statement closes a rationale where nothing but the answer follows it: "the answer is 5 because ..." is reasoning.
+    Of several in a row all are taken off, and the last is given.
+    """
+    end, closing = len(rationale), None
+    for statement in reversed(list(_STATEMENT.finditer(rationale))[-_MAX_STATEMENTS:]):
+        stated = rationale[statement.end() : end].strip()
+        if not _only_answer(stated):
+            break
+        closing = stated if closing is None else closing
+        end = _reasoning_end(rationale, statement.start())
+    reasoning = rationale[:end].strip()
+    return (f"{reasoning[:-1]}." if closing and reasoning.endswith((",", ";")) else reasoning), closing
+
+
+def _reasoning_end(rationale: str, end: int) -> int:
+    """Where the reasoning before a statement ends whose "answer is" begins at ``end``."""
+    if opening := _OPENING.search(rationale[max(0, end - _MAX_OPENING) : end]):
+        end -= len(opening[0])
+    while end and rationale[end - 1] in " \t\n*":
+        end -= 1
+    return end
+
+
+def _only_answer(stated: str) -> bool:
+    if len(stated) > _MAX_CLOSING or _GIVES_REASON.search(stated):
+        return False
+    return first_sentence(stated).rstrip(".!* ") == stated.rstrip(".!* ")
+
+
+def _before_next_question(output: str) -> str:
+    output = output.lstrip()
+    start = _NEXT_QUESTION.search(output)
+    return output[: start.start() + 1] if start else output
+
+
+def _statements(output: str) -> Iterator[str]:
+    """What follows each "answer is", up to the next one, from the last backwards; else what a last box holds."""
+    starts = list(_STATEMENT.finditer(output))
+    end = len(output)
+    for statement in reversed(starts[-_MAX_STATEMENTS:]):
+        yield output[statement.end() : end]
+        end = statement.start()
+    if not starts:
+        yield from boxed(output[-_MAX_BOX_SEARCH:])[-1:]
+
+
+def _certain_part(output: str, answer_type: AnswerType) -> str:
+    """The part of an output cut at the token limit that cannot change its meaning by going on.
+
+    A last word may be half of one ("1" of "19"); a list or a text is whole only where its sentence or line ends.
+    """
+    if answer_type in ("list", "text"):
+        return output[: max(output.rfind(end) for end in (". ", "! ", "? ", "\n")) + 1]
+    return output if not output[-1:].isalnum() else output.rstrip(_WORD)

@@ -1,0 +1,31 @@
+"""GSM8K (arXiv 2110.14168): 7,473 training and 1,319 test school problems of several steps, with human solutions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cotdistill.tasks.benchmark import Benchmark
+
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+
+
+def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
+    """The hub's answer is the solution, with calculator annotations ``<<48/2=24>>``, and the number behind ``####``."""
+    solution, _, answer = row["answer"].rpartition("####")
+    return {
+        "id": f"gsm8k-{split}-{index:05d}",
+        "question": row["question"],
+        "answer": answer,
+        "rationale": _CALCULATOR.sub("", solution).strip(),
+    }
+
+
+BENCHMARK = Benchmark(
+    name="gsm8k",
+    answer_type="number",
+    files={"train": "gsm8k/gsm8k_train.jsonl.gz", "test": "gsm8k/gsm8k_test.jsonl.gz"},
+    hub="openai/gsm8k",
+    hub_config="main",
+    from_hub=_from_hub,
+)
