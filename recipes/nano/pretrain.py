@@ -34,8 +34,8 @@ VOCABULARY = 1024
 ROW = 512
 """Tokens of a training row, into which whole documents are packed."""
 
-TEACHER = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "intermediate_size": 768}
-STUDENT = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 384}
+TEACHER = {"hidden_size": 224, "num_hidden_layers": 4, "num_attention_heads": 7, "intermediate_size": 640}
+STUDENT = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 320}
 
 FORMATS = ("cot", "cot", "cot", "least_to_most", "rar", "symbolic")
 

@@ -197,7 +197,7 @@ class AnnotationConfig(Settings):
 
 # ---- training -------------------------------------------------------------------------------------------------------
 
-Region = Literal["all", "rationale", "answer"]
+RegionName = Literal["all", "rationale", "answer"]
 """Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
 
 
@@ -206,7 +206,7 @@ class CrossEntropy(Settings):
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     weight: float = Field(1.0, gt=0)
-    region: Region = "all"
+    region: RegionName = "all"
 
 
 class Divergence(Settings):
@@ -216,7 +216,7 @@ class Divergence(Settings):
     """
 
     weight: float = Field(1.0, gt=0)
-    region: Region = "all"
+    region: RegionName = "all"
     temperature: float = Field(1.0, gt=0)
 
 

@@ -14,7 +14,7 @@ from cotdistill.training.batches import collate, micro_batches
 from cotdistill.training.examples import Example, Region
 from cotdistill.training.fused import LossInputs, fused_loss, summed_losses
 from cotdistill.training.step import DistillationLoss, accumulate
-from cotdistill.training.teacher_signal import LiveSignal, TeacherRows
+from cotdistill.training.teacher_signal import HiddenRows, LiveSignal, LogitsChunk
 
 VOCAB = 60
 CPU = torch.device("cpu")
@@ -72,7 +72,9 @@ def test_fused_is_the_plain_loss_in_value_and_gradient(terms: tuple[LossConfig, 
     logits = student(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.flatten(0, 1)
     with torch.no_grad():
         teacher_logits = teacher(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.flatten(0, 1)
-    sums = summed_losses(terms, logits[batch.positions], teacher_logits[batch.positions], batch.targets, batch.regions)
+    sums = summed_losses(
+        terms, logits[batch.positions], LogitsChunk(teacher_logits[batch.positions]), batch.targets, batch.regions
+    )
     plain = (sums * torch.tensor([term.weight for term in terms])).sum() / len(batch.targets)
     plain.backward()
     assert loss == pytest.approx(plain.item(), rel=1e-5)
@@ -139,7 +141,7 @@ def test_a_head_padded_to_another_size_is_cut_to_the_shared_range() -> None:
     padded = torch.cat([teacher_logits, torch.full((len(batch.targets), 8), 5.0)], dim=1)
 
     def loss(logits: torch.Tensor) -> float:
-        rows = TeacherRows(torch.arange(len(batch.targets)), lambda which: logits[which])
+        rows = HiddenRows(torch.arange(len(batch.targets)), lambda which: logits[which])
         value, _ = fused_loss(
             hidden.detach(),
             lambda part: head_logits(student, part),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cotdistill.models.template import encode_prompt, encode_response, stop_token_id
-from cotdistill.tasks.prompts import prompt_text, response_parts
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.errors import DataError
 from cotdistill.records import Rationale
+from cotdistill.tasks.prompts import prompt_text, response_parts
 
 
 class Region(IntEnum):

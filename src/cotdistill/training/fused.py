@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cotdistill.config import CrossEntropy, LossConfig
 from cotdistill.training import losses
 from cotdistill.training.examples import REGIONS
-from cotdistill.training.teacher_signal import TeacherRows
+from cotdistill.training.teacher_signal import TeacherChunk, TeacherRows
 
 CHUNK_LOGITS = 1 << 24
 """Logits of a chunk: 64 MB in float32, so that memory does not grow with the vocabulary."""
@@ -36,32 +36,25 @@ def chunk_size(vocab_size: int) -> int:
     return max(16, CHUNK_LOGITS // vocab_size)
 
 
-def term_losses(term: LossConfig, logits: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
-    """The token losses ``[num_tokens]`` of one configured term.
-
-    Heads of one family may be padded to different sizes: divergences use the range that both have, which holds every
-    token. Padding with zeros instead would change the gradients.
-    """
-    if isinstance(term, CrossEntropy):
-        return losses.cross_entropy(logits, targets)
-    assert teacher_logits is not None, "the config refuses a divergence without a signal"
-    shared = min(logits.shape[-1], teacher_logits.shape[-1])
-    divergence = losses.divergence_of(term)
-    return losses.at_temperature(divergence, logits[:, :shared], teacher_logits[:, :shared], term.temperature)
-
-
 def summed_losses(
     terms: Sequence[LossConfig],
     logits: Tensor,
-    teacher_logits: Tensor | None,
+    teacher: TeacherChunk | None,
     targets: Tensor,
     regions: Tensor,
 ) -> Tensor:
-    """The sum over tokens of each term's losses in its region, unweighted: ``[num_terms]``."""
+    """The sum over tokens of each term's losses in its region, unweighted: ``[num_terms]``.
+
+    ``logits`` are the student's ``[num_tokens, vocab]``, ``teacher`` the teacher's distributions of the same tokens.
+    """
     sums = []
     for term in terms:
         in_region = torch.isin(regions, torch.tensor(REGIONS[term.region], device=regions.device))
-        token_losses = term_losses(term, logits, teacher_logits, targets)
+        if isinstance(term, CrossEntropy):
+            token_losses = losses.cross_entropy(logits, targets)
+        else:
+            assert teacher is not None, "the config refuses a divergence without a signal"
+            token_losses = teacher.divergence(term, logits)
         sums.append(torch.where(in_region, token_losses, 0.0).sum())
     return torch.stack(sums)
 
@@ -106,15 +99,10 @@ class _ChunkedLoss(torch.autograd.Function):
         needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
         for start in range(0, len(hidden), tokens_per_chunk):
             rows = slice(start, start + tokens_per_chunk)
-            teacher_logits = None
-            if inputs.teacher is not None:
-                with torch.no_grad():
-                    teacher_logits = inputs.teacher.logits(inputs.teacher.hidden[rows])
+            teacher = inputs.teacher.chunk(rows) if inputs.teacher is not None else None
             with torch.set_grad_enabled(needs_gradient):
                 chunk = hidden[rows].detach().requires_grad_(needs_gradient)
-                chunk_sums = summed_losses(
-                    terms, head(chunk), teacher_logits, inputs.targets[rows], inputs.regions[rows]
-                )
+                chunk_sums = summed_losses(terms, head(chunk), teacher, inputs.targets[rows], inputs.regions[rows])
                 sums += chunk_sums.detach()
                 if not needs_gradient:
                     continue

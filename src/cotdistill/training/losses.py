@@ -42,7 +42,7 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) ->
 
 
 def jensen_shannon(student: Tensor, teacher: Tensor, *, beta: float = 0.5, temperature: float = 1.0) -> Tensor:
-    """beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q (Agarwal et al. 2024, arXiv 2306.13649)."""
+    """beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q (Agarwal et al. 2024, arXiv 2306.13649)."""
     return at_temperature(jensen_shannon_divergence(beta), student, teacher, temperature)
 
 
@@ -93,8 +93,7 @@ def divergence_of(term: config.Divergence) -> Divergence:
 
 def at_temperature(divergence: Divergence, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """A divergence of logits at a temperature, times its square: ``[num_tokens]``."""
-    log_q = F.log_softmax(_precise(student) / temperature, dim=-1)
-    log_p = F.log_softmax(_precise(teacher) / temperature, dim=-1)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
     return temperature**2 * divergence(log_p, log_q)
 
 
@@ -139,6 +138,36 @@ def alpha_beta_divergence(alpha: float, beta: float) -> Divergence:
         return (own - mixed).sum(-1) / (alpha * beta)
 
     return divergence
+
+
+def with_tail(log_probabilities: Tensor, outcomes: Tensor) -> Tensor:
+    """``[num_tokens, k + 1]``: the log-probabilities of ``outcomes`` ``[num_tokens, k]``, then that of all others.
+
+    With the missing mass as one outcome a divergence stays one: zero at equality, never negative (a divergence over the
+    k alone goes negative for a student that is sharper than its teacher).
+    """
+    chosen = log_probabilities.gather(-1, outcomes)
+    return torch.cat([chosen, log_rest(chosen)], dim=-1)
+
+
+def log_rest(log_chosen: Tensor) -> Tensor:
+    """log(1 - sum of exp(log_chosen)) over the last dimension, kept: ``[num_tokens, 1]``; at least log(1e-7)."""
+    mass = log_chosen.exp().sum(-1, keepdim=True)
+    return (1.0 - mass).clamp(min=1e-7).log()
+
+
+def sampled_forward_kl(student: Tensor, samples: Tensor, entropy: Tensor) -> Tensor:
+    """An unbiased estimate of KL(p || q) from draws of p (Anshumann et al. 2025, arXiv 2503.16870).
+
+    ``samples`` ``[num_tokens, num_samples]`` are independent draws of the teacher's next token, ``entropy``
+    ``[num_tokens]`` is p's own: the mean of -log q over the draws estimates the cross-entropy, whose gradient is KL's.
+    """
+    return -log_softmax(student).gather(-1, samples).mean(-1) - entropy
+
+
+def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probabilities at a temperature, in float32, finite for logits of any size."""
+    return F.log_softmax(_precise(logits) / temperature, dim=-1)
 
 
 def _precise(logits: Tensor) -> Tensor:

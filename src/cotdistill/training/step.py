@@ -16,13 +16,13 @@ from cotdistill.config import LossConfig
 from cotdistill.models.heads import head_logits, head_parameters, last_hidden_states
 from cotdistill.training.batches import Batch
 from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
-from cotdistill.training.teacher_signal import LiveSignal
+from cotdistill.training.teacher_signal import TeacherSignal
 
 
 class DistillationLoss(nn.Module):
     """The student with its losses: ``forward`` takes a micro-batch and returns its share of the step's loss."""
 
-    def __init__(self, student: PreTrainedModel, terms: Sequence[LossConfig], signal: LiveSignal | None):
+    def __init__(self, student: PreTrainedModel, terms: Sequence[LossConfig], signal: TeacherSignal | None):
         super().__init__()
         self.student = student
         self.terms = tuple(terms)

@@ -1,28 +1,105 @@
-"""Where the teacher's next-token distributions come from.
+"""Where the teacher's next-token distributions come from, and how the student's are held against them.
 
-Every signal gives the same thing for a batch: the teacher's last hidden states at the loss positions, and a head that
-turns rows of them into logits. The rows are small; the logits are made in chunks where they are used.
+A signal gives the teacher's rows for the loss positions of a batch in a small form: last hidden states, the k likeliest
+tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes each divergence of the config.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cotdistill.config import Divergence, ForwardKL
 from cotdistill.models.heads import head_logits, last_hidden_states
+from cotdistill.training import losses
 from cotdistill.training.batches import Batch
 
 
+class TeacherChunk(Protocol):
+    """The teacher's distributions at some loss positions."""
+
+    def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
+        """The token losses ``[num_tokens]`` of ``term`` for student logits ``[num_tokens, vocab]``."""
+        ...
+
+
+class TeacherRows(Protocol):
+    """The teacher's part of a batch: one row a loss token."""
+
+    def chunk(self, rows: slice) -> TeacherChunk: ...
+
+
+class TeacherSignal(Protocol):
+    """Gives the teacher's rows of any batch of the training's examples."""
+
+    def rows(self, batch: Batch) -> TeacherRows: ...
+
+
 @dataclass(frozen=True, slots=True)
-class TeacherRows:
-    """``hidden`` is ``[num_loss_tokens, teacher_hidden]``; ``logits`` maps rows of it to ``[rows, teacher_vocab]``."""
+class LogitsChunk:
+    """All logits of the teacher, ``[num_tokens, teacher_vocab]``."""
+
+    logits: Tensor
+
+    def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
+        """Heads of one family may be padded to different sizes: the range that both have is compared.
+
+        It holds every token. To pad the smaller one with zeros instead would change the gradients.
+        """
+        shared = min(student_logits.shape[-1], self.logits.shape[-1])
+        return losses.at_temperature(
+            losses.divergence_of(term), student_logits[:, :shared], self.logits[:, :shared], term.temperature
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenRows:
+    """``hidden`` is ``[num_loss_tokens, teacher_hidden]``; ``head`` maps rows of it to logits, chunk by chunk."""
 
     hidden: Tensor
-    logits: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
+    def chunk(self, rows: slice) -> LogitsChunk:
+        return LogitsChunk(self.head(self.hidden[rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class TopKRows:
+    """The k likeliest tokens ``[num_loss_tokens, k]`` with their log-probabilities; the rest counts as one outcome."""
+
+    tokens: Tensor
+    log_probabilities: Tensor
+
+    def chunk(self, rows: slice) -> TopKRows:
+        return TopKRows(self.tokens[rows], self.log_probabilities[rows])
+
+    def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
+        log_q = losses.log_softmax(student_logits)
+        if self.tokens.shape[-1] == student_logits.shape[-1]:  # nothing is missing: no tail to speak of
+            return losses.divergence_of(term)(self.log_probabilities, log_q.gather(-1, self.tokens))
+        log_p = torch.cat([self.log_probabilities, losses.log_rest(self.log_probabilities)], dim=-1)
+        return losses.divergence_of(term)(log_p, losses.with_tail(log_q, self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRows:
+    """Draws of the teacher's next token ``[num_loss_tokens, num_samples]`` and its entropy ``[num_loss_tokens]``."""
+
+    tokens: Tensor
+    entropy: Tensor
+
+    def chunk(self, rows: slice) -> SampledRows:
+        return SampledRows(self.tokens[rows], self.entropy[rows])
+
+    def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
+        assert isinstance(term, ForwardKL), "the config refuses other divergences of a sampled signal"
+        return losses.sampled_forward_kl(student_logits, self.tokens, self.entropy)
 
 
 class LiveSignal:
@@ -32,6 +109,6 @@ class LiveSignal:
         self.teacher = teacher.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def rows(self, batch: Batch) -> TeacherRows:
+    def rows(self, batch: Batch) -> HiddenRows:
         hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
-        return TeacherRows(hidden.flatten(0, 1)[batch.positions], lambda rows: head_logits(self.teacher, rows))
+        return HiddenRows(hidden.flatten(0, 1)[batch.positions], lambda rows: head_logits(self.teacher, rows))

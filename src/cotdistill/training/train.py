@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.saving import save_model
+from cotdistill.models.vocabulary import check_same_vocabulary
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.artifacts import content_key, open_stage
 from cotdistill.config import Model, TrainingConfig
-from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.models.saving import save_model
-from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.records import Rationale
 from cotdistill.training.card import model_card
 from cotdistill.training.examples import make_examples

@@ -23,7 +23,7 @@ from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save
 from cotdistill.training.examples import Example
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.step import DistillationLoss, accumulate
-from cotdistill.training.teacher_signal import LiveSignal
+from cotdistill.training.teacher_signal import TeacherSignal
 
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint"
@@ -46,7 +46,7 @@ def train_student(
     examples: Sequence[Example],
     config: TrainingConfig,
     *,
-    signal: LiveSignal | None,
+    signal: TeacherSignal | None,
     seed: int,
     folder: Path,
 ) -> TrainingSummary:
