@@ -1,0 +1,67 @@
+"""A key-value cache that grows in place.
+
+Transformers' own dynamic cache copies all keys and values of every layer for every new token. Here a layer keeps room
+for more tokens than it holds and copies only when that is full.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64
+"""Tokens that a layer makes room for at a time."""
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values ``[rows, heads, num_tokens, head size]``: views of the filled part of larger buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_tokens = 0
+        self.buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Append states ``[rows, heads, new tokens, head size]``; returns all of them."""
+        if self.buffers is None:
+            self.lazy_initialization(key_states, value_states)
+        start, self.num_tokens = self.num_tokens, self.num_tokens + key_states.shape[-2]
+        if self.buffers is None or self.num_tokens > self.buffers[0].shape[-2]:
+            self.buffers = (self._grown(0, key_states), self._grown(1, value_states))
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start : self.num_tokens] = states
+        return self._filled()
+
+    def get_seq_length(self) -> int:
+        return self.num_tokens
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows only, in this order."""
+        if self.buffers is not None:
+            keys, values = self.buffers
+            self.buffers = (keys.index_select(0, indices), values.index_select(0, indices))
+            self._filled()
+
+    def _grown(self, which: int, states: Tensor) -> Tensor:
+        rows, heads, _, head_size = states.shape
+        grown = states.new_empty(rows, heads, self.num_tokens + ROOM, head_size)
+        if self.buffers is not None:
+            old = self.buffers[which]
+            grown[:, :, : old.shape[-2]] = old
+        return grown
+
+    def _filled(self) -> tuple[Tensor, Tensor]:
+        assert self.buffers is not None
+        keys, values = (buffer[:, :, : self.num_tokens] for buffer in self.buffers)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+def growing_cache(model: PreTrainedModel) -> DynamicCache:
+    """An empty cache for ``model``; layers of other kinds (sliding window, recurrent) stay as Transformers has them."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache

@@ -1,0 +1,59 @@
+"""Whether two models speak the same tokens: what a divergence between their distributions needs."""
+
+from __future__ import annotations
+
+import logging
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+
+def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> None:
+    """Raise ModelError unless both tokenizers give every token the same id.
+
+    How they split text does not matter: teacher and student both read the ids that the student's tokenizer made.
+    """
+    theirs, ours = teacher.get_vocab(), student.get_vocab()
+    if theirs == ours:
+        return
+    different = [token for token in theirs.keys() | ours.keys() if theirs.get(token) != ours.get(token)]
+
+    def place(token: str) -> int:
+        return min(vocabulary[token] for vocabulary in (theirs, ours) if token in vocabulary)
+
+    first = min(different, key=lambda token: (place(token), token))
+    ids = " and ".join(str(vocabulary.get(first, "none")) for vocabulary in (theirs, ours))
+    raise ModelError(
+        f"{len(different)} tokens differ between teacher {teacher.name_or_path} ({len(theirs)} tokens) and student "
+        f"{student.name_or_path} ({len(ours)} tokens), the first is {first!r} (ids {ids})",
+        where="vocabulary",
+        remedy="a loss on the teacher's distribution needs a teacher of the student's family; choose one, or train "
+        "with cross_entropy",
+    )
+
+
+def shared_vocabulary_size(
+    teacher: PreTrainedModel, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> int:
+    """How many logits the two heads share: the smaller of their sizes, of which each may be padded beyond the tokens.
+
+    Raises ModelError where a head is smaller than the vocabulary.
+    """
+    sizes = [_head_size(model) for model in (teacher, student)]
+    for role, size in zip(("teacher", "student"), sizes, strict=True):
+        if size < len(tokenizer):
+            raise ModelError(
+                f"the {role}'s head has {size} outputs for {len(tokenizer)} tokens",
+                where="vocabulary",
+                remedy="model and tokenizer do not belong together; check both folders",
+            )
+    if sizes[0] != sizes[1]:
+        logger.info("heads of %d (teacher) and %d (student) outputs: the first %d are used", *sizes, min(sizes))
+    return min(sizes)
+
+
+def _head_size(model: PreTrainedModel) -> int:
+    return model.get_output_embeddings().weight.shape[0]  # pyright: ignore[reportOptionalMemberAccess, reportReturnType]

@@ -1,0 +1,144 @@
+"""Greedy generation: what a prompt gets depends on the prompt alone, and is what Transformers' own loop gives."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from tests.tiny import tiny_model
+from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
+
+from cotdistill.errors import ModelError
+from cotdistill.models.generation import Generated, generate_greedy
+from cotdistill.models.kv_cache import ROOM, growing_cache
+
+VOCAB = 50
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model(VOCAB)
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    generator = random.Random(0)
+    return [[generator.randrange(2, VOCAB) for _ in range(generator.randrange(1, 40))] for _ in range(24)]
+
+
+def generate(model: PreTrainedModel, prompts: list[list[int]], stops: set[int], new: int = 20, batch: int = 64):
+    outputs = list(generate_greedy(model, prompts, max_new_tokens=new, max_batch_size=batch, stop_token_ids=stops))
+    assert sorted(output.index for output in outputs) == list(range(len(prompts)))
+    return sorted(outputs, key=lambda output: output.index)
+
+
+def reference(model: PreTrainedModel, prompts: list[list[int]], stops: set[int], new: int = 20) -> list[Generated]:
+    """One whole forward pass a token, without cache, batch or padding."""
+    outputs = []
+    for index, prompt in enumerate(prompts):
+        ids, finished = list(prompt), False
+        while len(ids) < len(prompt) + new and not finished:
+            token = int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+            finished = token in stops
+            ids += [] if finished else [token]
+            if finished:
+                break
+        outputs.append(Generated(index, ids[len(prompt) :], finished))
+    return outputs
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 64])
+def test_batches_give_what_single_prompts_give(model, prompts, batch):
+    stops = {3, 7, 11, 20, 21}
+    expected = reference(model, prompts, stops)
+    assert 3 < sum(output.finished for output in expected) < len(prompts)  # both endings, rows dropped at many steps
+    assert generate(model, prompts, stops, batch=batch) == expected
+
+
+def test_the_order_of_prompts_does_not_matter(model, prompts):
+    shuffled = list(range(len(prompts)))
+    random.Random(1).shuffle(shuffled)
+    straight = generate(model, prompts, {3, 7}, batch=5)
+    mixed = generate(model, [prompts[index] for index in shuffled], {3, 7}, batch=5)
+    assert [output.token_ids for output in mixed] == [straight[index].token_ids for index in shuffled]
+
+
+def test_equals_generate_of_transformers_with_several_stop_tokens(model, prompts):
+    stops = {3, 7, 11, 20, 21}
+    for prompt, output in zip(prompts, generate(model, prompts, stops), strict=True):
+        ids = torch.tensor([prompt])
+        theirs = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20, eos_token_id=sorted(stops)
+        )[0, len(prompt) :].tolist()
+        assert output.finished == (theirs[-1] in stops)
+        assert output.token_ids == (theirs[:-1] if output.finished else theirs)
+
+
+def test_the_limit_counts_the_stop_token(model, prompts):
+    whole = next(output for output in reference(model, prompts, {3, 7, 11}) if output.finished and output.token_ids)
+    prompt, num = [prompts[whole.index]], len(whole.token_ids)
+    assert generate(model, prompt, {3, 7, 11}, new=num + 1)[0].finished
+    cut = generate(model, prompt, {3, 7, 11}, new=num)[0]
+    assert not cut.finished
+    assert cut.token_ids == whole.token_ids
+
+
+def test_generation_beyond_the_room_that_a_cache_layer_makes_at_a_time(model, prompts):
+    new = 2 * ROOM + 5
+    assert generate(model, prompts[:3], set(), new=new) == reference(model, prompts[:3], set(), new=new)
+
+
+def test_sliding_windows_are_kept_by_their_own_cache_layers(prompts):
+    config = Gemma3TextConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=6,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Gemma3ForCausalLM(config).eval()
+    expected = reference(model, prompts, {3, 7})
+    assert generate(model, prompts, {3, 7}, batch=5) == expected
+
+
+def test_rows_come_as_they_finish_and_the_callers_gradients_stay_on(model, prompts):
+    finished = []
+    for output in generate_greedy(model, prompts, max_new_tokens=20, max_batch_size=64, stop_token_ids={3, 7, 11}):
+        finished.append(output.finished)
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+    assert finished == sorted(finished, reverse=True)
+
+
+def test_a_growing_cache_holds_what_a_dynamic_one_does(model, prompts):
+    ids = (
+        torch.tensor([prompts[0][:5], prompts[1][:5]])
+        if min(map(len, prompts[:2])) >= 5
+        else torch.arange(10).view(2, 5)
+    )
+    grown, dynamic = growing_cache(model), DynamicCache(config=model.config)
+    with torch.inference_mode():
+        for cache in (grown, dynamic):
+            model(ids, past_key_values=cache)
+            model(ids[:, :1].repeat(1, ROOM), past_key_values=cache)
+            cache.batch_select_indices(torch.tensor([1]))
+            model(ids[1:, :1], past_key_values=cache)
+    assert grown.get_seq_length() == dynamic.get_seq_length() == 5 + ROOM + 1
+    for ours, theirs in zip(grown.layers, dynamic.layers, strict=True):
+        torch.testing.assert_close(ours.keys, theirs.keys)
+        torch.testing.assert_close(ours.values, theirs.values)
+
+
+def test_prompts_that_cannot_be_continued_are_refused_by_number(model):
+    with pytest.raises(ModelError, match="prompt 1: the prompt has no token"):
+        generate(model, [[5], []], set())
+    with pytest.raises(ModelError, match=r"prompt 0: 500 tokens and 20 new ones exceed the model's 512 positions"):
+        generate(model, [[5] * 500], set())
