@@ -105,11 +105,11 @@ def evaluate(
     return evaluate_stage(model, questions, target=prompt_target(config, trained), config=config, runs=Path(runs))
 
 
-def compare(a: Evaluation, b: Evaluation) -> ComparisonResult:
+def compare(a: Evaluation, b: Evaluation, *, names: tuple[str, str] = ("a", "b")) -> ComparisonResult:
     """The difference of two evaluations of the same questions: paired bootstrap interval and McNemar's exact p."""
     from cotdistill.evaluation import statistics
 
-    return statistics.compare(a.predictions, b.predictions)
+    return statistics.compare(a.predictions, b.predictions, names=names)
 
 
 def _model(model: str | ModelConfig) -> ModelConfig:

@@ -65,11 +65,10 @@ def quickstart(
     from cotdistill.config import load_run, parse_overrides
 
     run = load_run(Path(__file__).with_name("quickstart.yaml"), {"seed": seed} | parse_overrides(settings or []))
-    result = _execute_and_report(run, runs, as_json)
+    _execute_and_report(run, runs, as_json)
     if not as_json:
         print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
-        print("  cotdistill run recipes/smollm2-svamp/run.yaml")
-    del result
+        print("  make smollm2")
 
 
 @app.command("run")
@@ -149,9 +148,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print any artifact in readable form."""
-    from cotdistill.reports.show import describe
+    from cotdistill.reports.show import describe, read_artifact
 
-    print(json.dumps(describe(path, limit), ensure_ascii=False) if as_json else describe(path, limit).text())
+    artifact = read_artifact(path, limit)
+    print(json.dumps(artifact, ensure_ascii=False) if as_json else describe(artifact))
 
 
 def _load(file: Path, settings: list[str] | None) -> Run:
@@ -170,16 +170,24 @@ def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:
     return {arm: run.arms[arm]}
 
 
-def _execute_and_report(run: Run, runs: Path, as_json: bool) -> None:
+def _execute_and_report(run: Run, runs: Path, as_json: bool) -> Path:
+    """Make what is missing, write the report, print its table; returns the path of the report's page."""
     from cotdistill.pipeline import execute
-    from cotdistill.reports import write_report
+    from cotdistill.reports import print_table, write_report
+    from cotdistill.reports.result import report_of
 
     result = execute(run, runs, say=_say)
-    files = write_report(result)
+    report = report_of(result)
+    page = write_report(report, result.path)
     if as_json:
-        print(files.summary.read_text(encoding="utf-8"))
+        print((result.path / "summary.json").read_text(encoding="utf-8"))
     else:
-        files.print_table()
+        print_table(report)
+        print(f"report: {page}")
+        for name, arm in result.arms.items():
+            if arm.student:
+                print(f"student {name}: {arm.student.model}")
+    return page
 
 
 def _print_plan(run: Run, as_json: bool) -> None:

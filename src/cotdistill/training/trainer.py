@@ -39,6 +39,7 @@ class TrainingSummary:
     num_loss_tokens: int
     first_loss: float
     last_loss: float
+    seconds: float
 
 
 def train_student(
@@ -138,4 +139,5 @@ def _summary(path: Path, num_examples: int) -> TrainingSummary:
         num_loss_tokens=sum(row["num_loss_tokens"] for row in rows),
         first_loss=rows[0]["loss"],
         last_loss=rows[-1]["loss"],
+        seconds=round(sum(row["seconds"] for row in rows), 1),
     )
