@@ -1,0 +1,87 @@
+"""The template: what is asked, what is taught, and that what is taught is judged correct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cotdistill.config import BenchmarkTask
+from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
+from cotdistill.tasks import load_task
+from cotdistill.tasks.answers import judge
+from cotdistill.tasks.prompts import clean_rationale, prompt_text, response_parts
+
+GOLD: dict[AnswerType, str] = {
+    "number": "-4.5",
+    "letter": "B",
+    "yes_no": "No",
+    "true_false": "True",
+    "list": "} ] )",
+    "text": "05/01/2021",
+}
+
+
+def question_of(answer_type: AnswerType) -> Question:
+    choices = ("red", "blue") if answer_type == "letter" else None
+    return Question("q", "own", "train", "Which one?", GOLD[answer_type], answer_type, choices)
+
+
+def rationale_of(text: str | None, answer_type: AnswerType = "number") -> Rationale:
+    return Rationale(question_of(answer_type), text, "own", 3, "cot")
+
+
+def test_prompts_word_for_word() -> None:
+    assert prompt_text(question_of("number"), "rationale") == (
+        'Which one?\nThink step by step, then finish with "The answer is" and the number.'
+    )
+    assert prompt_text(question_of("letter"), "answer") == (
+        'Which one?\n(A) red\n(B) blue\nReply with "The answer is" and the letter of the right choice, nothing else.'
+    )
+    asked = {answer_type: prompt_text(question_of(answer_type), "rationale") for answer_type in ANSWER_TYPES}
+    assert asked["yes_no"].endswith('"The answer is" and Yes or No.')
+    assert asked["true_false"].endswith('"The answer is" and True or False.')
+    assert asked["list"].endswith('"The answer is" and the items in order, separated by spaces.')
+    assert asked["text"].endswith('"The answer is" and the result.')
+
+
+@pytest.mark.parametrize("answer_type", ANSWER_TYPES)
+@pytest.mark.parametrize("text", [None, "", "One is\nnot the other.", "Take both. So the answer is 3."])
+def test_what_is_taught_is_judged_correct(answer_type: AnswerType, text: str | None) -> None:
+    rationale = rationale_of(text, answer_type)
+    output = "".join(response_parts(rationale))
+    assert judge(output, rationale.question, finished=True) == (GOLD[answer_type], "correct")
+
+
+def test_the_prompt_does_not_answer_itself() -> None:
+    for answer_type in ANSWER_TYPES:
+        question = question_of(answer_type)
+        for target in ("rationale", "answer"):
+            assert judge(prompt_text(question, target), question, finished=True)[1] != "correct"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (None, ("", "The answer is -4.5.")),
+        ("  \n", ("", "The answer is -4.5.")),
+        (" 1 + 1 = 2.  \n\n\t Then 3. ", ("1 + 1 = 2.\nThen 3.\n", "The answer is -4.5.")),
+        ("1 + 1 = 2. The answer is -4.5.", ("1 + 1 = 2.\n", "The answer is -4.5.")),
+        ("1 + 1 = 2.\r\nSo, the answer is 2", ("1 + 1 = 2.\n", "The answer is -4.5.")),
+    ],
+)
+def test_reasoning_and_statement_are_joined_once(text: str | None, parts: tuple[str, str]) -> None:
+    assert response_parts(rationale_of(text)) == parts
+
+
+def test_cleaning_again_changes_nothing() -> None:
+    for text in ("a  b.\n\n c. The answer is 3.", "So, the answer is 8. The answer is 8", "x, so the answer is 4"):
+        assert clean_rationale(clean_rationale(text)) == clean_rationale(text)
+
+
+@pytest.mark.shared
+def test_human_solutions_of_gsm8k_are_judged_correct(shared_data: Path) -> None:
+    task = load_task(BenchmarkTask(name="gsm8k", data_dir=shared_data))
+    for question in task.train:
+        rationale = Rationale(question, question.human_rationale, "human", None, "human")
+        assert judge("".join(response_parts(rationale)), question, finished=True) == (question.answer, "correct")
