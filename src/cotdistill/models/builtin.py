@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from cotdistill.artifacts import file_sha256, write_json_atomically
 from cotdistill.errors import ModelError, nearest
@@ -73,9 +74,9 @@ def _smollm2_folder(cache_root: Path) -> Path:
                 check_manifest(folder)
             else:
                 _make_smollm2(cache_root, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"cannot write to the cache ({error.strerror or error})",
+            f"cannot write to the cache ({getattr(error, 'strerror', None) or error})",
             where=cache_root,
             remedy="make 500 MB of room, or set COTDISTILL_CACHE to a folder that can be written",
         ) from None
