@@ -1,11 +1,13 @@
-"""Make the nano family: a tokenizer, ``nano-teacher`` and ``nano-student``, from procedural text alone.
+"""Make the nano family: a tokenizer, ``nano-teacher`` and ``nano-student``, from procedural text alone, on a CPU.
 
-    python recipes/nano/pretrain.py --out OUT [--device cuda] [--scale 1.0]
+    python recipes/nano/pretrain.py tokenizer --out OUT
+    python recipes/nano/pretrain.py student --out OUT
+    python recipes/nano/pretrain.py teacher --out OUT
 
-Both models first read a corpus of questions, worked solutions and fragments of them in a plain "textbook" layout, as a
-language model would find on the web. The student stops there: it is a base model. The teacher goes on with our prompts,
-mostly answered with granularity-3 rationales. Every text comes from the split ``pretrain``, which shares no question
-with ``train`` or ``test``, whatever the seeds.
+The student is a base model: it read questions, worked solutions and fragments of them in a plain "textbook" layout,
+as a language model would find on the web, and never saw our prompts. The teacher was trained on our prompts: four
+fifths of them answered with a granularity-3 rationale, the rest with the answer alone. All texts come from the split
+``pretrain``, which shares no question with ``train`` or ``test``, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -13,10 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,63 +24,62 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cotdistill.config import PROCEDURAL_KINDS, ProceduralTask
+from cotdistill.config import ProceduralTask
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.procedural import generate_split, write_rationale
 from cotdistill.tasks.prompts import prompt_text, response_parts
 
 END, PAD = "<|end|>", "<|pad|>"
 VOCABULARY = 1024
-ROW = 512
+ROW = 256
 """Tokens of a training row, into which whole documents are packed."""
 
-TEACHER = {"hidden_size": 224, "num_hidden_layers": 4, "num_attention_heads": 7, "intermediate_size": 640}
-STUDENT = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 320}
+KINDS = ("boolean_expressions", "multistep_arithmetic", "navigate", "object_counting", "web_of_lies")
+"""The kinds that models of this size learn in half an hour on two cores."""
+
+SIZES = {
+    "teacher": {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 576},
+    "student": {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 320},
+}
+NUM_DOCUMENTS = {"teacher": 50_000, "student": 40_000}
+LEARNING_RATE = 3e-3
+BATCH_ROWS = 16
+
+JOB = 2000
+"""Questions of one kind and difficulty that are drawn together, all different."""
 
 FORMATS = ("cot", "cot", "cot", "least_to_most", "rar", "symbolic")
 
 
 def textbook(question: Question, generator: random.Random) -> str:
     """A question alone, a fragment of a solution, or a question with its solution: never in our prompts' words."""
-    solution = write_rationale(question, generator.randint(1, 6), generator.choice(FORMATS))
-    options = "".join(f" {chr(65 + i)}: {choice}." for i, choice in enumerate(question.choices or ()))
+    solution = write_rationale(question, generator.randint(2, 4), "cot")
     kind = generator.random()
     if kind < 0.15:
-        return f"Problem. {question.question}{options}"
+        return f"Problem. {question.question}"
     if kind < 0.5:
         return f"Solution. {solution}"
-    return f"Problem. {question.question}{options}\nSolution. {solution}"
+    return f"Problem. {question.question}\nSolution. {solution}"
 
 
 def instructed(question: Question, generator: random.Random) -> str:
-    """A question in our own prompt and its response: 60 % granularity 3, 20 % other rationales, 20 % the answer alone."""
-    kind = generator.random()
-    level, style = (3, "cot") if kind < 0.6 else (generator.randint(1, 6), generator.choice(FORMATS))
-    text = None if kind >= 0.8 else write_rationale(question, level, style)
-    rationale = Rationale(question, text, "procedural", level, style if text else "answer_only")
+    """A question in our own prompt and its response, as the plain template lays them out."""
+    text = write_rationale(question, 3, "cot") if generator.random() < 0.8 else None
+    rationale = Rationale(question, text, "procedural", 3, "cot")
     return prompt_text(question, "rationale" if text else "answer") + "\n" + "".join(response_parts(rationale))
 
 
-def documents(job: tuple[str, str, int, int, int]) -> list[str]:
-    """One kind's documents: (kind, layout, difficulty, count, seed)."""
-    kind, layout, difficulty, count, seed = job
-    task = ProceduralTask(kinds=(kind,), difficulty=difficulty)
-    generator = random.Random(f"{kind}/{layout}/{difficulty}/{seed}")
-    write = textbook if layout == "textbook" else instructed
-    return [write(question, generator) for question in generate_split(task, "pretrain", count, seed)]
-
-
-def make_documents(layout: str, per_kind: int, *, seed: int, processes: int) -> list[str]:
-    """``per_kind`` documents of each kind, three quarters of them of difficulty 2, the rest of 1 and 3; shuffled."""
-    shares = {1: 0.125, 2: 0.75, 3: 0.125}
-    jobs = [
-        (kind, layout, difficulty, max(1, int(per_kind * share)), seed)
-        for kind in PROCEDURAL_KINDS
-        for difficulty, share in shares.items()
-    ]
-    with multiprocessing.Pool(processes) as pool:
-        texts = [text for part in pool.imap(documents, jobs) for text in part]
-    random.Random(seed).shuffle(texts)
+def documents(role: str, count: int) -> list[str]:
+    """About ``count`` documents over all kinds, shuffled; a kind with few different questions repeats some of them."""
+    write = instructed if role == "teacher" else textbook
+    generator = random.Random(role)
+    texts = []
+    for _ in range(math.ceil(count / (JOB * len(KINDS)))):
+        questions = generate_split(
+            ProceduralTask(kinds=KINDS), "pretrain", JOB * len(KINDS), generator.randrange(1 << 30)
+        )
+        texts += [write(question, generator) for question in questions]
+    generator.shuffle(texts)
     return texts
 
 
@@ -98,7 +97,9 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
 
 
 def pack(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
@@ -116,7 +117,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
     return np.array(rows, dtype=np.int16)
 
 
-def new_model(sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def new_model(role: str, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -125,90 +126,63 @@ def new_model(sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast) -> Llam
         bos_token_id=None,
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
-        **sizes,
+        **SIZES[role],
     )
     return LlamaForCausalLM(config)
 
 
-def shuffled_rows(rows: np.ndarray, batch_rows: int, num_steps: int) -> Iterator[torch.Tensor]:
-    generator = np.random.default_rng(0)
-    order = generator.permutation(len(rows))
-    start = 0
-    for _ in range(num_steps):
-        if start + batch_rows > len(order):
-            order, start = generator.permutation(len(rows)), 0
-        yield torch.from_numpy(rows[order[start : start + batch_rows]].astype(np.int64))
-        start += batch_rows
+def new_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=LEARNING_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
 
 
-def pretrain(
-    model: LlamaForCausalLM, rows: np.ndarray, *, num_steps: int, batch_rows: int, peak: float, device: str, name: str
-) -> list[dict[str, float]]:
-    """Language modelling of all tokens but PAD, cosine schedule with a short warm-up; returns the loss curve."""
-    model.to(device).train()
-    pad = model.config.pad_token_id
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    forward = torch.compile(model) if device == "cuda" else model
+def pretrain(model: LlamaForCausalLM, rows: np.ndarray, name: str) -> list[dict[str, float]]:
+    """One epoch of language modelling of all tokens but PAD, cosine schedule; returns the loss curve."""
+    model.train()
+    optimizers = new_optimizers(model)
+    num_steps = len(rows) // BATCH_ROWS
     curve, started = [], time.time()
-    for step, ids in enumerate(shuffled_rows(rows, batch_rows, num_steps)):
-        rate = peak * min(1.0, (step + 1) / 200) * 0.5 * (1.0 + math.cos(math.pi * step / num_steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        ids = ids.to(device, non_blocking=True)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            logits = forward(input_ids=ids[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+    for step in range(num_steps):
+        rate = LEARNING_RATE * min(1.0, (step + 1) / 100) * 0.5 * (1.0 + math.cos(math.pi * step / num_steps))
+        ids = torch.from_numpy(rows[step * BATCH_ROWS : (step + 1) * BATCH_ROWS].astype(np.int64))
+        logits = model(input_ids=ids[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=model.config.pad_token_id
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if step % 250 == 0 or step == num_steps - 1:
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step % 100 == 0 or step == num_steps - 1:
             curve.append({"step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - started, 1)})
-            print(name, curve[-1], flush=True)
+            print(name, f"of {num_steps}", curve[-1], flush=True)
     return curve
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    model.to("cpu", torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tokenizer", "student", "teacher"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the documents and steps of the real recipe")
-    parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
-    parser.add_argument("--student-steps", type=int, default=3000)
-    parser.add_argument("--teacher-steps", type=int, default=12000)
     options = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = True
-
-    started = time.time()
-    read = make_documents("textbook", int(40_000 * options.scale), seed=1, processes=options.processes)
-    taught = make_documents("instructed", int(80_000 * options.scale), seed=2, processes=options.processes)
-    tokenizer = train_tokenizer(read[:50_000] + taught[:50_000])
-    print("documents", len(read), len(taught), round(time.time() - started), "s", flush=True)
-    textbook_rows, mixed_rows = pack(tokenizer, read), pack(tokenizer, read[: len(read) // 2] + taught)
-    print("rows", textbook_rows.shape, mixed_rows.shape, round(time.time() - started), "s", flush=True)
-
-    curves = {}
-    for name, sizes, rows, steps in (
-        ("nano-student", STUDENT, textbook_rows, options.student_steps),
-        ("nano-teacher", TEACHER, mixed_rows, options.teacher_steps),
-    ):
-        model = new_model(sizes, tokenizer)
-        curves[name] = pretrain(
-            model,
-            rows,
-            num_steps=max(1, int(steps * options.scale)),
-            batch_rows=64,
-            peak=3e-3,
-            device=options.device,
-            name=name,
-        )
-        save(model, tokenizer, options.out / name)
-    (options.out / "curves.json").write_text(json.dumps(curves))
+    if options.what == "tokenizer":
+        train_tokenizer(documents("student", 20_000) + documents("teacher", 20_000)).save_pretrained(options.out)
+        return
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(options.out)
+    rows = pack(tokenizer, documents(options.what, NUM_DOCUMENTS[options.what]))
+    model = new_model(options.what, tokenizer)
+    curve = pretrain(model, rows, f"nano-{options.what}")
+    folder = options.out / f"nano-{options.what}"
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "curve.json").write_text(json.dumps(curve))
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ class BenchmarkTask(Settings):
     kind: Literal["benchmark"] = "benchmark"
     name: str
     data_dir: FolderPath | None = None
-    num_train: int | None = Field(None, ge=1, description="use only the first so many training questions")
-    num_test: int | None = Field(None, ge=1, description="use only the first so many test questions")
+    num_train: int | None = Field(default=None, ge=1, description="use only the first so many training questions")
+    num_test: int | None = Field(default=None, ge=1, description="use only the first so many test questions")
 
     @model_validator(mode="after")
     def known_name(self) -> BenchmarkTask:
@@ -87,11 +87,11 @@ class FileTask(Settings):
     kind: Literal["file"] = "file"
     train: FolderPath
     test: FolderPath | None = None
-    test_share: float = Field(0.2, gt=0, lt=1)
+    test_share: float = Field(default=0.2, gt=0, lt=1)
     columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = {}
     answer_type: AnswerType | Literal["auto"] = "auto"
-    num_train: int | None = Field(None, ge=1)
-    num_test: int | None = Field(None, ge=1)
+    num_train: int | None = Field(default=None, ge=1)
+    num_test: int | None = Field(default=None, ge=1)
 
     @property
     def name(self) -> str:
@@ -103,9 +103,9 @@ class ProceduralTask(Settings):
 
     kind: Literal["procedural"] = "procedural"
     kinds: tuple[str, ...] = PROCEDURAL_KINDS
-    difficulty: int = Field(2, ge=1, le=4, description="1: two or three steps, 4: BIG-Bench-Hard's own size")
-    num_train: int = Field(2000, ge=1, description="over all kinds")
-    num_test: int = Field(400, ge=1, description="over all kinds")
+    difficulty: int = Field(default=2, ge=1, le=4, description="1: two or three steps, 4: BIG-Bench-Hard's own size")
+    num_train: int = Field(default=2000, ge=1, description="over all kinds")
+    num_test: int = Field(default=400, ge=1, description="over all kinds")
     seed: int = 0
 
     @property
@@ -190,7 +190,7 @@ class AnnotationConfig(Settings):
     Granularity and format say nothing of the human and answer_only teachers and are ignored by them.
     """
 
-    granularity: int | None = Field(3, ge=1, le=6)
+    granularity: int | None = Field(default=3, ge=1, le=6)
     format: Format = "cot"
     keep: Literal["all", "agree"] = "all"
 
@@ -205,7 +205,7 @@ class CrossEntropy(Settings):
     """Negative log-likelihood of the rationale's own tokens."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"
 
 
@@ -215,9 +215,9 @@ class Divergence(Settings):
     They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
     """
 
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
 
 
 class ForwardKL(Divergence):
@@ -236,21 +236,21 @@ class JensenShannon(Divergence):
     """Generalised Jensen-Shannon divergence; ``beta`` is the teacher's share of the mixture."""
 
     kind: Literal["jensen_shannon"] = "jensen_shannon"
-    beta: float = Field(0.5, gt=0, lt=1)
+    beta: float = Field(default=0.5, gt=0, lt=1)
 
 
 class SkewForwardKL(Divergence):
     """KL(teacher || mixture); ``alpha`` is the teacher's share of the mixture."""
 
     kind: Literal["skew_forward_kl"] = "skew_forward_kl"
-    alpha: float = Field(0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.1, gt=0, lt=1)
 
 
 class SkewReverseKL(Divergence):
     """KL(student || mixture); ``alpha`` is the student's share of the mixture."""
 
     kind: Literal["skew_reverse_kl"] = "skew_reverse_kl"
-    alpha: float = Field(0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.1, gt=0, lt=1)
 
 
 class TotalVariation(Divergence):
@@ -263,8 +263,8 @@ class AlphaBeta(Divergence):
     """Alpha-beta divergence; near (1, 0) it is forward KL, near (0, 1) reverse KL."""
 
     kind: Literal["alpha_beta"] = "alpha_beta"
-    alpha: float = Field(0.5, gt=0)
-    beta: float = Field(0.5, gt=0)
+    alpha: float = Field(default=0.5, gt=0)
+    beta: float = Field(default=0.5, gt=0)
 
 
 LossConfig = Annotated[
@@ -290,9 +290,9 @@ class ModelConfig(Settings):
 
     model: str
     revision: str | None = None
-    keep_layers: int | None = Field(None, ge=1, description="cut to so many evenly spaced layers")
+    keep_layers: int | None = Field(default=None, ge=1, description="cut to so many evenly spaced layers")
     trust_remote_code: bool = False
-    allow_pickle: bool = Field(False, description="also load weights that are neither safetensors nor GGUF")
+    allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 
     @field_validator("model")
     @classmethod
@@ -318,20 +318,20 @@ class LiveTeacher(Settings):
 class TrainingConfig(Settings):
     """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included)."""
 
-    epochs: float = Field(3.0, gt=0)
-    learning_rate: float = Field(5.0e-5, gt=0)
-    batch_size: int = Field(16, ge=1, description="examples per optimizer step")
-    max_batch_tokens: int = Field(4096, ge=1, description="tokens per forward pass; steps accumulate over them")
-    max_length: int = Field(1024, ge=8, description="tokens of prompt and response together")
+    epochs: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=5.0e-5, gt=0)
+    batch_size: int = Field(default=16, ge=1, description="examples per optimizer step")
+    max_batch_tokens: int = Field(default=4096, ge=1, description="tokens per forward pass; steps accumulate over them")
+    max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
     too_long: Literal["drop", "error"] = "drop"
-    warmup_share: float = Field(0.0, ge=0, lt=1)
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     loss: tuple[LossConfig, ...] = (CrossEntropy(),)
     signal: LiveTeacher | None = None
     dtype: Dtype = "auto"
-    checkpoint_every: int = Field(200, ge=1, description="optimizer steps")
+    checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:
@@ -353,12 +353,12 @@ class TrainingConfig(Settings):
 class EvaluationConfig(Settings):
     """On what and how the student is tested: greedy decoding of the prompt that it was trained with."""
 
-    tasks: tuple[TaskConfig, ...] | None = Field(None, description="default: the run's own task")
+    tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the run's own task")
     prompt: Literal["auto", "rationale", "answer"] = Field(
-        "auto", description="auto: as trained; a base student is asked for a rationale"
+        default="auto", description="auto: as trained; a base student is asked for a rationale"
     )
-    max_new_tokens: int = Field(320, ge=1)
-    max_batch_size: int = Field(64, ge=1)
+    max_new_tokens: int = Field(default=320, ge=1)
+    max_batch_size: int = Field(default=64, ge=1)
     dtype: Dtype = "auto"
 
 
@@ -503,7 +503,8 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
         return ConfigError(message, where=f"{where}, {key}" if key else where)
     value = first["input"]
     if first["type"] == "union_tag_invalid":
-        tag, expected = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "")
+        context = first.get("ctx", {})
+        tag, expected = context["tag"], context["expected_tags"].replace("'", "")
         return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=nearest(tag, expected.split(", ")))
     return ConfigError(f"{value!r} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from cotdistill.annotation import Rationales, annotate
 from cotdistill.artifacts import hold, write_text_atomically
 from cotdistill.config import EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
-from cotdistill.evaluation.evaluate import Evaluation, Target, by_task, evaluate
+from cotdistill.evaluation.evaluate import Evaluation, by_task, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
 from cotdistill.tasks import load_task
+from cotdistill.tasks.prompts import Target
 from cotdistill.training.card import add_scores
 from cotdistill.training.train import Student, train
 
@@ -72,7 +73,8 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say) -> ArmRes
 
 
 def annotate_arm(config: RunConfig, runs: Path) -> Rationales:
-    return annotate(load_task(config.task).train, config.teacher, config.annotation, runs=runs)
+    data_dir = getattr(config.task, "data_dir", None)
+    return annotate(load_task(config.task).train, config.teacher, config.annotation, runs=runs, data_dir=data_dir)
 
 
 def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:

@@ -156,7 +156,8 @@ class Score:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Score:
-        return cls(**(row | {"interval": tuple(row["interval"])}))
+        low, high = row["interval"]
+        return cls(**{**row, "interval": (low, high)})
 
 
 def dump_row(row: dict[str, Any]) -> str:
@@ -197,7 +198,7 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 where=f"{path}, line {number}",
                 remedy="mend or delete that line",
             ) from None
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, RecursionError) as error:
             raise DataError(f"unreadable after line {number} ({error})", where=path) from None
 
 

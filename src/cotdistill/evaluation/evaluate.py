@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cotdistill.artifacts import RowAppender, content_key, open_stage, write_rows
 from cotdistill.config import EvaluationConfig, Model
@@ -13,16 +13,14 @@ from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics import score
 from cotdistill.models.generation import generate_greedy
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.models.template import encode_prompt, stop_token_ids
+from cotdistill.models.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question, Score, read_rows
 from cotdistill.tasks.answers import judge
-from cotdistill.tasks.prompts import prompt_text
+from cotdistill.tasks.prompts import Target, prompt_text
 
 VERSION = 1
 """Raised whenever a change of code changes what an evaluation makes."""
-
-Target = Literal["rationale", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,13 @@ class Evaluation:
 def evaluation_identity(
     model: Model, questions: Sequence[Question], target: Target, config: EvaluationConfig
 ) -> dict[str, Any]:
-    """All that can change a prediction: model, questions with their prompts, decoding, and batches for their rounding."""
+    """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
     return {
         "version": VERSION,
         "model": model_identity(model),
-        "questions": content_key([(question.id, question.answer, question.answer_type) for question in questions]),
+        "questions": content_key(
+            [(question.task, question.id, question.answer, question.answer_type) for question in questions]
+        ),
         "prompts": content_key([prompt_text(question, target) for question in questions]),
         "max_new_tokens": config.max_new_tokens,
         "max_batch_size": config.max_batch_size,
@@ -81,13 +81,14 @@ def _answer(
     device = pick_device()
     tokenizer = load_tokenizer(config_model)
     prompts = [encode_prompt(tokenizer, prompt_text(question, target)) for question in questions]
+    keys = [(question.task, question.id) for question in questions]
     batches = plan_batches([len(prompt) for prompt in prompts], config.max_batch_size)
     with RowAppender(records) as appender:
-        done = {row["id"]: Prediction.from_row(row) for row in appender.rows}
-        left = [batch for batch in batches if any(questions[i].id not in done for i in batch)]
+        done = {(row["task"], row["id"]): Prediction.from_row(row) for row in appender.rows}
+        left = [batch for batch in batches if any(keys[i] not in done for i in batch)]
         finished = len(questions) - sum(map(len, left))
         if not left:
-            return [done[question.id] for question in questions]
+            return [done[key] for key in keys]
         model = load_model(config_model, dtype=resolve_dtype(config.dtype, device), device=device)
         stops = stop_token_ids(model, tokenizer)
         with track("evaluate", len(questions), done=finished) as progress:
@@ -100,15 +101,13 @@ def _answer(
                     stop_token_ids=stops,
                 )
                 for output in generated:
-                    question = questions[batch[output.index]]
-                    text = tokenizer.decode(output.token_ids, skip_special_tokens=True)
-                    done[question.id] = _judged(
-                        question, text, output.finished, len(prompts[batch[output.index]]), len(output.token_ids)
-                    )
+                    i = batch[output.index]
+                    text = decode(tokenizer, output.token_ids)
+                    done[keys[i]] = _judged(questions[i], text, output.finished, len(prompts[i]), len(output.token_ids))
                     progress.advance()
                 for i in batch:
-                    appender.append(done[questions[i].id].to_row())
-    return [done[question.id] for question in questions]
+                    appender.append(done[keys[i]].to_row())
+    return [done[key] for key in keys]
 
 
 def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]:
@@ -117,7 +116,9 @@ def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]
     return [order[start : start + max_batch_size] for start in range(0, len(order), max_batch_size)]
 
 
-def _judged(question: Question, text: str, finished: bool, num_prompt_tokens: int, num_output_tokens: int) -> Prediction:
+def _judged(
+    question: Question, text: str, finished: bool, num_prompt_tokens: int, num_output_tokens: int
+) -> Prediction:
     extracted, verdict = judge(text, question, finished=finished)
     return Prediction(
         question.id, question.task, question.answer, text, extracted, verdict, num_prompt_tokens, num_output_tokens

@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cotdistill.errors import ModelError
+
 
 def last_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """Final, normalised hidden states ``[rows, length, hidden]``: what the head turns into logits."""
@@ -20,8 +22,7 @@ def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
     Covers the factors and the soft cap that Cohere, Granite and Gemma 2 apply behind their head.
     """
-    head: nn.Module = model.get_output_embeddings()
-    logits = head(hidden)
+    logits = output_head(model)(hidden)
     config = model.config.get_text_config()
     if scale := getattr(config, "logit_scale", None):
         logits = logits * scale
@@ -34,4 +35,12 @@ def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
 def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     """The head's parameters that are trained."""
-    return [parameter for parameter in model.get_output_embeddings().parameters() if parameter.requires_grad]
+    return [parameter for parameter in output_head(model).parameters() if parameter.requires_grad]
+
+
+def output_head(model: PreTrainedModel) -> nn.Module:
+    """The layer that turns hidden states into logits; its ``weight`` is ``[vocab, hidden]``."""
+    head = model.get_output_embeddings()
+    if head is None:
+        raise ModelError("it has no language-model head", where=model.name_or_path, remedy="give a causal LM")
+    return head

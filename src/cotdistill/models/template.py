@@ -50,6 +50,11 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, rationale_part: str, ans
     return ids, start
 
 
+def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
+    """The text of generated tokens, special tokens left out."""
+    return cast("str", tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+
 def stop_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that ends the assistant's turn: the first special one that the chat template writes after its text,
     else the end-of-text token.

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cotdistill.models.template import encode_prompt, encode_response, stop_token_id
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.errors import DataError
+from cotdistill.models.template import encode_prompt, encode_response, stop_token_id
 from cotdistill.records import Rationale
 from cotdistill.tasks.prompts import prompt_text, response_parts
 

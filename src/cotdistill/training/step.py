@@ -39,7 +39,7 @@ class DistillationLoss(nn.Module):
             inputs,
             self.terms,
             num_loss_tokens=num_loss_tokens,
-            tokens_per_chunk=chunk_size(self.student.get_output_embeddings().weight.shape[0]),
+            tokens_per_chunk=chunk_size(self.student.config.get_text_config().vocab_size),
         )
 
 

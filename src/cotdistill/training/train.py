@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
+from cotdistill.config import Model, TrainingConfig
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.saving import save_model
 from cotdistill.models.vocabulary import check_same_vocabulary
-from transformers import PreTrainedTokenizerBase
-
-from cotdistill.artifacts import content_key, open_stage
-from cotdistill.config import Model, TrainingConfig
 from cotdistill.records import Rationale
 from cotdistill.training.card import model_card
 from cotdistill.training.examples import make_examples
@@ -62,7 +62,7 @@ def train(
     """
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
-            _train(student, rationales, config, seed=seed, folder=stage.path, recipe=recipe, finish=stage.finish)
+            _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage)
         target = "answer" if all(rationale.rationale is None for rationale in rationales) else "rationale"
         return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
 
@@ -73,22 +73,22 @@ def _train(
     config: TrainingConfig,
     *,
     seed: int,
-    folder: Path,
     recipe: str,
-    finish: Any,
+    stage: Stage,
 ) -> None:
     device = pick_device()
     tokenizer = load_tokenizer(student)
     examples, dropped = make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)
     signal = _open_signal(config, tokenizer, device)
     model = load_model(student, dtype=torch.float32, device=device)
-    totals = train_student(model, examples, config, signal=signal, seed=seed, folder=folder)
+    totals = train_student(model, examples, config, signal=signal, seed=seed, folder=stage.path)
     # The student is saved in the type it computed in: half the size, and what its evaluation loads anyway.
-    save_model(model.to(resolve_dtype(config.dtype, device)), tokenizer, folder / "student")
+    torch.nn.Module.to(model, dtype=resolve_dtype(config.dtype, device))
+    save_model(model, tokenizer, stage.path / "student")
     card = model_card(student.model, rationales, config, totals, recipe)
-    (folder / "student" / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-    finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
+    write_text_atomically(stage.path / "student" / "README.md", card)
+    shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)
+    stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
 
 
 def _open_signal(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> LiveSignal | None:

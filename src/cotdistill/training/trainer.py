@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from cotdistill.models.loading import resolve_dtype
 from transformers import PreTrainedModel
 
 from cotdistill.artifacts import RowAppender, write_rows
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
+from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
 from cotdistill.training.batches import all_steps, collate, micro_batches, num_steps_per_epoch
