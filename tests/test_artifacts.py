@@ -58,7 +58,7 @@ def test_a_corrupted_stage_is_refused(tmp_path: Path, damage: str) -> None:
         rows.unlink()
     else:
         (path / "manifest.json").write_text("{")
-    with pytest.raises(ArtifactError, match="delete .* and run again"), open_stage(tmp_path, "evaluation", IDENTITY):
+    with pytest.raises(ArtifactError, match=r"delete .* and run again"), open_stage(tmp_path, "evaluation", IDENTITY):
         pass
 
 

@@ -66,10 +66,11 @@ def micro_batches(step: Sequence[int], lengths: Sequence[int], max_batch_tokens:
 class Batch:
     """Right-padded examples. Loss rows are flat positions into ``[rows * length]``, with their targets and regions.
 
-    ``input_ids`` and ``attention_mask`` are ``[rows, length]``; ``positions``, ``targets`` and ``regions`` are
-    ``[num_loss_tokens]``.
+    ``keys`` are those of the examples, row by row; ``input_ids`` and ``attention_mask`` are ``[rows, length]``;
+    ``positions``, ``targets`` and ``regions`` are ``[num_loss_tokens]``, example after example.
     """
 
+    keys: tuple[str, ...]
     input_ids: Tensor
     attention_mask: Tensor
     positions: Tensor
@@ -77,7 +78,8 @@ class Batch:
     regions: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets, self.regions)
+        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -94,4 +96,5 @@ def collate(examples: Sequence[Example]) -> Batch:
                 positions.append(row * length + place)
                 targets.append(target)
                 regions.append(int(region))
-    return Batch(input_ids, attention_mask, *(torch.tensor(values) for values in (positions, targets, regions)))
+    keys = tuple(example.key for example in examples)
+    return Batch(keys, input_ids, attention_mask, *(torch.tensor(values) for values in (positions, targets, regions)))

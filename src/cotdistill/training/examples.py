@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import blake2b
 
 from transformers import PreTrainedTokenizerBase
 
@@ -46,6 +47,12 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def key(self) -> str:
+        """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss. Never of a step."""
+        content = (self.input_ids, self.targets[-1], len(self) - self.num_loss_tokens)
+        return blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     @property
     def num_loss_tokens(self) -> int:
