@@ -40,8 +40,12 @@ class Student:
 def training_identity(
     student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int
 ) -> dict[str, Any]:
-    """All that can change the student: models, rationales, settings that matter, seed and stage version."""
-    settings = config.model_dump(mode="json", exclude={"checkpoint_every", "signal"})
+    """All that can change the student: models, rationales, settings that matter, seed and stage version.
+
+    Settings at their defaults are left out, so that a setting that is new leaves what was made before it in its place;
+    a default that changes must raise VERSION.
+    """
+    settings = config.model_dump(mode="json", exclude={"checkpoint_every", "signal"}, exclude_defaults=True)
     return {
         "version": VERSION,
         "student": model_identity(student),
