@@ -12,14 +12,17 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
-from cotdistill.config import Model, TrainingConfig
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, TrainingConfig
+from cotdistill.errors import ConfigError
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.saving import save_model
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.records import Rationale
+from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
-from cotdistill.training.examples import make_examples
-from cotdistill.training.teacher_signal import LiveSignal
+from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.signal_store import StoredSignal
+from cotdistill.training.teacher_signal import LiveSignal, TeacherSignal
 from cotdistill.training.trainer import CHECKPOINT, train_student
 
 VERSION = 1
@@ -46,14 +49,26 @@ def training_identity(
     a default that changes must raise VERSION.
     """
     settings = config.model_dump(mode="json", exclude={"checkpoint_every", "signal"}, exclude_defaults=True)
+    if "loss" in settings:  # its kind is a term's own default, but says what its other settings mean
+        settings["loss"] = [{"kind": term.kind} | term.model_dump(exclude_defaults=True) for term in config.loss]
     return {
         "version": VERSION,
         "student": model_identity(student),
-        "teacher": model_identity(config.signal.model) if config.signal else None,
+        "teacher": _signal_identity(config.signal),
         "rationales": content_key([rationale.to_row() for rationale in rationales]),
         "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
         "seed": seed,
     }
+
+
+def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
+    """A live teacher and its stored hidden states give the same student; a reduced signal gives another."""
+    if signal is None:
+        return None
+    identity = model_identity(signal.model)
+    if isinstance(signal, LiveTeacher) or signal.store == "hidden":
+        return identity
+    return {"model": identity, **signal.model_dump(mode="json", include={"store", "k", "num_samples"})}
 
 
 def train(
@@ -66,7 +81,7 @@ def train(
     """
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
-            _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage)
+            _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
         target = "answer" if all(rationale.rationale is None for rationale in rationales) else "rationale"
         return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
 
@@ -79,11 +94,12 @@ def _train(
     seed: int,
     recipe: str,
     stage: Stage,
+    runs: Path,
 ) -> None:
     device = pick_device()
     tokenizer = load_tokenizer(student)
     examples, dropped = make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)
-    signal = _open_signal(config, tokenizer, device)
+    signal = _open_signal(config, examples, tokenizer, runs)
     model = load_model(student, dtype=torch.float32, device=device)
     totals = train_student(model, examples, config, signal=signal, seed=seed, folder=stage.path)
     # The student is saved in the type it computed in: half the size, and what its evaluation loads anyway.
@@ -95,9 +111,34 @@ def _train(
     stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
 
 
-def _open_signal(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> LiveSignal | None:
+def _open_signal(
+    config: TrainingConfig, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, runs: Path
+) -> TeacherSignal | None:
     if config.signal is None:
         return None
     teacher = config.signal.model
     check_same_vocabulary(load_tokenizer(teacher), tokenizer)
+    if isinstance(config.signal, CachedTeacher):
+        return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=config.max_batch_tokens, runs=runs)
+    device = pick_device()
     return LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
+
+
+def capture_signal(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, runs: Path
+) -> StoredSignal:
+    """Capture, or find captured, what training ``student`` on ``rationales`` will read of its teacher.
+
+    Raises ConfigError where the training reads no stored signal.
+    """
+    if not isinstance(config.signal, CachedTeacher):
+        raise ConfigError("nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}")
+    signal = _open_signal(config, student_examples(student, rationales, config), load_tokenizer(student), runs)
+    assert isinstance(signal, StoredSignal)
+    return signal
+
+
+def student_examples(student: Model, rationales: Sequence[Rationale], config: TrainingConfig) -> list[Example]:
+    """The token examples that ``student`` will be trained on."""
+    tokenizer = load_tokenizer(student)
+    return make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)[0]
