@@ -22,6 +22,7 @@ _HOMES = {
     "config": (
         "AlphaBeta",
         "AnswerOnlyTeacher",
+        "CachedTeacher",
         "CrossEntropy",
         "DatasetTeacher",
         "ForwardKL",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cotdistill.config import (
         AlphaBeta,
         AnswerOnlyTeacher,
+        CachedTeacher,
         CrossEntropy,
         DatasetTeacher,
         ForwardKL,

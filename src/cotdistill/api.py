@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import (
     AnnotationConfig,
+    CachedTeacher,
     EvaluationConfig,
     LiveTeacher,
     LossConfig,
@@ -78,7 +79,7 @@ def train(
     rationales: Iterable[Rationale],
     *,
     loss: Sequence[LossConfig] | None = None,
-    signal: LiveTeacher | None = None,
+    signal: LiveTeacher | CachedTeacher | None = None,
     seed: int = 0,
     runs: str | Path = "runs",
     **settings: Any,

@@ -107,6 +107,30 @@ def annotate(
 
 
 @app.command()
+def capture(
+    file: RunFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how large it will be, and do nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache)."""
+    from cotdistill.config import CachedTeacher
+    from cotdistill.pipeline import annotate_arm, capture_arm, size_of_capture
+
+    rows = {}
+    for name, config in _arms(_load(file, settings), arm).items():
+        if config.training is None or not isinstance(config.training.signal, CachedTeacher):
+            continue
+        rationales = annotate_arm(config, runs)
+        size = size_of_capture(config, rationales)
+        _say(f"{name}: {size['num_tokens']} tokens to read, {size['size']} to write")
+        rows[name] = size if dry_run else size | {"path": str(capture_arm(config, rationales, runs).folder)}
+    _print_rows(rows, as_json)
+
+
+@app.command()
 def train(
     file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
 ) -> None:

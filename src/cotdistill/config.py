@@ -26,8 +26,19 @@ from pydantic import (
 from cotdistill.errors import ConfigError, nearest
 from cotdistill.records import AnswerType, Format
 
-BENCHMARKS = ("svamp", "gsm8k")
-"""Names of the built-in benchmarks; each is one file in ``tasks/``."""
+BENCHMARKS = (
+    "svamp",
+    "gsm8k",
+    "aqua",
+    "commonsenseqa",
+    "openbookqa",
+    "strategyqa",
+    "arc_challenge",
+    "arc_easy",
+    "mmlu",
+    "bbh",
+)
+"""Names of the built-in benchmarks; each is one file in ``tasks/``, but ARC's two sets share one."""
 
 PROCEDURAL_KINDS = (
     "boolean_expressions",
@@ -67,8 +78,10 @@ class BenchmarkTask(Settings):
     kind: Literal["benchmark"] = "benchmark"
     name: str
     data_dir: FolderPath | None = None
+    subtasks: tuple[str, ...] | None = Field(default=None, description="of bbh and mmlu: only these")
     num_train: int | None = Field(default=None, ge=1, description="use only the first so many training questions")
-    num_test: int | None = Field(default=None, ge=1, description="use only the first so many test questions")
+    num_test: int | None = Field(default=None, ge=1, description="use only the first so many test questions a subtask")
+    exclude_faulty: bool = Field(default=False, description="leave out items whose text or answer is known to be wrong")
 
     @model_validator(mode="after")
     def known_name(self) -> BenchmarkTask:
@@ -215,6 +228,7 @@ class Divergence(Settings):
     They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
     """
 
+    kind: str
     weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"
     temperature: float = Field(default=1.0, gt=0)
@@ -315,6 +329,30 @@ class LiveTeacher(Settings):
     model: Model
 
 
+class CachedTeacher(Settings):
+    """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
+
+    ``hidden`` is exact (last hidden states); ``topk`` keeps the ``k`` likeliest tokens and the mass of all others;
+    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL.
+    """
+
+    kind: Literal["cache"] = "cache"
+    model: Model
+    store: Literal["hidden", "topk", "sampled"] = "hidden"
+    k: int = Field(default=64, ge=1, description="tokens a position, for topk")
+    num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
+    path: FolderPath | None = Field(default=None, description="a captured folder; default: found or made in runs")
+
+
+def _signal_shorthand(value: Any) -> Any:
+    return {"kind": "live"} | value if isinstance(value, dict) else value
+
+
+SignalConfig = Annotated[
+    Annotated[LiveTeacher | CachedTeacher, Field(discriminator="kind")], BeforeValidator(_signal_shorthand)
+]
+
+
 class TrainingConfig(Settings):
     """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included)."""
 
@@ -329,7 +367,7 @@ class TrainingConfig(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss: tuple[LossConfig, ...] = (CrossEntropy(),)
-    signal: LiveTeacher | None = None
+    signal: SignalConfig | None = None
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
 
@@ -344,6 +382,20 @@ class TrainingConfig(Settings):
             )
         if self.signal is not None and not needing:
             raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
+        return self
+
+    @model_validator(mode="after")
+    def terms_that_the_signal_supports(self) -> TrainingConfig:
+        if not isinstance(self.signal, CachedTeacher) or self.signal.store == "hidden":
+            return self
+        for term in self.loss:
+            if isinstance(term, Divergence) and term.temperature != 1.0:
+                raise ValueError(
+                    f"a {self.signal.store} signal holds the distribution at temperature 1, not {term.temperature:g}; "
+                    "use store: hidden, or temperature 1"
+                )
+            if self.signal.store == "sampled" and isinstance(term, Divergence) and not isinstance(term, ForwardKL):
+                raise ValueError(f"a sampled signal gives forward_kl only, not {term.kind}; use store: hidden or topk")
         return self
 
 

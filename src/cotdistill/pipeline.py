@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cotdistill.annotation import Rationales, annotate
 from cotdistill.artifacts import hold, write_text_atomically
-from cotdistill.config import EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
+from cotdistill.config import CachedTeacher, EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
 from cotdistill.evaluation.evaluate import Evaluation, by_task, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
 from cotdistill.tasks import load_task
 from cotdistill.tasks.prompts import Target
+from cotdistill.training.capture import capture_size, readable_size
 from cotdistill.training.card import add_scores
-from cotdistill.training.train import Student, train
+from cotdistill.training.signal_store import StoredSignal
+from cotdistill.training.train import Student, capture_signal, student_examples, train
 
 Say = Callable[[str], None]
 
@@ -81,6 +84,20 @@ def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
     assert config.training is not None, "an untrained arm has nothing to train"
     recipe = to_yaml(config)
     return train(config.student, list(rationales), config.training, seed=config.seed, runs=runs, recipe=recipe)
+
+
+def capture_arm(config: RunConfig, rationales: Rationales, runs: Path) -> StoredSignal:
+    assert config.training is not None, "an untrained arm has no signal to capture"
+    return capture_signal(config.student, list(rationales), config.training, runs=runs)
+
+
+def size_of_capture(config: RunConfig, rationales: Rationales) -> dict[str, Any]:
+    """What capturing the arm's teacher will read and write, in tokens and bytes."""
+    assert config.training is not None
+    assert isinstance(config.training.signal, CachedTeacher)
+    examples = student_examples(config.student, list(rationales), config.training)
+    size = capture_size(config.training.signal, examples, config.training.dtype)
+    return size | {"size": readable_size(size["bytes"])}
 
 
 def evaluate_arm(config: RunConfig, student: Student | None, runs: Path) -> Evaluation:

@@ -9,7 +9,7 @@ import torch
 from tests.tiny import tiny_model
 
 from cotdistill.config import CrossEntropy, ForwardKL, LossConfig
-from cotdistill.models.heads import head_logits, head_parameters, last_hidden_states
+from cotdistill.models.heads import head_of, head_parameters, last_hidden_states
 from cotdistill.training.batches import collate, micro_batches
 from cotdistill.training.examples import Example, Region
 from cotdistill.training.fused import LossInputs, fused_loss, summed_losses
@@ -93,7 +93,7 @@ def test_chunks_change_nothing(tokens_per_chunk: int) -> None:
         hidden.retain_grad()
         loss, _ = fused_loss(
             hidden,
-            lambda part: head_logits(student, part),
+            head_of(student).logits,
             head_parameters(student),
             LossInputs(batch.targets, batch.regions, rows),
             MIXED,
@@ -144,7 +144,7 @@ def test_a_head_padded_to_another_size_is_cut_to_the_shared_range() -> None:
         rows = HiddenRows(torch.arange(len(batch.targets)), lambda which: logits[which])
         value, _ = fused_loss(
             hidden.detach(),
-            lambda part: head_logits(student, part),
+            head_of(student).logits,
             [],
             LossInputs(batch.targets, batch.regions, rows),
             terms,

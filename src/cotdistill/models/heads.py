@@ -6,6 +6,9 @@ by far the largest of a training step, from ever being formed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -17,20 +20,29 @@ def last_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask
     return model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
 
 
-def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Logits ``[num_tokens, vocab]`` of hidden states ``[num_tokens, hidden]``, as the model's own forward makes them.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns hidden states into logits: a linear map, then the factor and soft cap of some families.
 
-    Covers the factors and the soft cap that Cohere, Granite and Gemma 2 apply behind their head.
+    Cohere and Granite multiply (divide) their logits; Gemma 2 caps them.
     """
-    logits = output_head(model)(hidden)
+
+    linear: Callable[[Tensor], Tensor]
+    factor: float = 1.0
+    cap: float | None = None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """``[num_tokens, vocab]`` of ``[num_tokens, hidden]``, as the model's own forward makes them."""
+        logits = self.linear(hidden)
+        if self.factor != 1.0:
+            logits = logits * self.factor
+        return logits if self.cap is None else (logits / self.cap).tanh() * self.cap
+
+
+def head_of(model: PreTrainedModel) -> Head:
     config = model.config.get_text_config()
-    if scale := getattr(config, "logit_scale", None):
-        logits = logits * scale
-    if scaling := getattr(config, "logits_scaling", None):
-        logits = logits / scaling
-    if cap := getattr(config, "final_logit_softcapping", None):
-        logits = (logits / cap).tanh() * cap
-    return logits
+    factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    return Head(output_head(model), factor, getattr(config, "final_logit_softcapping", None))
 
 
 def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:

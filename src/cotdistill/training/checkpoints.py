@@ -1,9 +1,12 @@
-"""Checkpoints that a killed run resumes from, bit for bit: safetensors and JSON only, replaced atomically."""
+"""Checkpoints that a killed run resumes from, bit for bit: safetensors and JSON only.
+
+``checkpoint.json`` is replaced atomically and names the files that belong to it; they carry their step in their names.
+So whatever moment a kill comes at, it names a complete set: the old one until the new one is written.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cotdistill.artifacts import file_sha256, replace_folder, write_json_atomically
+from cotdistill.artifacts import file_sha256, write_json_atomically
 from cotdistill.errors import ArtifactError
+
+DESCRIPTION = "checkpoint.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +35,23 @@ class TrainingState:
 
 def save_checkpoint(folder: Path, state: TrainingState, *, step: int) -> None:
     """Write step, parameters and moments to ``folder``; a kill leaves either the old checkpoint or the new one."""
-    temporary = folder.with_name(folder.name + ".partial.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(
-        {name: p.detach().contiguous() for p, name in state.names.items()},
-        temporary / "parameters.safetensors",
-    )
+    folder.mkdir(parents=True, exist_ok=True)
     moments = {
         f"{state.names[parameter]}/{key}": torch.as_tensor(value).contiguous()
         for parameter, values in state.optimizer.state.items()
         for key, value in values.items()
     }
-    save_file(moments, temporary / "moments.safetensors")
-    checksums = {file.name: file_sha256(file) for file in sorted(temporary.iterdir())}
-    write_json_atomically(temporary / "checkpoint.json", {"step": step, "sha256": checksums})
-    replace_folder(temporary, folder)
+    tensors = {
+        f"parameters-{step}.safetensors": {name: p.detach().contiguous() for p, name in state.names.items()},
+        f"moments-{step}.safetensors": moments,
+    }
+    for name, content in tensors.items():
+        save_file(content, folder / name)
+    checksums = {name: file_sha256(folder / name) for name in tensors}
+    write_json_atomically(folder / DESCRIPTION, {"step": step, "sha256": checksums})
+    for file in folder.iterdir():
+        if file.name not in (DESCRIPTION, *tensors):
+            file.unlink()
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> int:
@@ -53,23 +59,29 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
     Raises ArtifactError for a checkpoint whose files are not what was written.
     """
-    described = folder / "checkpoint.json"
-    if not described.is_file():
+    if not (folder / DESCRIPTION).is_file():
         return 0
-    saved = json.loads(described.read_text(encoding="utf-8"))
-    for name, checksum in saved["sha256"].items():
-        if not (folder / name).is_file() or file_sha256(folder / name) != checksum:
-            raise ArtifactError(
-                "the checkpoint is corrupted",
-                where=folder / name,
-                remedy=f"delete {folder} to train from the start",
-            )
-    values = load_file(folder / "parameters.safetensors")
-    moments = load_file(folder / "moments.safetensors")
+    step = _verified_step(folder)
+    values = load_file(folder / f"parameters-{step}.safetensors")
+    moments = load_file(folder / f"moments-{step}.safetensors")
     with torch.no_grad():
         for parameter, name in state.names.items():
             parameter.copy_(values[name])
             keys = {key.rsplit("/", 1)[1]: key for key in moments if key.rsplit("/", 1)[0] == name}
             if keys:
                 state.optimizer.state[parameter] = {key: moments[path] for key, path in keys.items()}
-    return saved["step"]
+    return step
+
+
+def _verified_step(folder: Path) -> int:
+    """The step of the checkpoint, once its files are known to be those that were written."""
+    remedy = f"delete {folder} to train from the start"
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        step, checksums = int(described["step"]), dict(described["sha256"])
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError("the checkpoint is corrupted", where=folder / DESCRIPTION, remedy=remedy) from None
+    for name in (f"parameters-{step}.safetensors", f"moments-{step}.safetensors"):
+        if not (folder / name).is_file() or file_sha256(folder / name) != checksums.get(name):
+            raise ArtifactError("the checkpoint is corrupted", where=folder / name, remedy=remedy)
+    return step

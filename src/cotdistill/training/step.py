@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cotdistill.config import LossConfig
-from cotdistill.models.heads import head_logits, head_parameters, last_hidden_states
+from cotdistill.models.heads import head_of, head_parameters, last_hidden_states
 from cotdistill.training.batches import Batch
 from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
 from cotdistill.training.teacher_signal import TeacherSignal
@@ -34,7 +34,7 @@ class DistillationLoss(nn.Module):
         inputs = LossInputs(batch.targets, batch.regions, self.signal.rows(batch) if self.signal else None)
         return fused_loss(
             hidden.flatten(0, 1)[batch.positions],
-            lambda rows: head_logits(self.student, rows),
+            head_of(self.student).logits,
             head_parameters(self.student),
             inputs,
             self.terms,

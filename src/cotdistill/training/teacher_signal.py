@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.config import Divergence, ForwardKL
-from cotdistill.models.heads import head_logits, last_hidden_states
+from cotdistill.models.heads import head_of, last_hidden_states
 from cotdistill.training import losses
 from cotdistill.training.batches import Batch
 
@@ -107,8 +107,9 @@ class LiveSignal:
 
     def __init__(self, teacher: PreTrainedModel):
         self.teacher = teacher.eval().requires_grad_(False)
+        self.head = head_of(teacher)
 
     @torch.no_grad()
     def rows(self, batch: Batch) -> HiddenRows:
         hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
-        return HiddenRows(hidden.flatten(0, 1)[batch.positions], lambda rows: head_logits(self.teacher, rows))
+        return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)

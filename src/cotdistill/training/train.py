@@ -82,6 +82,7 @@ def train(
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
             _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
+        shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
         target = "answer" if all(rationale.rationale is None for rationale in rationales) else "rationale"
         return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
 
@@ -107,7 +108,6 @@ def _train(
     save_model(model, tokenizer, stage.path / "student")
     card = model_card(student.model, rationales, config, totals, recipe)
     write_text_atomically(stage.path / "student" / "README.md", card)
-    shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)
     stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
 
 

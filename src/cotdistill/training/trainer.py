@@ -26,7 +26,8 @@ from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.teacher_signal import TeacherSignal
 
 METRICS = "metrics.jsonl"
-CHECKPOINT = "checkpoint"
+CHECKPOINT = "checkpoint.tmp"
+"""The folder of the checkpoint in a stage's; by its name no part of what the stage is done with."""
 
 
 @dataclass(frozen=True, slots=True)

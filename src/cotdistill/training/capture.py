@@ -1,0 +1,174 @@
+"""The capture stage: one pass of the teacher over the examples, kept for every student, loss and epoch to come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.artifacts import content_key, open_stage
+from cotdistill.config import CachedTeacher, Dtype
+from cotdistill.errors import ArtifactError, ConfigError
+from cotdistill.models.heads import output_head
+from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.progress import track
+from cotdistill.training.batches import collate, micro_batches
+from cotdistill.training.examples import Example, total_loss_tokens
+from cotdistill.training.fused import chunk_size
+from cotdistill.training.losses import log_softmax
+from cotdistill.training.signal_store import Column, SignalWriter, StoredSignal, save_head
+from cotdistill.training.teacher_signal import HiddenRows, LiveSignal
+
+VERSION = 1
+"""Raised whenever a change of code changes what a capture holds."""
+
+
+def capture(
+    config: CachedTeacher,
+    examples: Sequence[Example],
+    *,
+    dtype: Dtype,
+    max_batch_tokens: int,
+    runs: Path,
+) -> StoredSignal:
+    """The stored signal of ``examples``, captured in ``runs/teacher_signal/<key>`` where it is not there yet.
+
+    ``config.path`` names a folder that was captured elsewhere instead. Raises ConfigError for a k larger than the
+    vocabulary, ArtifactError for a folder of another teacher or other examples.
+    """
+    device = pick_device()
+    if config.path is not None:
+        return _given(config, config.path, examples, device)
+    unique = list({example.key: example for example in examples}.values())
+    with open_stage(runs, "teacher_signal", capture_identity(config, unique, dtype)) as stage:
+        if not stage.finished:
+            _capture(config, unique, dtype, max_batch_tokens, stage.path, device)
+            stage.finish(capture_size(config, unique, dtype), seeds={}, dropped={})
+        return StoredSignal(stage.path, device)
+
+
+def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "teacher": model_identity(config.model),
+        "store": _store_settings(config),
+        "dtype": str(resolve_dtype(dtype, pick_device())),
+        "examples": content_key(sorted(example.key for example in examples)),
+    }
+
+
+def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
+    """Examples, rows and bytes of a capture, known before it begins; loads no weights."""
+    from transformers import AutoConfig
+
+    from cotdistill.models.source import locate
+
+    width = AutoConfig.from_pretrained(locate(config.model)).get_text_config().hidden_size
+    columns = _columns(config, width, resolve_dtype(dtype, pick_device()))
+    num_rows = total_loss_tokens(examples)
+    return {
+        "num_examples": len(examples),
+        "num_tokens": sum(len(example) for example in examples),
+        "num_rows": num_rows,
+        "bytes": num_rows * sum(column.row_bytes for column in columns.values()),
+    }
+
+
+def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], device: torch.device) -> StoredSignal:
+    signal = StoredSignal(path, device)
+    described = {"teacher": model_identity(config.model), "settings": _store_settings(config)}
+    for name, wanted in described.items():
+        if signal.description.get(name) != wanted:
+            raise ArtifactError(
+                f"was captured from {name} {signal.description.get(name)!r}, and the config says {wanted!r}",
+                where=path,
+                remedy="name the signal's own teacher and store, or capture again",
+            )
+    signal.refuse_missing([example.key for example in examples])
+    return signal
+
+
+def _store_settings(config: CachedTeacher) -> dict[str, Any]:
+    size = {"hidden": {}, "topk": {"k": config.k}, "sampled": {"num_samples": config.num_samples}}
+    return {"store": config.store, **size[config.store]}
+
+
+def _columns(config: CachedTeacher, hidden_size: int, dtype: torch.dtype) -> dict[str, Column]:
+    return {
+        "hidden": {"hidden": Column(dtype, hidden_size)},
+        "topk": {"tokens": Column(torch.int32, config.k), "log_probabilities": Column(torch.float32, config.k)},
+        "sampled": {"tokens": Column(torch.int32, config.num_samples), "entropy": Column(torch.float32, 1)},
+    }[config.store]
+
+
+def _capture(
+    config: CachedTeacher,
+    examples: Sequence[Example],
+    dtype: Dtype,
+    max_batch_tokens: int,
+    folder: Path,
+    device: torch.device,
+) -> None:
+    tokenizer = load_tokenizer(config.model)
+    if config.store == "topk" and config.k > len(tokenizer):
+        raise ConfigError(f"k is {config.k}, but the teacher has {len(tokenizer)} tokens", where="training.signal.k")
+    teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
+    columns = _columns(config, teacher.config.get_text_config().hidden_size, teacher.dtype)
+    described = {"teacher": model_identity(config.model), "store": config.store, "settings": _store_settings(config)}
+    if config.store == "hidden":
+        head = output_head(teacher)
+        save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
+    writer = SignalWriter(folder, columns, described)
+    left = [example for example in examples if example.key not in writer.keys]
+    lengths = [len(example) for example in left]
+    with track("capture", sum(map(len, examples)), done=sum(map(len, examples)) - sum(lengths)) as progress:
+        for batch in micro_batches(range(len(left)), lengths, max_batch_tokens):
+            for key, rows in _captured(config, teacher, tokenizer, [left[i] for i in batch]):
+                writer.append(key, rows)
+            progress.advance(sum(lengths[i] for i in batch), f"{writer.num_rows} rows")
+    writer.close()
+
+
+@torch.no_grad()
+def _captured(
+    config: CachedTeacher, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Key and rows of each example of one batch."""
+    rows = LiveSignal(teacher).rows(collate(examples).to(teacher.device))
+    first = 0
+    for example in examples:
+        part = slice(first, first + example.num_loss_tokens)
+        first = part.stop
+        own = HiddenRows(rows.hidden[part], rows.head)
+        if config.store == "hidden":
+            yield example.key, {"hidden": own.hidden}
+        else:
+            yield example.key, _small_rows(config, own, len(tokenizer), example.key)
+
+
+def _small_rows(config: CachedTeacher, rows: HiddenRows, num_tokens: int, key: str) -> dict[str, Tensor]:
+    """Top-k or sampled rows of one example, over the tokens that exist: padding of the head is left out."""
+    chunks: list[dict[str, Tensor]] = []
+    size = chunk_size(num_tokens)
+    generator = torch.Generator(rows.hidden.device).manual_seed(int(key[:15], 16))
+    for start in range(0, len(rows.hidden), size):
+        log_p = log_softmax(rows.chunk(slice(start, start + size)).logits[:, :num_tokens])
+        if config.store == "topk":
+            best = log_p.topk(config.k, dim=-1)
+            chunks.append({"tokens": best.indices, "log_probabilities": best.values})
+        else:
+            p = log_p.exp()
+            drawn = torch.multinomial(p, config.num_samples, replacement=True, generator=generator)
+            chunks.append({"tokens": drawn, "entropy": -(p * log_p).sum(-1, keepdim=True)})
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def readable_size(num_bytes: int) -> str:
+    """For example ``1.2 GB``."""
+    power = min(3, int(math.log(max(num_bytes, 1), 1000)))
+    return f"{num_bytes / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

@@ -1,0 +1,157 @@
+"""A teacher's signal on disk: rows by example, appended while capturing, memory-mapped while training.
+
+A folder holds ``signal.json`` (what the rows are), ``index.jsonl`` (for each example's key its first row and their
+number) and one raw file an array, whose rows lie in the order of the index. A row belongs to a loss token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import linear
+
+from cotdistill.artifacts import RowAppender, write_json_atomically
+from cotdistill.errors import ArtifactError
+from cotdistill.models.heads import Head
+from cotdistill.records import read_rows
+from cotdistill.training.batches import Batch
+from cotdistill.training.teacher_signal import HiddenRows, SampledRows, TopKRows
+
+DESCRIPTION, INDEX, HEAD = "signal.json", "index.jsonl", "head.safetensors"
+
+_RAW = {torch.bfloat16: np.int16, torch.float16: np.int16, torch.float32: np.float32, torch.int32: np.int32}
+"""NumPy's type of the same width for each type of tensor; NumPy has no bfloat16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of the store: ``[num_rows, width]`` of a type."""
+
+    dtype: torch.dtype
+    width: int
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * self.width
+
+    def to_row(self) -> dict[str, Any]:
+        return {"dtype": str(self.dtype).removeprefix("torch."), "width": self.width}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Column:
+        return cls(getattr(torch, row["dtype"]), row["width"])
+
+
+class SignalWriter:
+    """Appends the rows of one example after the other; opening it again drops what a kill left half written."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, Column], description: dict[str, Any]):
+        self.columns = columns
+        described = {name: column.to_row() for name, column in columns.items()}
+        write_json_atomically(folder / DESCRIPTION, description | {"columns": described})
+        self._index = RowAppender(folder / INDEX)
+        self.keys = {row["key"] for row in self._index.rows}
+        self.num_rows = sum(row["num_rows"] for row in self._index.rows)
+        self._files = {name: (folder / f"{name}.bin").open("ab") for name in columns}
+        for name, file in self._files.items():
+            file.truncate(self.num_rows * columns[name].row_bytes)
+
+    def append(self, key: str, rows: Mapping[str, Tensor]) -> None:
+        """Add an example's tensors ``[num_rows, width]``, one a column; the index line is last and makes them count."""
+        num_rows = len(next(iter(rows.values())))
+        for name, file in self._files.items():
+            column = self.columns[name]
+            values = rows[name].to("cpu", column.dtype).contiguous()
+            assert values.shape == (num_rows, column.width), f"{name} is {tuple(values.shape)}"
+            file.write(values.view(_torch_raw(column.dtype)).numpy().tobytes())
+            file.flush()
+        self._index.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows})
+        self.keys.add(key)
+        self.num_rows += num_rows
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._index.close()
+
+
+def save_head(folder: Path, head: Head, weight: Tensor, bias: Tensor | None) -> None:
+    """Keep the teacher's head beside its hidden states, so that they are all that training needs of it."""
+    tensors = {"weight": weight.detach().contiguous()} | ({} if bias is None else {"bias": bias.detach().contiguous()})
+    save_file(tensors, folder / HEAD, metadata={"factor": json.dumps(head.factor), "cap": json.dumps(head.cap)})
+
+
+def load_head(folder: Path, device: torch.device) -> Head:
+    from safetensors import safe_open
+
+    tensors = load_file(folder / HEAD, device=str(device))
+    with safe_open(folder / HEAD, framework="pt") as file:
+        metadata = file.metadata()
+    weight, bias = tensors["weight"], tensors.get("bias")
+    return Head(
+        lambda hidden: linear(hidden, weight, bias), json.loads(metadata["factor"]), json.loads(metadata["cap"])
+    )
+
+
+class StoredSignal:
+    """A captured signal, found by example: :class:`TeacherSignal` without a teacher in memory.
+
+    Raises ArtifactError where files are missing or shorter than the index says, or an example was never captured.
+    """
+
+    def __init__(self, folder: Path, device: torch.device):
+        self.folder, self.device = folder, device
+        if not (folder / DESCRIPTION).is_file():
+            raise ArtifactError("no captured teacher signal here", where=folder, remedy="run cotdistill capture")
+        self.description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self.places = {row["key"]: (row["first_row"], row["num_rows"]) for row in read_rows(folder / INDEX)}
+        num_rows = sum(count for _, count in self.places.values())
+        self.columns = {name: Column.from_row(row) for name, row in self.description["columns"].items()}
+        self._arrays = {name: self._open(name, column, num_rows) for name, column in self.columns.items()}
+        self._head = load_head(folder, device) if self.description["store"] == "hidden" else None
+
+    def _open(self, name: str, column: Column, num_rows: int) -> np.ndarray:
+        path = self.folder / f"{name}.bin"
+        if not path.is_file() or path.stat().st_size != num_rows * column.row_bytes:
+            raise ArtifactError(
+                f"holds {path.stat().st_size if path.is_file() else 0} bytes, not {num_rows * column.row_bytes}",
+                where=path,
+                remedy=f"the signal is truncated: delete {self.folder} and capture again",
+            )
+        return np.memmap(path, dtype=_RAW[column.dtype], mode="r", shape=(num_rows, column.width))
+
+    def refuse_missing(self, keys: Sequence[str]) -> None:
+        """Raise ArtifactError if an example of a training is not in the store."""
+        missing = sum(key not in self.places for key in keys)
+        if missing:
+            raise ArtifactError(
+                f"holds no signal for {missing} of {len(keys)} examples",
+                where=self.folder,
+                remedy="it was captured from other data, another template or another tokenizer: capture again",
+            )
+
+    def rows(self, batch: Batch) -> HiddenRows | TopKRows | SampledRows:
+        values = {name: self._gather(name, column, batch.keys) for name, column in self.columns.items()}
+        if self._head is not None:
+            return HiddenRows(values["hidden"], self._head.logits)
+        tokens = values["tokens"].long()
+        if self.description["store"] == "topk":
+            return TopKRows(tokens, values["log_probabilities"])
+        return SampledRows(tokens, values["entropy"].squeeze(-1))
+
+    def _gather(self, name: str, column: Column, keys: Sequence[str]) -> Tensor:
+        array = self._arrays[name]
+        parts = [array[first : first + count] for first, count in (self.places[key] for key in keys)]
+        return torch.from_numpy(np.concatenate(parts)).view(column.dtype).to(self.device)
+
+
+def _torch_raw(dtype: torch.dtype) -> torch.dtype:
+    return torch.int16 if dtype in (torch.bfloat16, torch.float16) else dtype
