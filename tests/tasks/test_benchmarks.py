@@ -146,6 +146,15 @@ def test_hub_and_data_folder_agree_on_every_svamp_row(shared_data: Path) -> None
 
 @pytest.mark.shared
 def test_real_benchmarks_load_whole(shared_data: Path) -> None:
-    sizes = {name: load_task(BenchmarkTask(name=name, data_dir=shared_data)) for name in BENCHMARKS}
-    assert (len(sizes["svamp"].train), len(sizes["svamp"].test)) == (700, 300)
-    assert (len(sizes["gsm8k"].train), len(sizes["gsm8k"].test)) == (7473, 1319)
+    sizes = {
+        "svamp": (700, 300),
+        "gsm8k": (7473, 1319),
+        "aqua": (254, 254),
+        "commonsenseqa": (9741, 1221),
+        "openbookqa": (4957, 500),
+        "strategyqa": (2061, 229),
+    }
+    for name, size in sizes.items():
+        task = load_task(BenchmarkTask(name=name, data_dir=shared_data))
+        assert (len(task.train), len(task.test)) == size
+        assert (task.test[0].choices is None) == (task.test[0].answer_type != "letter")

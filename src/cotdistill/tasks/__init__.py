@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask
-from cotdistill.tasks import gsm8k, svamp
+from cotdistill.tasks import aqua, arc, bbh, commonsenseqa, gsm8k, mmlu, openbookqa, strategyqa, svamp
 from cotdistill.tasks.benchmark import Benchmark, load_benchmark
 from cotdistill.tasks.task import Task
 
 __all__ = ["BENCHMARKS", "Task", "load_task"]
 
-BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (svamp.BENCHMARK, gsm8k.BENCHMARK)}
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        svamp.BENCHMARK,
+        gsm8k.BENCHMARK,
+        aqua.BENCHMARK,
+        commonsenseqa.BENCHMARK,
+        openbookqa.BENCHMARK,
+        strategyqa.BENCHMARK,
+        arc.CHALLENGE,
+        arc.EASY,
+        mmlu.BENCHMARK,
+        bbh.BENCHMARK,
+    )
+}
 
 
 def load_task(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cotdistill.config import BenchmarkTask
-from cotdistill.errors import DataError
+from cotdistill.errors import ConfigError, DataError, nearest
 from cotdistill.records import AnswerType, Question, read_numbered_rows
 from cotdistill.tasks.answer_types import read_gold
 from cotdistill.tasks.task import Task, refuse_repeated_ids
@@ -17,22 +17,41 @@ from cotdistill.tasks.task import Task, refuse_repeated_ids
 DATA_VARIABLE = "COTDISTILL_DATA"
 """Environment variable with the data folder for settings that leave ``data_dir`` out."""
 
+Row = dict[str, Any]
+
+
+def own_columns(row: Row) -> Row:
+    """A data folder's row may hold a model's rationale, but only a human one belongs to the question."""
+    return {
+        "id": row.get("id"),
+        "question": row.get("question"),
+        "choices": row.get("choices"),
+        "answer": row.get("answer"),
+        "rationale": row.get("rationale") if row.get("format") == "human" else None,
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """A benchmark's declaration.
 
-    ``files`` maps a split to a path below the data folder (JSON Lines with id, question, choices, answer, rationale,
-    and format "human" where the rationale is one). ``hub`` names a hub data set with the splits train and test;
-    ``from_hub(row, split, index)`` makes the same columns of one of its rows.
+    Its rows have the columns ``id, question, choices, answer, rationale`` and, where questions differ in them,
+    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them of a row of a data folder, ``from_hub(row,
+    split, index)`` of one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines), and a
+    benchmark without ``train`` is for testing only. A hub data set without ``hub_config`` has one config a subtask,
+    where the benchmark lists ``subtasks``: its rows then hold the name as ``subtask``. ``faulty`` are ids.
     """
 
     name: str
     answer_type: AnswerType
     files: dict[str, str]
     hub: str
-    from_hub: Callable[[dict[str, Any], str, int], dict[str, Any]]
+    from_hub: Callable[[Row, str, int], Row]
     hub_config: str | None = None
+    hub_splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    from_file: Callable[[Row], Row] = own_columns
+    subtasks: tuple[str, ...] = ()
+    faulty: frozenset[str] = frozenset()
 
 
 def find_data_file(relative: str, data_dir: Path | None) -> Path | None:
@@ -43,20 +62,54 @@ def find_data_file(relative: str, data_dir: Path | None) -> Path | None:
 
 
 def load_benchmark(benchmark: Benchmark, config: BenchmarkTask) -> Task:
-    """Both splits, cut to ``num_train`` and ``num_test`` questions. Raises DataError as ``tasks.load_task`` says."""
-    train, test = (_questions(benchmark, split, config.data_dir) for split in ("train", "test"))
-    return Task(benchmark.name, tuple(train[: config.num_train]), tuple(test[: config.num_test]))
+    """Both splits, cut to ``num_train`` and ``num_test`` questions of each subtask.
+
+    Raises DataError as ``tasks.load_task`` says, and ConfigError for an unknown subtask.
+    """
+    num_faulty = 0
+    splits: dict[str, tuple[Question, ...]] = {"train": (), "test": ()}
+    for split, limit in (("train", config.num_train), ("test", config.num_test)):
+        if split in benchmark.files:
+            questions = _of_subtasks(benchmark, _questions(benchmark, split, config), config)
+            sound = [q for q in questions if not (config.exclude_faulty and q.id in benchmark.faulty)]
+            num_faulty += len(questions) - len(sound)
+            splits[split] = _first_of_each_task(sound, limit)
+    dropped = {"faulty": num_faulty} if num_faulty else {}
+    return Task(benchmark.name, splits["train"], splits["test"], dropped)
 
 
-def _questions(benchmark: Benchmark, split: str, data_dir: Path | None) -> list[Question]:
-    path = find_data_file(benchmark.files[split], data_dir)
-    if path is None and data_dir is not None:
-        where = data_dir / benchmark.files[split]
+def _first_of_each_task(questions: Iterable[Question], limit: int | None) -> tuple[Question, ...]:
+    counts: dict[str, int] = {}
+    kept = []
+    for question in questions:
+        counts[question.task] = counts.get(question.task, 0) + 1
+        if limit is None or counts[question.task] <= limit:
+            kept.append(question)
+    return tuple(kept)
+
+
+def _of_subtasks(benchmark: Benchmark, questions: list[Question], config: BenchmarkTask) -> list[Question]:
+    """The questions of the subtasks that the config asks for, all where it names none."""
+    if config.subtasks is None:
+        return questions
+    known = benchmark.subtasks or {q.task.partition("/")[2] for q in questions} - {""}
+    for name in config.subtasks:
+        if name not in known:
+            remedy = nearest(name, known) if known else "leave subtasks out"
+            raise ConfigError(f"{benchmark.name} has no subtask {name!r}", where="task.subtasks", remedy=remedy)
+    wanted = {f"{benchmark.name}/{name}" for name in config.subtasks}
+    return [question for question in questions if question.task in wanted]
+
+
+def _questions(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[Question]:
+    path = find_data_file(benchmark.files[split], config.data_dir)
+    if path is None and config.data_dir is not None:
+        where = config.data_dir / benchmark.files[split]
         raise DataError("no such file", where=where, remedy="check data_dir, or leave it out to read from the hub")
     if path is None:
-        rows = _hub_rows(benchmark, split)
+        rows = _hub_rows(benchmark, split, config)
     else:
-        rows = [(f"{path}, line {number}", _own_columns(row)) for number, row in read_numbered_rows(path)]
+        rows = [(f"{path}, line {number}", benchmark.from_file(row)) for number, row in read_numbered_rows(path)]
     if not rows:
         raise DataError("no rows", where=path or benchmark.hub, remedy="check the data")
     questions = [_question(benchmark, split, row, place) for place, row in rows]
@@ -64,12 +117,7 @@ def _questions(benchmark: Benchmark, split: str, data_dir: Path | None) -> list[
     return questions
 
 
-def _own_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """A data folder's row may hold a model's rationale: only a human one belongs to the question."""
-    return row if row.get("format") == "human" else row | {"rationale": None}
-
-
-def _hub_rows(benchmark: Benchmark, split: str) -> list[tuple[str, dict[str, Any]]]:
+def _hub_rows(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[tuple[str, Row]]:
     remedy = f"set data_dir (or ${DATA_VARIABLE}) to a folder that holds {benchmark.files[split]}"
     try:
         import datasets
@@ -79,32 +127,39 @@ def _hub_rows(benchmark: Benchmark, split: str) -> list[tuple[str, dict[str, Any
             where=benchmark.name,
             remedy=f"pip install 'cotdistill[data]', or {remedy}",
         ) from None
-    try:
-        rows = datasets.load_dataset(benchmark.hub, benchmark.hub_config, split=split)
-    except Exception as error:  # network, hub and cache fail in many ways, none of which is ours
-        problem = f"cannot load {benchmark.hub} from the hub ({' '.join(str(error).split())})"
-        raise DataError(problem, where=benchmark.name, remedy=remedy) from None
-    return [
-        (f"{benchmark.hub}, {split} row {index}", benchmark.from_hub(dict(row), split, index))
-        for index, row in enumerate(rows)
-    ]
+    one_config_each = benchmark.hub_config is None and benchmark.subtasks
+    wanted = [name for name in benchmark.subtasks if config.subtasks is None or name in config.subtasks]
+    named: list[tuple[str, Row]] = []
+    for name in wanted if one_config_each else [benchmark.hub_config]:
+        try:
+            rows = datasets.load_dataset(benchmark.hub, name, split=benchmark.hub_splits[split])
+        except Exception as error:  # network, hub and cache fail in many ways, none of which is ours
+            problem = f"cannot load {benchmark.hub} from the hub ({' '.join(str(error).split())})"
+            raise DataError(problem, where=benchmark.name, remedy=remedy) from None
+        for index, row in enumerate(rows):
+            columns = dict(row) | ({"subtask": name} if one_config_each else {})
+            named.append((f"{benchmark.hub}, {split} row {index}", benchmark.from_hub(columns, split, index)))
+    return named
 
 
-def _question(benchmark: Benchmark, split: str, row: dict[str, Any], place: str) -> Question:
+def _question(benchmark: Benchmark, split: str, row: Row, place: str) -> Question:
     missing = [column for column in ("id", "question", "answer") if not isinstance(row.get(column), str)]
     if missing:
         raise DataError(f"no {missing[0]!r}", where=place, remedy="give every row id, question and answer as text")
     choices = tuple(row.get("choices") or ()) or None
-    answer = read_gold(row["answer"], benchmark.answer_type, choices)
+    answer_type: AnswerType = row.get("answer_type") or benchmark.answer_type
+    answer = read_gold(row["answer"], answer_type, choices)
     if answer is None:
-        raise DataError(f"answer {row['answer']!r} is no {benchmark.answer_type}", where=place)
+        raise DataError(f"answer {row['answer']!r} is no {answer_type}", where=place)
+    subtask = row.get("subtask")
     return Question(
         id=row["id"],
-        task=benchmark.name,
+        task=f"{benchmark.name}/{subtask}" if subtask else benchmark.name,
         split=split,
         question=row["question"].strip(),
         answer=answer,
-        answer_type=benchmark.answer_type,
+        answer_type=answer_type,
         choices=choices,
         human_rationale=row.get("rationale"),
+        meta=row.get("meta") or {},
     )

@@ -1,0 +1,80 @@
+"""The official 3-shot chain-of-thought prompts of BIG-Bench-Hard, read from where they lie and never kept here.
+
+They come from a data folder (``bbh/cot_prompts_raw.jsonl.gz``) or from an installed lm-eval. Their first lines, a
+canary and a rule, are no part of the prompt. Both sources give the same texts but for sports_understanding, whose
+examples go on behind "Let's think step by step." in the official file and on a new line in lm-eval's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from cotdistill.errors import ConfigError, DataError
+from cotdistill.records import Question, read_rows
+from cotdistill.tasks.bbh import ANSWER_TYPES
+from cotdistill.tasks.benchmark import DATA_VARIABLE, find_data_file
+
+PROMPTS_FILE = "bbh/cot_prompts_raw.jsonl.gz"
+STOPS = ("\n\n", "\nQ:")
+"""An output ends where the next question would begin: the examples stand apart by an empty line."""
+_RULE = "\n-----\n"
+_OPENING = "A: Let's think step by step.\n"
+
+
+def few_shot_texts(questions: Sequence[Question], data_dir: Path | None) -> list[str]:
+    """Each question's 3-shot prompt: the official text of its task, and the question in the same dress.
+
+    ``data_dir`` is the data folder; by default $COTDISTILL_DATA, and then the installed lm-eval. Raises ConfigError for
+    a question that is none of BIG-Bench-Hard, DataError where the prompts are nowhere.
+    """
+    for question in questions:
+        if not question.task.startswith("bbh/"):
+            problem = f"there is no official few-shot prompt for task {question.task!r}"
+            raise ConfigError(problem, where="evaluation.few_shot", remedy="set few_shot: 0, or evaluate on bbh")
+    prompts = official_prompts(data_dir) if questions else {}
+    return [
+        f"{prompts[question.task.partition('/')[2]]}\n\nQ: {question.meta['input']}\n{_OPENING}"
+        for question in questions
+    ]
+
+
+def official_prompts(data_dir: Path | None) -> dict[str, str]:
+    """The official prompt of each of the 27 subtasks, without canary."""
+    if path := find_data_file(PROMPTS_FILE, data_dir):
+        prompts = {row["task"]: _without_canary(row["prompt_raw"]) for row in read_rows(path)}
+        where = str(path)
+    else:
+        where, prompts = _of_harness()
+    if missing := sorted(set(ANSWER_TYPES) - set(prompts)):
+        raise DataError(f"no prompt of {missing[0]}", where=where, remedy="take the whole set of 27")
+    return prompts
+
+
+def _without_canary(text: str) -> str:
+    return text.rpartition(_RULE)[2].strip()
+
+
+@cache
+def _of_harness() -> tuple[str, dict[str, str]]:
+    """Where lm-eval lies, and the prompts that it ships; lm-eval itself is not imported."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        problem = f"the few-shot prompts of BIG-Bench-Hard are not here ({PROMPTS_FILE})"
+        raise DataError(problem, where="bbh", remedy=f"set data_dir (or ${DATA_VARIABLE}), or pip install lm-eval")
+    folder = Path(spec.submodule_search_locations[0]) / "tasks" / "bbh" / "cot_fewshot"
+    return str(folder), harness_prompts(folder.glob("[!_]*.yaml"))
+
+
+def harness_prompts(files: Iterable[Path]) -> dict[str, str]:
+    """Prompts from lm-eval's task files: the description, then each example as question, opening and target."""
+    prompts = {}
+    for file in files:
+        task = yaml.safe_load(file.read_text(encoding="utf-8"))
+        shots = [f"Q: {shot['input']}\n{_OPENING}{shot['target']}" for shot in task["fewshot_config"]["samples"]]
+        prompts[task["dataset_name"]] = "\n\n".join([task["description"].strip(), *shots])
+    return prompts
