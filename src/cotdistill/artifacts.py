@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -31,7 +30,8 @@ from cotdistill.records import dump_row, read_rows
 
 MANIFEST = "manifest.json"
 _UNCHECKED = (".lock", ".owner", "README.md")
-"""Files that are not content: the lock, and the model card, which gets its scores after the stage is done."""
+"""Files that are not content: the lock, and the model card, which gets its scores after the stage is done. Nor is
+anything with a name, or in a folder with a name, that ends in .tmp: it is of use only until the stage is done."""
 
 
 def canonical_json(value: Any) -> str:
@@ -68,13 +68,6 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 def write_json_atomically(path: Path, value: Any) -> None:
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def replace_folder(temporary: Path, path: Path) -> None:
-    """Put a complete ``temporary`` folder in the place of ``path``."""
-    if path.exists():
-        shutil.rmtree(path)
-    temporary.replace(path)
 
 
 class RowAppender:
@@ -244,5 +237,7 @@ def _content_files(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.is_file() and file.name not in (*_UNCHECKED, MANIFEST) and not file.name.endswith(".tmp")
+        if file.is_file()
+        and file.name not in (*_UNCHECKED, MANIFEST)
+        and not any(name.endswith(".tmp") for name in file.relative_to(folder).parts)
     )
