@@ -58,7 +58,7 @@ def test_the_groups_are_made_of_subtasks():
 def test_options_with_letters_become_choices_and_faults_do_not_pass_for_them(subtask, text, answer, expected):
     made = columns({"id": "q", "question": text, "answer": answer}, subtask)
     assert (made["question"], made["choices"], made["answer_type"]) == expected
-    assert made["meta"] == {"input": text}
+    assert made["meta"] == {"input": text, "target": answer}
 
 
 def test_the_canary_never_reaches_a_prompt(tmp_path):

@@ -93,7 +93,7 @@ _OPTIONS = "\nOptions:\n"
 def columns(row: dict[str, Any], subtask: str) -> dict[str, Any]:
     """Our columns from the official ones: ``question`` as it stands, with its options, and ``answer``.
 
-    The official text is kept in ``meta.input``: few-shot prompts use it. Where the options have letters they become
+    The official text and answer are kept in ``meta.input``, for few-shot prompts, and ``meta.target``. Where the options have letters they become
     choices and leave the question. Where the answer is none of the options (a fault) it is compared as text.
     """
     text, answer_type = row["question"], ANSWER_TYPES[subtask]
@@ -108,7 +108,7 @@ def columns(row: dict[str, Any], subtask: str) -> dict[str, Any]:
         "choices": choices,
         "answer": row["answer"],
         "answer_type": answer_type,
-        "meta": {"input": text},
+        "meta": {"input": text, "target": row["answer"]},
     }
 
 

@@ -1,0 +1,80 @@
+"""The audit of an evaluation: every extractor's score on the same outputs, and the items on which they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.extractors import EXTRACTORS
+from cotdistill.records import Prediction, Question, read_rows
+
+SHOWN = 240
+"""Characters of an output's end that the audit shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An item on which extractors do not all say the same of right and wrong.
+
+    ``extracted`` and ``correct`` are by extractor; ``output`` is the end of what the model wrote.
+    """
+
+    id: str
+    task: str
+    answer: str
+    extracted: dict[str, str | None]
+    correct: dict[str, bool]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Accuracy and number of outputs without an answer, by extractor, over ``n`` items; and the disagreements."""
+
+    n: int
+    accuracy: dict[str, float]
+    unreadable: dict[str, int]
+    disagreements: tuple[Disagreement, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def audit(questions: Iterable[Question], predictions: Sequence[Prediction]) -> Audit:
+    """Read every output with every extractor. Raises DataError for a prediction without its question, and for none."""
+    if not predictions:
+        raise DataError("no predictions to audit", remedy="evaluate first")
+    asked = {(question.task, question.id): question for question in questions}
+    unreadable = dict.fromkeys(EXTRACTORS, 0)
+    num_correct = dict.fromkeys(EXTRACTORS, 0)
+    disagreements = []
+    for prediction in predictions:
+        question = asked.get((prediction.task, prediction.id))
+        if question is None:
+            raise DataError(f"no question {prediction.id!r} of task {prediction.task}", remedy="evaluate again")
+        extracted = {name: extractor.extract(prediction.output, question) for name, extractor in EXTRACTORS.items()}
+        correct = {name: answer is not None and EXTRACTORS[name].same(answer, question)
+                   for name, answer in extracted.items()}  # fmt: skip
+        for name, answer in extracted.items():
+            unreadable[name] += answer is None
+            num_correct[name] += correct[name]
+        if len(set(correct.values())) > 1:
+            end = prediction.output[-SHOWN:]
+            disagreements.append(Disagreement(prediction.id, prediction.task, question.answer, extracted, correct, end))
+    n = len(predictions)
+    accuracy = {name: count / n for name, count in num_correct.items()}
+    return Audit(n, accuracy, unreadable, tuple(disagreements))
+
+
+def read_evaluation(path: Path) -> tuple[list[Question], list[Prediction]]:
+    """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none."""
+    files = [path / "questions.jsonl", path / "predictions.jsonl"]
+    for file in files:
+        if not file.is_file():
+            raise DataError("no such file", where=file, remedy="give the folder of an evaluation, runs/evaluation/KEY")
+    return [Question.from_row(row) for row in read_rows(files[0])], [
+        Prediction.from_row(row) for row in read_rows(files[1])
+    ]
