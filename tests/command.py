@@ -28,8 +28,12 @@ _forking.set_forkserver_preload(
 
 
 def new_process(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A started process with a Python of its own but the slow imports done; ``target`` is a module's own function."""
-    process = _forking.Process(target=target, args=arguments)
+    """A started process with a Python of its own but the slow imports done; ``target`` is a module's own function.
+
+    Started by such a process, it inherits what that one made of its surroundings.
+    """
+    inside = multiprocessing.parent_process() is not None
+    process = (multiprocessing.get_context("fork") if inside else _forking).Process(target=target, args=arguments)
     process.start()
     return process
 

@@ -53,11 +53,11 @@ def file_sha256(path: Path) -> str:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write the whole of ``text`` or nothing: a reader never sees a torn file."""
+    """Write the whole of ``text`` or nothing: a reader never sees a torn file. Raises ArtifactError on a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with disk_errors(path), temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -186,15 +186,14 @@ def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stag
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Be the only process in a folder, which is made if need be. The lock goes with the process, however it ends."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise ArtifactError(
-            f"cannot make the folder ({error.strerror})", where=path, remedy="choose another --runs"
-        ) from None
     lock = FileLock(path / ".lock")
     try:
+        path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise ArtifactError(
+            f"cannot work in the folder ({error.strerror})", where=path, remedy="choose another --runs"
+        ) from None
     except Timeout:
         owner = path / ".owner"
         who = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"

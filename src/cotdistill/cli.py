@@ -196,13 +196,15 @@ def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:
 
 def _execute_and_report(run: Run, runs: Path, as_json: bool) -> Path:
     """Make what is missing, write the report, print its table; returns the path of the report's page."""
+    from cotdistill.artifacts import disk_errors
     from cotdistill.pipeline import execute
     from cotdistill.reports import print_table, write_report
     from cotdistill.reports.result import report_of
 
     result = execute(run, runs, say=_say)
     report = report_of(result)
-    page = write_report(report, result.path)
+    with disk_errors(result.path):
+        page = write_report(report, result.path)
     if as_json:
         print((result.path / "summary.json").read_text(encoding="utf-8"))
     else:

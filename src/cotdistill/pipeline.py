@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation import Rationales, annotate
-from cotdistill.artifacts import hold, write_text_atomically
+from cotdistill.artifacts import disk_errors, hold, write_text_atomically
 from cotdistill.config import CachedTeacher, EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
 from cotdistill.evaluation.evaluate import Evaluation, by_task, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
@@ -49,7 +49,7 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     """Make every arm of ``run`` below ``runs``; stages that are finished are read, not made again."""
     started = time.time()
     path = runs / run.name
-    with hold(path):
+    with disk_errors(path), hold(path):
         write_text_atomically(path / "config.yaml", to_yaml(run))
         arms = {name: execute_arm(name, config, runs, say=say) for name, config in run.arms.items()}
         comparisons = [
