@@ -72,7 +72,7 @@ _PAPER_NUMBER = re.compile(r"-?[0-9][0-9,]{0,50}(?:\.[0-9]{1,50})?")
 
 
 def _paper(output: str, question: Question) -> str | None:
-    """As in the granularity paper's evaluation (arXiv 2502.18001), which knows numbers, letters to E, True and False."""
+    """The granularity paper's (arXiv 2502.18001), which knows numbers, letters up to E, True and False."""
     if question.answer_type == "number":
         _, found, behind = output.rpartition("The answer is")
         match = _PAPER_NUMBER.search(behind[:MAX_LENGTH]) if found else None

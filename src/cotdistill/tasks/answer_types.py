@@ -96,8 +96,8 @@ def _canonical_number(match: re.Match[str]) -> str | None:
 # ---- choices --------------------------------------------------------------------------------------------------------
 
 _LEAD = re.compile(
-    r"^(?:[\s:=,*\"'“‘]|\b(?:that|therefore|thus|simply|clearly|definitely|definitively|probably|most|likely"
-    r"|option|choice|letter|answer)\b)*",
+    r"^(?:[\s:=,*\"'“‘]|\b(?:that|therefore|thus|simply|clearly|definitely|definitively|probably|actually|most"
+    r"|likely|option|choice|letter|answer)\b)*",
     re.IGNORECASE,
 )
 _MARKED_LETTER = re.compile(r"[(\[{<]\s?([A-Za-z])\s?[)\]}>]|([A-Za-z])(?:\s?\)|[.:](?=\s|$)|[\"'”’]?\s*(?:\n|$))")
