@@ -41,7 +41,7 @@ SIZES = {
     "teacher": {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 576},
     "student": {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 320},
 }
-NUM_DOCUMENTS = {"teacher": 50_000, "student": 40_000}
+NUM_DOCUMENTS = {"teacher": 50_000, "student": 90_000}
 LEARNING_RATE = 3e-3
 BATCH_ROWS = 16
 
@@ -52,12 +52,12 @@ FORMATS = ("cot", "cot", "cot", "least_to_most", "rar", "symbolic")
 
 
 def textbook(question: Question, generator: random.Random) -> str:
-    """A question alone, a fragment of a solution, or a question with its solution: never in our prompts' words."""
-    solution = write_rationale(question, generator.randint(2, 4), "cot")
+    """A question alone, a solution alone, or a question with its solution: never in our prompts' words."""
+    solution = write_rationale(question, generator.choice((2, 3, 3, 3, 4)), "cot")
     kind = generator.random()
-    if kind < 0.15:
+    if kind < 0.1:
         return f"Problem. {question.question}"
-    if kind < 0.5:
+    if kind < 0.25:
         return f"Solution. {solution}"
     return f"Problem. {question.question}\nSolution. {solution}"
 
