@@ -63,14 +63,15 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say) -> ArmRes
     """One arm: rationales, student, predictions."""
     if config.training is None:
         say(f"{name}: evaluate {config.student.model}, untrained")
-        return ArmResult(name, config, None, None, evaluate_arm(config, None, runs))
+        evaluation = _counted_evaluation(name, config, None, runs, say)
+        return ArmResult(name, config, None, None, evaluation)
     rationales = annotate_arm(config, runs)
     say(f"{name}: train {config.student.model} on {_counted(rationales)}")
     student = train_arm(config, rationales, runs)
     if student.dropped:
         say(f"{name}: left out of training {_reasons(student.dropped)}")
     say(f"{name}: evaluate {student.model}")
-    evaluation = evaluate_arm(config, student, runs)
+    evaluation = _counted_evaluation(name, config, student, runs, say)
     add_scores(student.model, by_task(evaluation))
     return ArmResult(name, config, rationales, student, evaluation)
 
@@ -108,6 +109,13 @@ def evaluate_arm(config: RunConfig, student: Student | None, runs: Path) -> Eval
     return evaluate(
         model, questions, target=prompt_target(config.evaluation, student), config=config.evaluation, runs=runs
     )
+
+
+def _counted_evaluation(name: str, config: RunConfig, student: Student | None, runs: Path, say: Say) -> Evaluation:
+    evaluation = evaluate_arm(config, student, runs)
+    if evaluation.dropped:
+        say(f"{name}: not asked, and counted as truncated: {_reasons(evaluation.dropped)}")
+    return evaluation
 
 
 def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from cotdistill.artifacts import RowAppender, content_key, open_stage, write_row
 from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics import score
-from cotdistill.models.generation import generate_greedy
+from cotdistill.models.generation import generate, num_positions
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
@@ -25,12 +26,16 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A finished evaluation; iterating gives its predictions in the order of the questions."""
+    """A finished evaluation; iterating gives its predictions in the order of the questions.
+
+    ``dropped`` counts, by reason, questions that were not put to the model; their predictions are truncated.
+    """
 
     path: Path
     score: Score
     predictions: tuple[Prediction, ...]
     seconds: float
+    dropped: dict[str, int]
 
     def __iter__(self) -> Iterator[Prediction]:
         return iter(self.predictions)
@@ -58,42 +63,46 @@ def evaluate(
 ) -> Evaluation:
     """Answer ``questions`` in ``runs/evaluation/<key>``, or take the finished answers that are there.
 
-    ``target`` says whether the prompt asks for a rationale or for the answer alone. Raises DataError where there is no
-    question.
+    ``target`` says whether the prompt asks for a rationale or for the answer alone. A prompt that leaves the model no
+    room for ``max_new_tokens`` is neither cut nor put to it: its verdict is truncated, so that every model is scored on
+    the same questions, and it is counted. Raises DataError where there is no question, or none that fits.
     """
     if not questions:
         raise DataError("no questions to evaluate on", remedy="check the task and its limits")
     with open_stage(runs, "evaluation", evaluation_identity(model, questions, target, config)) as stage:
         records = stage.path / "predictions.jsonl"
         if not stage.finished:
-            predictions = _answer(model, questions, target, config, records)
+            predictions, dropped = _answer(model, questions, target, config, records)
             write_rows(records, (prediction.to_row() for prediction in predictions))
-            stage.finish(score(predictions).to_row(), seeds={}, dropped={})
+            stage.finish(score(predictions).to_row(), seeds={}, dropped=dropped)
         predictions = tuple(Prediction.from_row(row) for row in read_rows(records))
-        return Evaluation(stage.path, score(predictions), predictions, stage.manifest()["seconds"])
+        manifest = stage.manifest()
+        return Evaluation(stage.path, score(predictions), predictions, manifest["seconds"], manifest["dropped"])
 
 
 def _answer(
     config_model: Model, questions: Sequence[Question], target: Target, config: EvaluationConfig, records: Path
-) -> list[Prediction]:
-    """Predictions in the order of the questions. Whole batches are appended, and a resumed run keeps whole ones only:
-    a batch's composition can change its rounding, and so it must stay the same."""
+) -> tuple[list[Prediction], dict[str, int]]:
+    """Predictions in the order of the questions, and counts by reason of those that were not asked.
+
+    Whole batches are appended, and a resumed run keeps whole ones only: a batch's composition can change its rounding,
+    and so it must stay the same.
+    """
     device = pick_device()
     tokenizer = load_tokenizer(config_model)
     prompts = [encode_prompt(tokenizer, prompt_text(question, target)) for question in questions]
     keys = [(question.task, question.id) for question in questions]
-    batches = plan_batches([len(prompt) for prompt in prompts], config.max_batch_size)
+    model = load_model(config_model, dtype=resolve_dtype(config.dtype, device), device=device)
+    lengths = _lengths_that_fit(list(map(len, prompts)), num_positions(model), config.max_new_tokens)
+    batches = plan_batches(lengths, config.max_batch_size)
     with RowAppender(records) as appender:
         done = {(row["task"], row["id"]): Prediction.from_row(row) for row in appender.rows}
         left = [batch for batch in batches if any(keys[i] not in done for i in batch)]
-        finished = len(questions) - sum(map(len, left))
-        if not left:
-            return [done[key] for key in keys]
-        model = load_model(config_model, dtype=resolve_dtype(config.dtype, device), device=device)
+        finished = len(lengths) - sum(map(len, left))
         stops = stop_token_ids(model, tokenizer)
-        with track("evaluate", len(questions), done=finished) as progress:
+        with track("evaluate", len(lengths), done=finished) as progress:
             for batch in left:
-                generated = generate_greedy(
+                generated = generate(
                     model,
                     [prompts[i] for i in batch],
                     max_new_tokens=config.max_new_tokens,
@@ -107,12 +116,28 @@ def _answer(
                     progress.advance()
                 for i in batch:
                     appender.append(done[keys[i]].to_row())
-    return [done[key] for key in keys]
+    too_long = [i for i in range(len(prompts)) if i not in lengths]
+    done |= {keys[i]: _judged(questions[i], "", False, len(prompts[i]), 0) for i in too_long}
+    return [done[key] for key in keys], {"prompt_too_long": len(too_long)} if too_long else {}
 
 
-def plan_batches(lengths: Sequence[int], max_batch_size: int) -> list[list[int]]:
+def _lengths_that_fit(lengths: Sequence[int], num_positions: int | None, max_new_tokens: int) -> dict[int, int]:
+    """Prompts by index, with their lengths, that leave room for ``max_new_tokens`` in a model's positions."""
+    room = math.inf if num_positions is None else num_positions - max_new_tokens
+    fitting = {index: length for index, length in enumerate(lengths) if length <= room}
+    if not fitting:
+        raise DataError(
+            f"no prompt leaves room for {max_new_tokens} new tokens in the model's {num_positions} positions "
+            f"(the shortest has {min(lengths)} tokens)",
+            where="evaluation",
+            remedy="lower evaluation.max_new_tokens",
+        )
+    return fitting
+
+
+def plan_batches(lengths: dict[int, int], max_batch_size: int) -> list[list[int]]:
     """Indices by batch, longest prompts first: padding is least, and a lack of memory shows at once."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    order = sorted(lengths, key=lambda index: (-lengths[index], index))
     return [order[start : start + max_batch_size] for start in range(0, len(order), max_batch_size)]
 
 

@@ -116,8 +116,13 @@ class _Batch:
         self.mask, self.inputs, self.positions = self.mask[kept], self.inputs[kept], self.positions[kept]
 
 
+def num_positions(model: PreTrainedModel) -> int | None:
+    """How many tokens, prompt and continuation together, the model has positions for; None where it has no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = num_positions(model)
     for index, prompt in enumerate(prompts):
         if not prompt:
             raise ModelError("the prompt has no token", where=f"prompt {index}", remedy="leave it out")
