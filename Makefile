@@ -8,13 +8,16 @@ DEVELOPMENT := .venv/.installed-development
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format bench clean
+.PHONY: help quickstart smollm2 test test-slow lint format bench clean
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 quickstart: $(RUNTIME)  ## distil, test and compare small models: the whole loop, in minutes, without a network
 	$(BIN)/cotdistill quickstart
+
+smollm2: $(DEVELOPMENT)  ## a real pretrained model on real rationales; COTDISTILL_DATA names the folder of the data
+	$(BIN)/cotdistill run recipes/smollm2-svamp/run.yaml
 
 test: $(DEVELOPMENT)  ## the fast tests
 	$(BIN)/python -m pytest

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation import Rationales, annotate
-from cotdistill.artifacts import disk_errors, hold, write_text_atomically
+from cotdistill.artifacts import disk_errors, hold, versions, write_json_atomically, write_text_atomically
 from cotdistill.config import CachedTeacher, EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
 from cotdistill.evaluation.evaluate import Evaluation, by_task, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
@@ -56,7 +58,33 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
             compare(arms[pair.a].evaluation.predictions, arms[pair.b].evaluation.predictions, names=(pair.a, pair.b))
             for pair in run.comparisons
         ]
-        return RunResult(run, path, arms, tuple(holm(comparisons)), time.time() - started)
+        result = RunResult(run, path, arms, tuple(holm(comparisons)), time.time() - started)
+        write_json_atomically(path / "manifest.json", run_manifest(result))
+        return result
+
+
+def run_manifest(result: RunResult) -> dict[str, Any]:
+    """Versions, time, and for each arm its seed, its stage folders and the counts of what was left out."""
+    return {
+        "run": result.run.name,
+        "versions": versions(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(result.seconds, 3),
+        "arms": {name: _arm_manifest(arm, result.path) for name, arm in result.arms.items()},
+    }
+
+
+def _arm_manifest(arm: ArmResult, run_folder: Path) -> dict[str, Any]:
+    stages = {"annotation": arm.rationales, "training": arm.student, "evaluation": arm.evaluation}
+    paths = {noun: stage.path for noun, stage in stages.items() if stage is not None}
+    return {
+        "seed": arm.config.seed,
+        "stages": {noun: os.path.relpath(path, run_folder) for noun, path in paths.items() if path is not None},
+        "dropped": {
+            "annotation": arm.rationales.dropped if arm.rationales else {},
+            "training": arm.student.dropped if arm.student else {},
+        },
+    }
 
 
 def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say) -> ArmResult:
