@@ -323,12 +323,21 @@ Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]
 
 
 class LiveTeacher(Settings):
-    """The teacher's distributions, computed while training."""
+    """The teacher's distributions, computed while training.
+
+    A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
+    ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare).
+    """
+Alignment = Literal["none", "sorted_probability", "byte_offset"]
+"""How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
+
+
 
     kind: Literal["live"] = "live"
     model: Model
 
 
+    alignment: Alignment = "none"
 class CachedTeacher(Settings):
     """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
 
@@ -386,6 +395,17 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def terms_that_the_signal_supports(self) -> TrainingConfig:
+    @model_validator(mode="after")
+    def terms_that_the_alignment_supports(self) -> TrainingConfig:
+        if isinstance(self.signal, LiveTeacher) and self.signal.alignment == "sorted_probability":
+            for term in self.loss:
+                if isinstance(term, Divergence) and not isinstance(term, TotalVariation):
+                    raise ValueError(
+                        f"sorted probabilities are compared by total_variation only, not {term.kind}; use "
+                        "total_variation (with weight 2 it is ULD's distance) or alignment: byte_offset"
+                    )
+        return self
+
         if not isinstance(self.signal, CachedTeacher) or self.signal.store == "hidden":
             return self
         for term in self.loss:

@@ -30,8 +30,8 @@ def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedT
         f"{len(different)} tokens differ between teacher {teacher.name_or_path} ({len(theirs)} tokens) and student "
         f"{student.name_or_path} ({len(ours)} tokens), the first is {first!r} (ids {ids})",
         where="vocabulary",
-        remedy="a loss on the teacher's distribution needs a teacher of the student's family; choose one, or train "
-        "with cross_entropy",
+        remedy="a loss on the teacher's distribution needs a teacher of the student's family; choose one, or set "
+        "alignment: byte_offset in training.signal",
     )
 
 

@@ -85,13 +85,13 @@ class AlignedRows:
         theirs = slice(bisect_left(self.teacher_spans, first), bisect_right(self.teacher_spans, last))
         logits = self.teacher.chunk(theirs).logits
 
-        def tensor(values: Sequence[int] | Sequence[bool]) -> Tensor:
-            return torch.tensor(values, device=logits.device)
+        def tensor(values: Sequence[int] | Sequence[bool], dtype: torch.dtype = torch.long) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=logits.device)
 
         spans = Spans(
             tensor(student_spans) - first,
             tensor(self.teacher_spans[theirs]) - first,
-            tensor(self.paired[first : last + 1]),
+            tensor(self.paired[first : last + 1], torch.bool),
         )
         if self.projections is None:
             return SortedChunk(logits, spans)

@@ -7,7 +7,7 @@ and no logits are computed twice. Value and gradients are those of the plain pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, LossConfig
 from cotdistill.training import losses
+from cotdistill.training.aligned_signal import AlignedRows
 from cotdistill.training.examples import REGIONS
 from cotdistill.training.teacher_signal import TeacherChunk, TeacherRows
 
@@ -34,6 +35,13 @@ class LossInputs:
 
 def chunk_size(vocab_size: int) -> int:
     return max(16, CHUNK_LOGITS // vocab_size)
+
+
+def row_slices(teacher: TeacherRows | None, num_rows: int, tokens_per_chunk: int) -> Iterator[slice]:
+    """Loss rows, chunk by chunk; rows that an aligned teacher compares as one stay together."""
+    if isinstance(teacher, AlignedRows):
+        return teacher.slices(tokens_per_chunk)
+    return (slice(start, start + tokens_per_chunk) for start in range(0, num_rows, tokens_per_chunk))
 
 
 def summed_losses(
@@ -97,8 +105,7 @@ class _ChunkedLoss(torch.autograd.Function):
         parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
         sums = torch.zeros(len(terms), device=hidden.device)
         needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
-        for start in range(0, len(hidden), tokens_per_chunk):
-            rows = slice(start, start + tokens_per_chunk)
+        for rows in row_slices(inputs.teacher, len(hidden), tokens_per_chunk):
             teacher = inputs.teacher.chunk(rows) if inputs.teacher is not None else None
             with torch.set_grad_enabled(needs_gradient):
                 chunk = hidden[rows].detach().requires_grad_(needs_gradient)

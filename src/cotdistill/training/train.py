@@ -18,6 +18,8 @@ from cotdistill.models.loading import load_model, load_tokenizer, model_identity
 from cotdistill.models.saving import save_model
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.records import Rationale
+from cotdistill.training.aligned_signal import AlignedSignal
+from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
 from cotdistill.training.examples import Example, make_examples
@@ -66,6 +68,8 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     if signal is None:
         return None
     identity = model_identity(signal.model)
+    if isinstance(signal, LiveTeacher) and signal.alignment != "none":
+        return {"model": identity, "alignment": signal.alignment}
     if isinstance(signal, LiveTeacher) or signal.store == "hidden":
         return identity
     return {"model": identity, **signal.model_dump(mode="json", include={"store", "k", "num_samples"})}
@@ -100,7 +104,11 @@ def _train(
     device = pick_device()
     tokenizer = load_tokenizer(student)
     examples, dropped = make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)
-    signal = _open_signal(config, examples, tokenizer, runs)
+    alignments = _align(config, rationales, tokenizer)
+    if alignments is not None:
+        examples, not_aligned = alignments.keep(examples)
+        dropped |= not_aligned
+    signal = _open_signal(config, examples, tokenizer, runs, alignments)
     model = load_model(student, dtype=torch.float32, device=device)
     totals = train_student(model, examples, config, signal=signal, seed=seed, folder=stage.path)
     # The student is saved in the type it computed in: half the size, and what its evaluation loads anyway.
@@ -111,17 +119,31 @@ def _train(
     stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
 
 
+def _align(
+    config: TrainingConfig, rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase
+) -> Alignments | None:
+    if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
+        return None
+    return align(rationales, tokenizer, load_tokenizer(config.signal.model), config.signal.alignment)
+
+
 def _open_signal(
-    config: TrainingConfig, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, runs: Path
+    config: TrainingConfig,
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    runs: Path,
+    alignments: Alignments | None = None,
 ) -> TeacherSignal | None:
     if config.signal is None:
         return None
     teacher = config.signal.model
-    check_same_vocabulary(load_tokenizer(teacher), tokenizer)
+    if alignments is None:
+        check_same_vocabulary(load_tokenizer(teacher), tokenizer)
     if isinstance(config.signal, CachedTeacher):
         return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=config.max_batch_tokens, runs=runs)
     device = pick_device()
-    return LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
+    signal = LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
+    return signal if alignments is None else AlignedSignal(signal, alignments)
 
 
 def capture_signal(
