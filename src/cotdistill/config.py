@@ -200,12 +200,14 @@ TeacherConfig = Annotated[
 class AnnotationConfig(Settings):
     """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
 
-    Granularity and format say nothing of the human and answer_only teachers and are ignored by them.
+    ``keep: agree`` drops rationales whose teacher stated another answer than the gold one; ``verified`` also those with
+    false arithmetic, another conclusion than that answer, leaked slot names, repetition or a cut end. Granularity and
+    format say nothing of the human and answer_only teachers and are ignored by them.
     """
 
     granularity: int | None = Field(default=3, ge=1, le=6)
     format: Format = "cot"
-    keep: Literal["all", "agree"] = "all"
+    keep: Literal["all", "agree", "verified"] = "all"
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -322,22 +324,22 @@ def _model_shorthand(value: Any) -> Any:
 Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]
 
 
+Alignment = Literal["none", "sorted_probability", "byte_offset"]
+"""How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
+
+
 class LiveTeacher(Settings):
     """The teacher's distributions, computed while training.
 
     A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
     ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare).
     """
-Alignment = Literal["none", "sorted_probability", "byte_offset"]
-"""How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
-
-
 
     kind: Literal["live"] = "live"
     model: Model
-
-
     alignment: Alignment = "none"
+
+
 class CachedTeacher(Settings):
     """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
 
@@ -394,8 +396,6 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def terms_that_the_signal_supports(self) -> TrainingConfig:
-    @model_validator(mode="after")
     def terms_that_the_alignment_supports(self) -> TrainingConfig:
         if isinstance(self.signal, LiveTeacher) and self.signal.alignment == "sorted_probability":
             for term in self.loss:
@@ -406,6 +406,8 @@ class TrainingConfig(Settings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def terms_that_the_signal_supports(self) -> TrainingConfig:
         if not isinstance(self.signal, CachedTeacher) or self.signal.store == "hidden":
             return self
         for term in self.loss:

@@ -1,10 +1,11 @@
-"""What annotation gives: rationales, and counts by reason of the questions that have none."""
+"""What annotation gives: rationales, and for every question without one the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cotdistill.records import Question, Rationale
 
@@ -15,15 +16,38 @@ class Missing:
 
     question: Question
     reason: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was left out: the question's id, the reason, the words that show it, and the rationale if there was one."""
+
+    id: str
+    reason: str
+    evidence: str = ""
+    rationale: str | None = None
+    source: str | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, rationale: Rationale, reason: str, evidence: str = "") -> Dropped:
+        return cls(rationale.id, reason, evidence, rationale.rationale, rationale.meta.get("source"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rationales:
-    """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does."""
+    """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does.
+
+    ``dropped`` counts by reason what was left out; each of them is in ``left_out``.
+    """
 
     records: tuple[Rationale, ...]
     dropped: dict[str, int] = field(default_factory=dict)
     path: Path | None = None
+    left_out: tuple[Dropped, ...] = ()
 
     def __iter__(self) -> Iterator[Rationale]:
         return iter(self.records)

@@ -1,0 +1,28 @@
+"""Which rationales are kept: all, those whose teacher stated the gold answer, or those that were verified as well."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cotdistill.annotation.rationales import Dropped
+from cotdistill.annotation.verify import find_faults
+from cotdistill.records import Rationale
+
+Keep = Literal["all", "agree", "verified"]
+
+
+def refusal(rationale: Rationale, keep: Keep) -> Dropped | None:
+    """Why a rationale is left out, or None: it is empty; under ``agree`` its teacher stated another answer or none;
+    under ``verified`` it has a fault (see ``verify``), of which the first is named.
+
+    A teacher without an answer of its own (people, the solver) always agrees.
+    """
+    if rationale.rationale == "":
+        return Dropped.of(rationale, "empty_rationale")
+    if keep == "all":
+        return None
+    if not rationale.meta.get("teacher_agrees", True):
+        stated = rationale.meta["teacher_answer"]
+        return Dropped.of(rationale, "no_stated_answer" if stated is None else "disagrees", str(stated or ""))
+    faults = find_faults(rationale) if keep == "verified" else []
+    return Dropped.of(rationale, faults[0].reason, faults[0].evidence) if faults else None
