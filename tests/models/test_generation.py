@@ -1,4 +1,4 @@
-"""Greedy generation: what a prompt gets depends on the prompt alone, and is what Transformers' own loop gives."""
+"""Generation: what a prompt gets depends on the prompt alone, and is what Transformers' own loop gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.tiny import tiny_model
 from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 from cotdistill.errors import ModelError
-from cotdistill.models.generation import Generated, generate_greedy
+from cotdistill.models import generation, shared_prefix
+from cotdistill.models.generation import Generated, Sampling
 from cotdistill.models.kv_cache import ROOM, growing_cache
 
 VOCAB = 50
@@ -28,7 +29,7 @@ def prompts() -> list[list[int]]:
 
 
 def generate(model: PreTrainedModel, prompts: list[list[int]], stops: set[int], new: int = 20, batch: int = 64):
-    outputs = list(generate_greedy(model, prompts, max_new_tokens=new, max_batch_size=batch, stop_token_ids=stops))
+    outputs = list(generation.generate(model, prompts, max_new_tokens=new, max_batch_size=batch, stop_token_ids=stops))
     assert sorted(output.index for output in outputs) == list(range(len(prompts)))
     return sorted(outputs, key=lambda output: output.index)
 
@@ -111,7 +112,7 @@ def test_sliding_windows_are_kept_by_their_own_cache_layers(prompts):
 
 def test_rows_come_as_they_finish_and_the_callers_gradients_stay_on(model, prompts):
     finished = []
-    for output in generate_greedy(model, prompts, max_new_tokens=20, max_batch_size=64, stop_token_ids={3, 7, 11}):
+    for output in generation.generate(model, prompts, max_new_tokens=20, max_batch_size=64, stop_token_ids={3, 7, 11}):
         finished.append(output.finished)
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
@@ -142,3 +143,91 @@ def test_prompts_that_cannot_be_continued_are_refused_by_number(model):
         generate(model, [[5], []], set())
     with pytest.raises(ModelError, match=r"prompt 0: 500 tokens and 20 new ones exceed the model's 512 positions"):
         generate(model, [[5] * 500], set())
+
+
+@pytest.fixture(scope="module")
+def few_shot_prompts() -> list[list[int]]:
+    """Prompts with 100 tokens in common and up to 30 of their own."""
+    generator = random.Random(5)
+    common = [generator.randrange(2, VOCAB) for _ in range(100)]
+    return [common + [generator.randrange(2, VOCAB) for _ in range(generator.randrange(1, 30))] for _ in range(12)]
+
+
+@pytest.mark.parametrize("batch", [2, 5, 64])
+def test_a_shared_prefix_changes_nothing(model, few_shot_prompts, batch):
+    assert shared_prefix.num_shared(few_shot_prompts) == 100
+    assert shared_prefix.can_share(model)
+    stops = {3, 7, 11}
+    expected = reference(model, few_shot_prompts, stops, new=ROOM + 5)
+    before = model.config._attn_implementation
+    assert generate(model, few_shot_prompts, stops, new=ROOM + 5, batch=batch) == expected
+    assert model.config._attn_implementation == before
+
+
+def test_equal_prompts_keep_a_token_of_their_own(model):
+    prompt = list(range(2, 48))
+    assert shared_prefix.num_shared([prompt, prompt]) == len(prompt) - 1
+    assert shared_prefix.num_shared([[1, 2, 3], [1, 2, 4, 5], [1, 9]]) == 1
+    one, other = generate(model, [prompt, prompt], set())
+    assert one.token_ids == other.token_ids == reference(model, [prompt], set())[0].token_ids
+
+
+def test_attention_to_a_shared_prefix_is_attention_to_the_whole(model, few_shot_prompts):
+    """Logits behind a prefix that is held apart, against a whole forward pass."""
+    prompts = [prompt[:110] for prompt in few_shot_prompts if len(prompt) >= 110]
+    ids = torch.tensor(prompts)
+    with torch.inference_mode():
+        whole = model(ids).logits
+        prefix = shared_prefix.compute_prefix(model, prompts[0][:100])
+        cache = growing_cache(model)
+        logits = []
+        with shared_prefix.attending_to_prefix(model):
+            for start, end in ((100, 107), (107, 108), (108, 109), (109, 110)):
+                positions = torch.arange(start, end).expand(len(prompts), -1)
+                mask = torch.ones(len(prompts), end - 100, dtype=torch.long)
+                output = model(ids[:, start:end], attention_mask=mask, position_ids=positions, past_key_values=cache,
+                               shared_prefix=prefix)  # fmt: skip
+                logits.append(output.logits)
+    torch.testing.assert_close(torch.cat(logits, dim=1), whole[:, 100:], atol=1e-4, rtol=1e-4)
+
+
+def test_a_continuation_ends_where_it_is_said_to_be_complete(model, prompts):
+    whole = generate(model, prompts, set())
+    ends = {tuple(output.token_ids[:5]) for output in whole[::2]}
+    cut = list(
+        generation.generate(
+            model, prompts, max_new_tokens=20, max_batch_size=7, stop_token_ids=(),
+            is_complete=lambda written: tuple(written) in ends,
+        )
+    )  # fmt: skip
+    for output in cut:
+        full = whole[output.index].token_ids
+        is_end = tuple(full[:5]) in ends
+        assert (output.token_ids, output.finished) == (full[:5] if is_end else full, is_end)
+
+
+def test_a_sample_depends_on_its_seed_and_not_on_its_batch(model, prompts):
+    def sample(batch: int, seeds: list[str], temperature: float = 1.0):
+        outputs = generation.generate(
+            model, prompts, max_new_tokens=12, max_batch_size=batch, stop_token_ids={3},
+            sampling=Sampling(temperature, seeds),
+        )  # fmt: skip
+        return sorted(outputs, key=lambda output: output.index)
+
+    seeds = [f"7/{number}" for number in range(len(prompts))]
+    assert sample(5, seeds) == sample(64, seeds)
+    assert sample(64, seeds) != sample(64, seeds[::-1])
+    assert sample(64, seeds, temperature=1e-4) == generate(model, prompts, {3}, new=12)
+
+
+def test_sampled_tokens_follow_the_models_distribution(model):
+    prompt, num = [5, 9, 14], 4000
+    with torch.inference_mode():
+        expected = (model(torch.tensor([prompt])).logits[0, -1] / 2.0).softmax(dim=-1)
+    outputs = generation.generate(
+        model, [prompt] * num, max_new_tokens=1, max_batch_size=num, stop_token_ids=(),
+        sampling=Sampling(2.0, [str(i) for i in range(num)]),
+    )  # fmt: skip
+    drawn = torch.tensor([output.token_ids[0] for output in outputs])
+    share = torch.bincount(drawn, minlength=VOCAB) / num
+    assert float((share - expected).abs().max()) < 4 * 0.5 / num**0.5

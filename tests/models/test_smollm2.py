@@ -9,7 +9,7 @@ import torch
 
 from cotdistill.config import ModelConfig
 from cotdistill.models import builtin
-from cotdistill.models.generation import generate_greedy
+from cotdistill.models.generation import generate
 from cotdistill.models.loading import load_model, load_tokenizer
 from cotdistill.models.template import encode_prompt, encode_response, pad_token_id, stop_token_id, stop_token_ids
 
@@ -26,7 +26,7 @@ def test_answers_a_simple_question_as_batch_and_alone():
     prompts = [encode_prompt(tokenizer, question) for question in questions]
 
     def answers(prompts: list[list[int]]) -> list[list[int]]:
-        outputs = generate_greedy(model, prompts, max_new_tokens=24, max_batch_size=3, stop_token_ids=stops)
+        outputs = generate(model, prompts, max_new_tokens=24, max_batch_size=3, stop_token_ids=stops)
         return [output.token_ids for output in sorted(outputs, key=lambda output: output.index)]
 
     together = answers(prompts)

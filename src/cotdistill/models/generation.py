@@ -1,9 +1,12 @@
-"""Batched greedy generation on a model's own forward pass."""
+"""Batched generation on a model's own forward pass: greedy or sampled, with a prefix that rows share computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +14,13 @@ from transformers import PreTrainedModel
 
 from cotdistill.errors import ModelError
 from cotdistill.models.kv_cache import growing_cache
+from cotdistill.models.shared_prefix import MIN_SHARED, attending_to_prefix, can_share, compute_prefix, num_shared
 
 COMPACT_SHARE = 0.25
 """The share of a batch that must be finished for its rows to be dropped: dropping copies the cache of the others."""
+
+IsComplete = Callable[[Sequence[int]], bool]
+"""Whether what was written so far ends a continuation, for example because it holds a stop string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +32,70 @@ class Generated:
     finished: bool
 
 
-def generate_greedy(
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Tokens drawn at a ``temperature``; ``seeds``, one a prompt, fix what is drawn whatever the batch."""
+
+    temperature: float
+    seeds: Sequence[str]
+
+
+def generate(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
     max_batch_size: int,
     stop_token_ids: Collection[int],
+    is_complete: IsComplete | None = None,
+    sampling: Sampling | None = None,
 ) -> Iterator[Generated]:
-    """The most probable continuation of every prompt, token by token, in the order in which they are finished.
+    """A continuation of every prompt, token by token, in the order in which they are finished; greedy by default.
 
-    A continuation ends before the first of ``stop_token_ids`` or after ``max_new_tokens`` tokens (the stop token
-    counted). Longest prompts come first: rows of a batch need little padding, and a lack of memory shows at once.
-    Padding is masked, so a prompt's continuation does not depend on its batch but for rounding. ``model`` must be in
-    eval mode. Raises ModelError for a prompt that is empty or does not fit the model's positions.
+    A continuation ends before the first of ``stop_token_ids``, where ``is_complete`` says so (the tokens that made it
+    so are kept), or after ``max_new_tokens`` tokens (the stop token counted). Longest prompts come first: rows of a
+    batch need little padding, and a lack of memory shows at once. Padding is masked, so a prompt's continuation does
+    not depend on its batch but for rounding. ``model`` must be in eval mode. Raises ModelError for a prompt that is
+    empty or does not fit the model's positions.
     """
     assert not model.training, "dropout would make the continuation random"
     _check_lengths(model, prompts, max_new_tokens)
     order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-    stops = frozenset(stop_token_ids)
+    ends = _Ends(frozenset(stop_token_ids), is_complete)
     for start in range(0, len(order), max_batch_size):
         indices = order[start : start + max_batch_size]
-        for row, token_ids, finished in _generate_batch(model, [prompts[i] for i in indices], max_new_tokens, stops):
+        choose = _Choice(sampling, indices)
+        batch = _Batch(model, [prompts[i] for i in indices], max_new_tokens)
+        for row, token_ids, finished in _generate_batch(batch, choose, len(indices), max_new_tokens, ends):
             yield Generated(indices[row], token_ids, finished)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What ends a continuation before the limit."""
+
+    stops: frozenset[int]
+    is_complete: IsComplete | None
+
+    def after(self, written: Sequence[int]) -> bool:
+        return self.is_complete is not None and self.is_complete(written)
+
+
 def _generate_batch(
-    model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int, stops: frozenset[int]
+    batch: _Batch, choose: _Choice, num_prompts: int, max_new_tokens: int, ends: _Ends
 ) -> Iterator[tuple[int, list[int], bool]]:
-    """Row, tokens and whether it finished, for each of ``prompts``."""
-    batch = _Batch(model, prompts, max_new_tokens)
-    written: list[list[int]] = [[] for _ in prompts]
-    rows = list(range(len(prompts)))  # the prompt that each row of the batch belongs to
+    """Row, tokens and whether it finished, for each prompt of the batch."""
+    written: list[list[int]] = [[] for _ in range(num_prompts)]
+    rows = list(range(num_prompts))  # the prompt that each row of the batch belongs to
     live = set(rows)
     for step in range(max_new_tokens):
-        tokens = batch.next_tokens()
+        tokens = batch.next_tokens(choose, rows)
         for row, token in zip(rows, tokens, strict=True):
-            if row in live and token not in stops:
+            if row not in live:
+                continue
+            if token not in ends.stops:
                 written[row].append(token)
-            elif row in live:
+            if token in ends.stops or ends.after(written[row]):
                 live.remove(row)
                 yield row, written[row], True
         if not live or step + 1 == max_new_tokens:
@@ -75,34 +107,62 @@ def _generate_batch(
         yield row, written[row], False
 
 
+class _Choice:
+    """The next token of each row: the most probable, or one drawn with the row's own random numbers."""
+
+    def __init__(self, sampling: Sampling | None, indices: Sequence[int]):
+        self.temperature = sampling.temperature if sampling else None
+        self.draws = [random.Random(sampling.seeds[i]) for i in indices] if sampling else []
+
+    def __call__(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
+        """Token ids ``[rows]`` from float32 ``logits [rows, vocabulary]``; ``rows`` names the prompt of each row."""
+        if self.temperature is None:
+            return logits.argmax(dim=-1)
+        cumulative = (logits / self.temperature).softmax(dim=-1).double().cumsum(dim=-1)
+        points = torch.tensor([self.draws[row].random() for row in rows], dtype=torch.float64, device=logits.device)
+        return torch.searchsorted(cumulative, points[:, None] * cumulative[:, -1:], right=True)[:, 0]
+
+
 class _Batch:
-    """Left-padded rows with their key-value cache, which advance one token at a time."""
+    """Left-padded rows with their key-value cache, which advance one token at a time.
+
+    What the rows begin with in common is held once, apart from the cache (see ``shared_prefix``); padding, mask and
+    cache are about the tokens behind it.
+    """
 
     def __init__(self, model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int):
         self.model = model
         self.cache = growing_cache(model)
-        longest = max(map(len, prompts))
-        padding = torch.tensor([longest - len(prompt) for prompt in prompts])
-        ids = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]  # any id will do: it is masked
+        shared = num_shared(prompts) if len(prompts) > 1 else 0
+        if shared < MIN_SHARED or not can_share(model):
+            shared = 0
+        self.prefix = compute_prefix(model, prompts[0][:shared]) if shared else None
+        longest = max(map(len, prompts)) - shared
+        padding = torch.tensor([shared + longest - len(prompt) for prompt in prompts])
+        # any id will do for padding: it is masked
+        ids = [[0] * (shared + longest - len(prompt)) + list(prompt[shared:]) for prompt in prompts]
         places = torch.arange(longest + max_new_tokens)
         # [rows, all tokens that there may be]; each step sees its first columns.
         self.mask = (places >= padding[:, None]).long().to(model.device)
-        self.positions = (places[:longest] - padding[:, None]).clamp(min=0).to(model.device)
+        self.positions = (shared + (places[:longest] - padding[:, None]).clamp(min=0)).to(model.device)
         self.inputs = torch.tensor(ids, device=model.device)
         self.length = longest
 
     @torch.inference_mode()
-    def next_tokens(self) -> list[int]:
-        """The most probable next token of every row, which becomes the row's next input."""
-        output = self.model(
-            input_ids=self.inputs,
-            attention_mask=self.mask[:, : self.length],
-            position_ids=self.positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        tokens: Tensor = output.logits[:, -1].float().argmax(dim=-1)
+    def next_tokens(self, choose: _Choice, rows: Sequence[int]) -> list[int]:
+        """The chosen next token of every row, which becomes the row's next input."""
+        prefix: dict[str, Any] = {"shared_prefix": self.prefix} if self.prefix else {}
+        with attending_to_prefix(self.model) if self.prefix else nullcontext():
+            output = self.model(
+                input_ids=self.inputs,
+                attention_mask=self.mask[:, : self.length],
+                position_ids=self.positions,
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+                **prefix,
+            )
+        tokens = choose(output.logits[:, -1].float(), rows)
         self.inputs = tokens[:, None]
         self.positions = self.positions[:, -1:] + 1
         self.length += 1
