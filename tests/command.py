@@ -79,7 +79,7 @@ class Command:
         words = [str(argument) for argument in arguments]
         self.process = new_process(_run, folder, words, environment or {}, dies_before, *self._outputs)
 
-    def wait(self, seconds: float = 60) -> Outcome:
+    def wait(self, seconds: float = 240) -> Outcome:
         """Its outcome; it is killed, and the test fails, where it takes longer than ``seconds``."""
         self.process.join(seconds)
         if self.process.exitcode is None:

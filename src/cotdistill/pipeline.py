@@ -11,11 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation import Rationales, annotate
-from cotdistill.artifacts import disk_errors, hold, versions, write_json_atomically, write_text_atomically
-from cotdistill.config import CachedTeacher, EvaluationConfig, ModelConfig, Run, RunConfig, to_yaml
-from cotdistill.evaluation.evaluate import Evaluation, by_task, evaluate
+from cotdistill.artifacts import (
+    canonical_json,
+    disk_errors,
+    hold,
+    versions,
+    write_json_atomically,
+    write_text_atomically,
+)
+from cotdistill.config import (
+    BenchmarkTask,
+    CachedTeacher,
+    EvaluationConfig,
+    FileTask,
+    ModelConfig,
+    ProceduralTask,
+    Run,
+    RunConfig,
+    to_yaml,
+)
+from cotdistill.evaluation.averages import by_task
+from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
-from cotdistill.tasks import load_task
+from cotdistill.models.loading import load_tokenizer, model_identity
+from cotdistill.models.vocabulary import check_same_vocabulary
+from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.prompts import Target
 from cotdistill.training.capture import capture_size, readable_size
 from cotdistill.training.card import add_scores
@@ -23,6 +43,7 @@ from cotdistill.training.signal_store import StoredSignal
 from cotdistill.training.train import Student, capture_signal, student_examples, train
 
 Say = Callable[[str], None]
+LoadTask = Callable[[BenchmarkTask | FileTask | ProceduralTask], Task]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +74,10 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     path = runs / run.name
     with disk_errors(path), hold(path):
         write_text_atomically(path / "config.yaml", to_yaml(run))
-        arms = {name: execute_arm(name, config, runs, say=say) for name, config in run.arms.items()}
+        load = _loading_once(say)
+        for config in run.arms.values():
+            check_arm(config, load)
+        arms = {name: execute_arm(name, config, runs, say=say, load=load) for name, config in run.arms.items()}
         comparisons = [
             compare(arms[pair.a].evaluation.predictions, arms[pair.b].evaluation.predictions, names=(pair.a, pair.b))
             for pair in run.comparisons
@@ -87,26 +111,51 @@ def _arm_manifest(arm: ArmResult, run_folder: Path) -> dict[str, Any]:
     }
 
 
-def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say) -> ArmResult:
+def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
+    """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
+    for task in (config.task, *(config.evaluation.tasks or ())):
+        load(task)
+    model_identity(config.student)
+    signal = config.training.signal if config.training else None
+    if signal is not None and getattr(signal, "alignment", "none") == "none":
+        check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
+
+
+def _loading_once(say: Say) -> LoadTask:
+    """``load_task`` for a run: arms share tasks, and what a task leaves out is said once."""
+    loaded: dict[str, Task] = {}
+
+    def load(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:
+        key = canonical_json(config.model_dump(mode="json"))
+        if key not in loaded:
+            loaded[key] = load_task(config)
+            if loaded[key].dropped:
+                say(f"{config.name}: left out of the questions {_reasons(loaded[key].dropped)}")
+        return loaded[key]
+
+    return load
+
+
+def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: LoadTask = load_task) -> ArmResult:
     """One arm: rationales, student, predictions."""
     if config.training is None:
         say(f"{name}: evaluate {config.student.model}, untrained")
-        evaluation = _counted_evaluation(name, config, None, runs, say)
+        evaluation = _counted_evaluation(name, config, None, runs, say, load)
         return ArmResult(name, config, None, None, evaluation)
-    rationales = annotate_arm(config, runs)
+    rationales = annotate_arm(config, runs, load)
     say(f"{name}: train {config.student.model} on {_counted(rationales)}")
     student = train_arm(config, rationales, runs)
     if student.dropped:
         say(f"{name}: left out of training {_reasons(student.dropped)}")
     say(f"{name}: evaluate {student.model}")
-    evaluation = _counted_evaluation(name, config, student, runs, say)
+    evaluation = _counted_evaluation(name, config, student, runs, say, load)
     add_scores(student.model, by_task(evaluation))
     return ArmResult(name, config, rationales, student, evaluation)
 
 
-def annotate_arm(config: RunConfig, runs: Path) -> Rationales:
+def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Rationales:
     data_dir = getattr(config.task, "data_dir", None)
-    return annotate(load_task(config.task).train, config.teacher, config.annotation, runs=runs, data_dir=data_dir)
+    return annotate(load(config.task).train, config.teacher, config.annotation, runs=runs, data_dir=data_dir)
 
 
 def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
@@ -129,18 +178,26 @@ def size_of_capture(config: RunConfig, rationales: Rationales) -> dict[str, Any]
     return size | {"size": readable_size(size["bytes"])}
 
 
-def evaluate_arm(config: RunConfig, student: Student | None, runs: Path) -> Evaluation:
+def evaluate_arm(config: RunConfig, student: Student | None, runs: Path, load: LoadTask = load_task) -> Evaluation:
     """Test the student, or the untrained model where there is none, on the arm's evaluation tasks."""
     tasks = config.evaluation.tasks or (config.task,)
-    questions = [question for task in tasks for question in load_task(task).test]
+    questions = [question for task in tasks for question in load(task).test]
     model = ModelConfig(model=str(student.model)) if student else config.student
+    folders = (getattr(task, "data_dir", None) for task in tasks)
     return evaluate(
-        model, questions, target=prompt_target(config.evaluation, student), config=config.evaluation, runs=runs
+        model,
+        questions,
+        target=prompt_target(config.evaluation, student),
+        config=config.evaluation,
+        runs=runs,
+        data_dir=next((folder for folder in folders if folder), None),
     )
 
 
-def _counted_evaluation(name: str, config: RunConfig, student: Student | None, runs: Path, say: Say) -> Evaluation:
-    evaluation = evaluate_arm(config, student, runs)
+def _counted_evaluation(
+    name: str, config: RunConfig, student: Student | None, runs: Path, say: Say, load: LoadTask
+) -> Evaluation:
+    evaluation = evaluate_arm(config, student, runs, load)
     if evaluation.dropped:
         say(f"{name}: not asked, and counted as truncated: {_reasons(evaluation.dropped)}")
     return evaluation
