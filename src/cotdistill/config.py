@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Len
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -186,15 +188,68 @@ class ProceduralTeacher(Settings):
     kind: Literal["procedural"] = "procedural"
 
 
+class Sampling(Settings):
+    """How a teacher's answers are drawn. The key under which an answer is kept holds all of it."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=1024, ge=1)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Price(Settings):
+    """Money for a million tokens, in one currency."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Limits(Settings):
+    """How a server is asked. Nothing here changes an answer, so nothing here is part of a key."""
+
+    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0)
+    max_cost: float | None = Field(default=None, gt=0, description="in the currency of the price")
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    price: Price | None = Field(default=None, description="default: of annotation/costs.py, where the model is there")
+    max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
+
+
+class OpenAITeacher(Settings):
+    """Any server that speaks OpenAI's chat completions; ``base_url`` names one that is not OpenAI's own.
+
+    The key comes from the environment variable ``api_key_variable``; a server of one's own may need none. Up to
+    ``max_draws`` answers are drawn for a question, until one passes ``annotation.keep``.
+    """
+
+    kind: Literal["openai"] = "openai"
+    model: str
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+    sampling: Sampling = Sampling()
+    max_draws: int = Field(default=1, ge=1)
+    limits: Limits = Limits()
+
+
+class ScriptedTeacher(Settings):
+    """Answers written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and ``output``."""
+
+    kind: Literal["scripted"] = "scripted"
+    answers: FolderPath
+
+
 def _kind_shorthand(value: Any) -> Any:
     """A bare name stands for a section with no settings but its kind."""
     return {"kind": value} if isinstance(value, str) else value
 
 
-TeacherConfig = Annotated[
-    Annotated[DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher, Field(discriminator="kind")],
-    BeforeValidator(_kind_shorthand),
-]
+Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OpenAITeacher | ScriptedTeacher
+
+TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(_kind_shorthand)]
 
 
 class AnnotationConfig(Settings):
@@ -208,6 +263,9 @@ class AnnotationConfig(Settings):
     granularity: int | None = Field(default=3, ge=1, le=6)
     format: Format = "cot"
     keep: Literal["all", "agree", "verified"] = "all"
+    answer_conditioned: bool = Field(
+        default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
+    )
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -283,6 +341,33 @@ class AlphaBeta(Divergence):
     beta: float = Field(default=0.5, gt=0)
 
 
+TokenLoss = CrossEntropy | Divergence
+"""What is computed from logits, token by token."""
+
+LayerMap = Literal["uniform", "last"] | Annotated[tuple[tuple[NonNegativeInt, NonNegativeInt], ...], Len(1)]
+"""Which layers are matched: pairs of student and teacher layer, 0 being the embeddings, or a name for such pairs."""
+
+
+class HiddenTerm(Settings):
+    """Base of the distances between hidden states, averaged over pairs of layers (``training/hidden_matching.py``)."""
+
+    weight: float = Field(default=1.0, gt=0)
+    region: RegionName = "all"
+    layers: LayerMap = "uniform"
+
+
+class HiddenMSE(HiddenTerm):
+    """The mean squared difference of hidden states."""
+
+    kind: Literal["hidden_mse"] = "hidden_mse"
+
+
+class HiddenCosine(HiddenTerm):
+    """One minus the cosine of hidden states."""
+
+    kind: Literal["hidden_cosine"] = "hidden_cosine"
+
+
 LossConfig = Annotated[
     Annotated[
         CrossEntropy
@@ -292,7 +377,9 @@ LossConfig = Annotated[
         | SkewForwardKL
         | SkewReverseKL
         | TotalVariation
-        | AlphaBeta,
+        | AlphaBeta
+        | HiddenMSE
+        | HiddenCosine,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_kind_shorthand),
@@ -396,6 +483,16 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def hidden_states_where_needed(self) -> TrainingConfig:
+        for term in self.loss:
+            if isinstance(term, HiddenTerm):
+                if not isinstance(self.signal, LiveTeacher):
+                    raise ValueError(f"{term.kind} needs all layers of the teacher; use signal: {{kind: live, ...}}")
+                if self.signal.alignment != "none":
+                    raise ValueError(f"{term.kind} needs a teacher that reads the same tokens; delete signal.alignment")
+        return self
+
+    @model_validator(mode="after")
     def terms_that_the_alignment_supports(self) -> TrainingConfig:
         if isinstance(self.signal, LiveTeacher) and self.signal.alignment == "sorted_probability":
             for term in self.loss:
@@ -425,15 +522,28 @@ class TrainingConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """On what and how the student is tested: greedy decoding of the prompt that it was trained with."""
+    """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
 
     tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the run's own task")
     prompt: Literal["auto", "rationale", "answer"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
     )
+    few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, in place of prompt")
     max_new_tokens: int = Field(default=320, ge=1)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        default=None, description="texts that end an output; default: with few_shot, an empty line or a next question"
+    )
+    temperature: float = Field(default=0.0, ge=0, description="0: greedy")
+    num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
+    seed: int = Field(default=0, description="of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1)
     dtype: Dtype = "auto"
+
+    @model_validator(mode="after")
+    def samples_differ(self) -> EvaluationConfig:
+        if self.num_samples > 1 and self.temperature == 0:
+            raise ValueError("several samples need a temperature above 0: greedy ones are all the same")
+        return self
 
 
 class RunConfig(Settings):

@@ -9,27 +9,34 @@ from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.sources import source_of
 from cotdistill.artifacts import content_key, open_stage, write_rows
-from cotdistill.config import AnnotationConfig, AnswerOnlyTeacher, DatasetTeacher, HumanTeacher, ProceduralTeacher
+from cotdistill.config import AnnotationConfig, Teacher
 from cotdistill.errors import DataError
 from cotdistill.records import Question, Rationale, count_by, read_rows
 
 VERSION = 2
 """Raised whenever a change of code changes what an annotation holds."""
 
-Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher
+_NOT_IDENTITY = {"data_dir": True, "limits": True, "answers": True}
+"""Settings of a teacher that change where its rationales come from, not what they are."""
 
 
 def collect_rationales(
-    questions: Sequence[Question], teacher: Teacher, annotation: AnnotationConfig, data_dir: Path | None = None
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    data_dir: Path | None = None,
+    *,
+    answers: Path | None = None,
 ) -> Rationales:
     """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
 
-    ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA).
-    The answer of a rationale is always the gold one. Raises DataError for rationales that were never released.
+    ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA);
+    ``answers`` is the folder for the raw answers of a teacher that is asked. The answer of a rationale is always the
+    gold one. Raises DataError for rationales that were never released.
     """
     records: list[Rationale] = []
     left_out: list[Dropped] = []
-    for found in source_of(teacher, data_dir).rationales(questions, annotation):
+    for found in source_of(teacher, data_dir, answers).rationales(questions, annotation):
         if isinstance(found, Missing):
             left_out.append(Dropped(found.question.id, found.reason, found.evidence))
         elif refused := refusal(found, annotation.keep):
@@ -51,17 +58,20 @@ def annotate(
 
     ``dropped.jsonl`` beside them holds what was left out. Raises DataError where no rationale is left.
     """
+    # One folder a teacher: what it answered serves every annotation that asks the same again.
+    teacher_key = content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+    answers = runs / "answers" / teacher_key
     identity = {
         "version": VERSION,
         "questions": content_key([question.to_row() for question in questions]),
-        "teacher": teacher.model_dump(mode="json", exclude={"data_dir"}),
+        "teacher": teacher.model_dump(mode="json", exclude=_NOT_IDENTITY),
         "keep": annotation.keep,
-        "source": source_of(teacher, data_dir).identity(questions, annotation),
+        "source": source_of(teacher, data_dir, answers).identity(questions, annotation),
     }
     with open_stage(runs, "annotation", identity) as stage:
         records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
         if not stage.finished:
-            rationales = collect_rationales(questions, teacher, annotation, data_dir)
+            rationales = collect_rationales(questions, teacher, annotation, data_dir, answers=answers)
             write_rows(left_out, (dropped.to_row() for dropped in rationales.left_out))
             if not len(rationales):
                 counts = ", ".join(f"{reason} {count}" for reason, count in rationales.dropped.items())

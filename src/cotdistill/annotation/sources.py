@@ -15,10 +15,12 @@ from cotdistill.annotation.rationales import Missing
 from cotdistill.artifacts import file_sha256
 from cotdistill.config import (
     AnnotationConfig,
-    AnswerOnlyTeacher,
     DatasetTeacher,
     HumanTeacher,
+    OpenAITeacher,
     ProceduralTeacher,
+    ScriptedTeacher,
+    Teacher,
 )
 from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Format, Question, Rationale
@@ -44,17 +46,24 @@ class Source(Protocol):
         ...
 
 
-def source_of(
-    teacher: DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher, data_dir: Path | None
-) -> Source:
-    """The source that a teacher's settings describe; ``data_dir`` is for those that name no folder of their own."""
+def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = None) -> Source:
+    """The source that a teacher's settings describe.
+
+    ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept.
+    """
+    if isinstance(teacher, OpenAITeacher | ScriptedTeacher):
+        from cotdistill.annotation.live import LiveSource
+
+        if answers is None:
+            raise ConfigError(f"the teacher {teacher.kind} needs a folder for its answers", remedy="give runs")
+        return LiveSource(teacher, answers)
     if isinstance(teacher, DatasetTeacher):
         return DatasetSource(teacher.teacher, teacher.data_dir or data_dir)
     if isinstance(teacher, HumanTeacher):
         return HumanSource(data_dir)
-    if isinstance(teacher, AnswerOnlyTeacher):
-        return AnswerOnlySource()
-    return ProceduralSource()
+    if isinstance(teacher, ProceduralTeacher):
+        return ProceduralSource()
+    return AnswerOnlySource()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,11 @@ _SPACES = re.compile(r"[^\S\n]+")
 _LINE_BREAKS = re.compile(r"\s*\n\s*")
 
 
+def answer_name(answer_type: AnswerType) -> str:
+    """What an answer of this type is, in the words of an instruction."""
+    return _ANSWER_NAMES[answer_type]
+
+
 def prompt_text(question: Question, target: Target) -> str:
     """The question, its choices as "(A) ..." lines, and one sentence that says what to reply."""
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]

@@ -1,0 +1,218 @@
+"""Teachers that are asked: against a real HTTP server that fails on purpose, and from a script."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from tests.annotation.faulty_server import FaultyServer
+
+from cotdistill.annotation import annotate
+from cotdistill.annotation.costs import PRICES, Budget, price_of
+from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
+from cotdistill.errors import ConfigError, DataError, ModelError
+from cotdistill.records import Question
+
+pytest.importorskip("openai")
+
+KEY = "sk-this-must-not-be-seen"
+LEVEL = AnnotationConfig(granularity=3)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def questions(number: int) -> list[Question]:
+    return [Question(f"q{n}", "own", "train", f"What is {n} + 1?", str(n + 1), "number") for n in range(number)]
+
+
+def asked_number(prompt: str) -> int:
+    return int(re.findall(r"What is (\d+) \+ 1\?", prompt)[-1])
+
+
+def right(prompt: str) -> str:
+    number = asked_number(prompt)
+    return f"We add one: {number} + 1 = {number + 1}.\nThe answer is {number + 1}."
+
+
+def teacher(server: FaultyServer, **settings: Any) -> OpenAITeacher:
+    limits = {"concurrency": 8, "timeout_seconds": 0.5} | settings.pop("limits", {})
+    return OpenAITeacher(model="m", base_url=server.url, limits=Limits(**limits), **settings)
+
+
+def log_rows(runs: Path) -> list[dict[str, Any]]:
+    (log,) = runs.glob("answers/*/answers.jsonl")
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_answers_become_rationales_that_say_where_they_came_from(tmp_path: Path) -> None:
+    with FaultyServer(right) as server:
+        made = annotate(questions(20), teacher(server), LEVEL, runs=tmp_path)
+        assert annotate(questions(20), teacher(server), LEVEL, runs=tmp_path) == made
+    assert [r.rationale for r in made] == [f"We add one: {n} + 1 = {n + 1}." for n in range(20)]
+    meta = made.records[0].meta
+    assert (meta["teacher_answer"], meta["teacher_agrees"], meta["answer_conditioned"]) == ("1", True, False)
+    assert (made.records[0].teacher, made.records[0].granularity) == ("m", 3)
+    assert sum(server.attempts.values()) == 20
+    assert server.most_under_way <= 8
+
+
+def test_another_keep_reads_the_same_answers_again(tmp_path: Path) -> None:
+    with FaultyServer(lambda prompt: f"{asked_number(prompt)} + 1 = 3.\nThe answer is 3.") as server:
+        everything = annotate(questions(5), teacher(server), LEVEL, runs=tmp_path)
+        verified = annotate(questions(5), teacher(server), LEVEL.model_copy(update={"keep": "verified"}), runs=tmp_path)
+    assert (len(everything), len(verified), verified.dropped) == (5, 1, {"disagrees": 4})
+    assert sum(server.attempts.values()) == 5
+
+
+def test_every_question_is_answered_once_whatever_fails(tmp_path: Path) -> None:
+    faults = ("rate_limited", "error", "silent", "cut", "truncated", "malformed")
+
+    def plan(prompt: str, attempt: int) -> str:
+        random = Random(f"{prompt}{attempt}")
+        return random.choice(faults) if random.random() < 0.3 else "ok"
+
+    with FaultyServer(right, plan) as server:
+        asked = teacher(server, limits={"concurrency": 32, "timeout_seconds": 2})
+        made = annotate(questions(60), asked, LEVEL, runs=tmp_path)
+    assert set(server.faults) == {"ok", *faults}
+    assert [r.id for r in made] == [f"q{n}" for n in range(60)]
+    assert made.dropped == {}
+    rows = log_rows(tmp_path)
+    assert len({row["key"] for row in rows}) == len(rows) == 60
+
+
+def test_what_stays_unanswered_is_listed_with_its_reason(tmp_path: Path) -> None:
+    def plan(prompt: str, attempt: int) -> str:
+        return {3: "error", 7: "malformed"}.get(asked_number(prompt), "ok")
+
+    with FaultyServer(right, plan) as server:
+        patient = teacher(server, limits={"max_retries": 1, "max_failed_share": 0.5})
+        made = annotate(questions(10), patient, LEVEL, runs=tmp_path)
+        strict = teacher(server, limits={"max_retries": 0})
+        with pytest.raises(DataError, match=r"2 of 10 questions are unanswered \(unanswered_malformed_answer 1, unans"):
+            annotate(questions(10), strict, AnnotationConfig(granularity=4), runs=tmp_path)
+    assert {(left.id, left.reason) for left in made.left_out} == {
+        ("q3", "unanswered_status_500"),
+        ("q7", "unanswered_malformed_answer"),
+    }
+    assert len(made) == 8
+
+
+def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    price = Price(input=10.0, output=10.0)
+    sampling = Sampling(max_tokens=100)
+
+    def limits(cost: float) -> dict[str, Any]:
+        return {"max_cost": cost, "price": price}
+
+    with FaultyServer(right) as server:
+        poor = teacher(server, sampling=sampling, limits=limits(0.02))
+        with pytest.raises(DataError, match=r"unanswered_out_of_budget.*raise the budget, and run again"):
+            annotate(questions(40), poor, LEVEL, runs=tmp_path)
+        paid = len(log_rows(tmp_path))
+        assert 0 < paid * 120 * 10 / 1e6 <= 0.02
+        rich = teacher(server, sampling=sampling, limits=limits(1.0))
+        assert len(annotate(questions(40), rich, LEVEL, runs=tmp_path)) == 40
+    assert set(server.answered.values()) == {1}
+
+
+def test_more_draws_are_asked_for_what_was_not_kept_only(tmp_path: Path) -> None:
+    seen: dict[str, int] = {}
+
+    def second_time_right(prompt: str) -> str:
+        seen[prompt] = seen.get(prompt, 0) + 1
+        return right(prompt) if asked_number(prompt) % 2 or seen[prompt] > 1 else "The answer is 0."
+
+    with FaultyServer(second_time_right) as server:
+        drawing = teacher(server, max_draws=3, sampling=Sampling(temperature=1.0, seed=0))
+        made = annotate(questions(10), drawing, AnnotationConfig(keep="verified"), runs=tmp_path)
+    assert len(made) == 10
+    assert sum(server.attempts.values()) == 15
+    assert [r.meta["draw"] for r in made] == [1, 0] * 5
+
+
+def test_a_refused_key_ends_the_work_and_is_not_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with FaultyServer(right, lambda prompt, attempt: "forbidden") as server:
+        with pytest.raises(ModelError) as error:
+            annotate(questions(50), teacher(server), LEVEL, runs=tmp_path)
+        assert server.keys == {f"bearer {KEY}"}
+    assert "the key is refused (status 401)" in str(error.value)
+    assert sum(server.attempts.values()) <= 8
+    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    shown = capfd.readouterr()
+    assert KEY not in str(error.value) + written + shown.out + shown.err
+
+
+def test_a_missing_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set; export OPENAI_API_KEY="):
+        annotate(questions(1), OpenAITeacher(model="gpt-4o"), LEVEL, runs=tmp_path)
+
+
+def test_requests_are_paced(tmp_path: Path) -> None:
+    with FaultyServer(right) as server:
+        started = time.monotonic()
+        annotate(questions(11), teacher(server, limits={"requests_per_minute": 1200}), LEVEL, runs=tmp_path)
+        assert time.monotonic() - started >= 10 * 60 / 1200
+
+
+def test_prices_can_be_overridden_and_a_budget_needs_one() -> None:
+    own = Price(input=1, output=2)
+    assert price_of(OpenAITeacher(model="gpt-4o")) == PRICES["gpt-4o"]
+    assert price_of(OpenAITeacher(model="gpt-4o", base_url="http://localhost/v1")) is None
+    assert price_of(OpenAITeacher(model="gpt-4o", limits=Limits(price=own))) == own
+    with pytest.raises(ConfigError, match="max_cost needs a price"):
+        Budget(Limits(max_cost=1), None)
+
+
+def test_answers_from_a_script(tmp_path: Path) -> None:
+    script = tmp_path / "outputs.jsonl"
+    script.write_text('{"id": "q1", "output": "1 + 1 = 2.\\nThe answer is 2."}\n')
+    made = annotate(questions(2), ScriptedTeacher(answers=script), LEVEL, runs=tmp_path)
+    assert ([r.id for r in made], made.dropped) == (["q1"], {"unanswered_no_answer": 1})
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from cotdistill.annotation import annotate
+from tests.annotation.test_live import LEVEL, questions
+from cotdistill.config import Limits, OpenAITeacher
+teacher = OpenAITeacher(model="m", base_url=sys.argv[1], limits=Limits(concurrency=4))
+annotate(questions(60), teacher, LEVEL, runs=Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_it_ends_with_the_same_records(tmp_path: Path) -> None:
+    with FaultyServer(right, latency=0.05) as server:
+        whole = annotate(questions(60), teacher(server), LEVEL, runs=tmp_path / "whole")
+    with FaultyServer(right, latency=0.05) as server:
+        command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "killed")]
+        for answers in range(5, 55, 5):
+            child = subprocess.Popen(command)
+            while child.poll() is None and sum(server.answered.values()) < answers:
+                time.sleep(0.005)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        subprocess.run(command, check=True)
+        made = annotate(questions(60), teacher(server, limits={"concurrency": 4}), LEVEL, runs=tmp_path / "killed")
+        # Of each kill at most the four answers that were under way are asked for again.
+        assert sum(server.answered.values()) <= 60 + 10 * 4
+    rows = log_rows(tmp_path / "killed")
+    assert len({row["key"] for row in rows}) == len(rows) == 60
+    # The address of the server is part of a key, and the two servers' ports differ.
+    assert [r.to_row() | {"meta": r.meta | {"key": None}} for r in made] == [
+        r.to_row() | {"meta": r.meta | {"key": None}} for r in whole
+    ]
