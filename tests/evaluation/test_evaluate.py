@@ -1,0 +1,139 @@
+"""The evaluation stage on a tiny model: few-shot prompts, stop strings, votes, resumption, averages."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny import save_tiny, tiny_tokenizer
+
+from cotdistill.config import EvaluationConfig, ModelConfig, validated
+from cotdistill.errors import ConfigError
+from cotdistill.evaluation.answering import cut_at_stop, holds_a_stop, plan_batches, vote
+from cotdistill.evaluation.audit import audit, read_evaluation
+from cotdistill.evaluation.averages import averages
+from cotdistill.evaluation.evaluate import Evaluation, evaluate
+from cotdistill.records import Prediction, Question, Verdict, read_rows
+from cotdistill.tasks.bbh import ANSWER_TYPES
+from cotdistill.tasks.few_shot import PROMPTS_FILE
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    return ModelConfig(model=str(save_tiny(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "bbh").mkdir()
+    example = "Q: Ann has 12 apples and gives 5 of them to Ben. How many apples are left?\nA: The answer is 7."
+    with gzip.open(folder / PROMPTS_FILE, "wt") as file:
+        for name in ANSWER_TYPES:
+            file.write(json.dumps({"task": name, "prompt_raw": f"canary\n-----\nDo {name}.\n\n{example}"}) + "\n")
+    return folder
+
+
+def questions(num: int = 3) -> list[Question]:
+    return [
+        Question(f"{task}-{i}", f"bbh/{task}", "test", text, "Yes", "yes_no", meta={"input": text, "target": "Yes"})
+        for task in ("navigate", "web_of_lies")
+        for i, text in enumerate(f"Are {i} apples left of {i + 3}?" for i in range(num))
+    ]
+
+
+def run(model: ModelConfig, runs: Path, data_dir: Path | None = None, **settings) -> Evaluation:
+    config = EvaluationConfig(**({"max_new_tokens": 12, "max_batch_size": 4} | settings))
+    return evaluate(model, questions(), target="rationale", config=config, runs=runs, data_dir=data_dir)
+
+
+def outputs(evaluation: Evaluation) -> list[str]:
+    return [prediction.output for prediction in evaluation]
+
+
+def test_few_shot_prompts_change_the_answers_and_the_folder(model, data_dir, tmp_path):
+    zero, three = run(model, tmp_path), run(model, tmp_path, data_dir, few_shot=3)
+    assert zero.path != three.path
+    assert outputs(zero) != outputs(three)
+    assert [p.num_prompt_tokens for p in three] > [p.num_prompt_tokens for p in zero]
+    assert [p.id for p in three] == [q.id for q in questions()]
+    assert read_evaluation(three.path) == (questions(), list(three.predictions))
+    assert audit(*read_evaluation(three.path)).n == 6
+
+
+@pytest.mark.parametrize("settings", [{"few_shot": 3}, {"temperature": 1.0, "num_samples": 3}])
+def test_a_killed_evaluation_goes_on_to_the_same_outputs(model, data_dir, tmp_path, settings):
+    whole = run(model, tmp_path / "whole", data_dir, **settings)
+    kept = whole.path / ("samples.jsonl" if "num_samples" in settings else "predictions.jsonl")
+    lines = kept.read_text().splitlines(keepends=True)
+    again = tmp_path / "again" / "evaluation" / whole.path.name
+    again.mkdir(parents=True)
+    (again / kept.name).write_text("".join(lines[:4]) + lines[4][:9])
+    resumed = run(model, tmp_path / "again", data_dir, **settings)
+    assert resumed.path == again
+    assert resumed.predictions == whole.predictions
+
+
+def test_samples_are_kept_and_their_seed_counts(model, tmp_path):
+    first = run(model, tmp_path, temperature=1.0, num_samples=3)
+    rows = list(read_rows(first.path / "samples.jsonl"))
+    assert sorted((row["id"], row["sample"]) for row in rows) == sorted(
+        (q.id, k) for q in questions() for k in range(3)
+    )
+    assert len({row["output"] for row in rows}) > 6
+    assert outputs(run(model, tmp_path, temperature=1.0, num_samples=3, seed=1)) != outputs(first)
+
+
+def test_an_output_is_cut_before_a_stop_string(model, tmp_path):
+    whole = run(model, tmp_path)
+    stop = whole.predictions[0].output[2:4]
+    for cut, full in zip(run(model, tmp_path, stop=[stop]), whole, strict=True):
+        assert cut.output == cut_at_stop(full.output, [stop])
+        assert cut.num_output_tokens <= full.num_output_tokens
+
+
+def test_a_stop_string_is_seen_where_its_last_token_is_written():
+    tokenizer = tiny_tokenizer()
+    text = "Ann has\u00e9 7 apples.\n\nQ: How many apples are left?"
+    ids = tokenizer(text)["input_ids"]
+    complete = holds_a_stop(tokenizer, ["\n\n", "Q:"])
+    first = next(n for n in range(len(ids) + 1) if complete(ids[:n]))
+    assert "\n\n" in tokenizer.decode(ids[:first])
+    assert "\n\n" not in tokenizer.decode(ids[: first - 1])
+    assert cut_at_stop(text, ["\n\n", "Q:"]) == "Ann has\u00e9 7 apples."
+    assert cut_at_stop("no stop", ["\n\n"]) == "no stop"
+
+
+def test_several_samples_need_a_temperature():
+    with pytest.raises(ConfigError, match="several samples need a temperature above 0"):
+        validated(EvaluationConfig, {"num_samples": 3}, where="evaluation")
+
+
+def test_batches_hold_one_group_each_and_the_longest_first():
+    lengths = {0: 5, 1: 9, 2: 7, 4: 8, 5: 6}
+    assert plan_batches(lengths, 3) == [[(1, 0), (4, 0), (2, 0)], [(5, 0), (0, 0)]]
+    groups = ["a", "b", "a", "a", "b", "a"]
+    assert plan_batches(lengths, 2, groups=groups) == [[(2, 0), (5, 0)], [(0, 0)], [(1, 0), (4, 0)]]
+    assert plan_batches({0: 5, 1: 6}, 3, draws=2) == [[(1, 0), (1, 1), (0, 0)], [(0, 1)]]
+
+
+def sample(extracted: str | None, task: str = "t", id_: str = "q", verdict: Verdict = "wrong") -> Prediction:
+    return Prediction(id_, task, "4", f"It is {extracted}", extracted, verdict, 5, 2)
+
+
+def test_the_vote_goes_to_the_most_frequent_readable_answer():
+    assert vote([sample(answer) for answer in (None, "3", "4", None, "4", None)]).extracted == "4"
+    assert vote([sample(answer) for answer in ("3", "4")]).extracted == "3"
+    assert vote([sample(None)] * 3).extracted is None
+    assert vote([sample("4")] * 3).num_output_tokens == 6
+
+
+def test_averages_over_items_tasks_and_groups():
+    right: Verdict = "correct"
+    predictions = [sample("4", "bbh/navigate", str(i), right if i < 3 else "wrong") for i in range(4)]
+    predictions += [sample("4", "bbh/snarks", "x", "wrong"), sample("4", "bbh/web_of_lies", "y", right)]
+    assert averages(predictions) == pytest.approx(
+        {"micro": 4 / 6, "macro": (0.75 + 0 + 1) / 3, "bbh/algorithmic": 0.875, "bbh/language": 0.0}
+    )
