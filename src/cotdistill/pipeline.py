@@ -73,10 +73,10 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     started = time.time()
     path = runs / run.name
     with disk_errors(path), hold(path):
-        write_text_atomically(path / "config.yaml", to_yaml(run))
         load = _loading_once(say)
         for config in run.arms.values():
             check_arm(config, load)
+        write_text_atomically(path / "config.yaml", to_yaml(run))
         arms = {name: execute_arm(name, config, runs, say=say, load=load) for name, config in run.arms.items()}
         comparisons = [
             compare(arms[pair.a].evaluation.predictions, arms[pair.b].evaluation.predictions, names=(pair.a, pair.b))
