@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from cotdistill.artifacts import RowAppender, write_rows
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
+from cotdistill.models.generation import num_positions
 from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
@@ -54,8 +55,10 @@ def train_student(
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
 
-    Raises TrainingError at the first loss or gradient that is not finite; what was saved before it is kept.
+    Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
+    that is not finite; what was saved before it is kept.
     """
+    _check_lengths(student, examples)
     device = student.device
     dtype = resolve_dtype(config.dtype, device)
     lengths = [len(example) for example in examples]
@@ -107,6 +110,17 @@ def train_student(
                 save_checkpoint(folder / CHECKPOINT, state, step=step + 1)
     student.eval()
     return _summary(folder / METRICS, len(examples))
+
+
+def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> None:
+    limit = num_positions(student)
+    longest = max(examples, key=len)
+    if limit is not None and len(longest) > limit:
+        raise TrainingError(
+            f"{len(longest)} tokens are over the student's {limit} positions",
+            where=f"rationale {longest.id}",
+            remedy=f"set training.max_length: {limit}",
+        )
 
 
 def _step_seed(seed: int, step: int) -> int:
