@@ -178,6 +178,35 @@ def show(
     print(json.dumps(artifact, ensure_ascii=False) if as_json else describe(artifact))
 
 
+@app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    limit: Annotated[int, typer.Option(help="disagreements to show")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Read an evaluation's outputs with several answer extractors, and show the items on which they disagree."""
+    from cotdistill.evaluation.audit import audit_lines, audit_path
+
+    result = audit_path(path)
+    print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(audit_lines(result, limit)))
+
+
+@app.command()
+def flips(
+    a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    b: Annotated[Path, typer.Argument(help="another one of the same questions")],
+    as_json: AsJson = False,
+) -> None:
+    """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
+    from cotdistill.evaluation.audit import read_evaluation
+    from cotdistill.evaluation.flips import flips_by_task
+
+    questions, predictions = read_evaluation(a)
+    _print_rows(
+        {task.task: task.to_row() for task in flips_by_task(questions, predictions, read_evaluation(b)[1])}, as_json
+    )
+
+
 def _load(file: Path, settings: list[str] | None) -> Run:
     from cotdistill.config import load_run, parse_overrides
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cotdistill.artifacts import write_rows
+from cotdistill.cli import main
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import DataError
 from cotdistill.evaluation.audit import audit, read_evaluation
@@ -85,6 +86,19 @@ def test_the_audit_reads_an_evaluation_and_names_what_is_missing(tmp_path):
     assert (questions, predictions) == ([question()], [prediction("The answer is B.")])
     with pytest.raises(DataError, match="no question 'q' of task own"):
         audit([], predictions)
+
+
+def test_the_audit_in_words_escapes_what_models_wrote(tmp_path, capsys, monkeypatch):
+    write_rows(tmp_path / "questions.jsonl", [question().to_row()])
+    write_rows(tmp_path / "predictions.jsonl", [prediction("It is (B)\x1b[31m\n").to_row()])
+    monkeypatch.setattr("sys.argv", ["cotdistill", "audit", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "1 items; 1 on which extractors disagree" in printed
+    assert "It is (B)\\x1b[31m\\n" in printed
+    assert "\x1b" not in printed
 
 
 @pytest.mark.parametrize("name", list(EXTRACTORS))

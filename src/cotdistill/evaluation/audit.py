@@ -69,6 +69,31 @@ def audit(questions: Iterable[Question], predictions: Sequence[Prediction]) -> A
     return Audit(n, accuracy, unreadable, tuple(disagreements))
 
 
+def audit_path(path: Path) -> Audit:
+    """The audit of an evaluation's folder."""
+    return audit(*read_evaluation(path))
+
+
+def audit_lines(result: Audit, limit: int) -> list[str]:
+    """The audit as text: a line an extractor, and the first ``limit`` disagreements with what each extractor read."""
+    lines = [f"{result.n} items; {len(result.disagreements)} on which extractors disagree", ""]
+    for name, extractor in EXTRACTORS.items():
+        numbers = f"{100 * result.accuracy[name]:6.2f} %  unreadable {result.unreadable[name]:5d}"
+        lines.append(f"{name:10} {numbers}  {extractor.meaning}")
+    for item in result.disagreements[:limit]:
+        lines += ["", f"{item.task} {item.id}, answer {item.answer}: ...{_printable(item.output)}"]
+        lines += [
+            f"  {name:10} {'right' if item.correct[name] else 'wrong':6} {_printable(str(answer))}"
+            for name, answer in item.extracted.items()
+        ]
+    return lines
+
+
+def _printable(text: str) -> str:
+    """On one line, with control characters escaped: what a model wrote must not act on the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[-SHOWN:])
+
+
 def read_evaluation(path: Path) -> tuple[list[Question], list[Prediction]]:
     """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none."""
     files = [path / "questions.jsonl", path / "predictions.jsonl"]

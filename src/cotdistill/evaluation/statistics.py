@@ -104,7 +104,7 @@ def pooled(
 
     if not pairs:
         raise DataError(f"no predictions of {names[0]} and {names[1]} to compare")
-    outcomes_a, outcomes_b = _joined_outcomes(pairs, names)
+    outcomes_a, outcomes_b = joined_outcomes(pairs, names)
     changes = outcomes_a - outcomes_b
     num_seeds, n = changes.shape
     sums = changes.sum(axis=0)
@@ -167,7 +167,7 @@ def _sign_flip_p_value(values: np.ndarray) -> float:
     return float(min(1.0, probabilities[as_far].sum()))
 
 
-def _joined_outcomes(
+def joined_outcomes(
     pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], names: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each item is correct, as integer arrays [seeds, items] of arm a and of arm b with items in one order."""

@@ -28,7 +28,8 @@ Prefix = list[tuple[Tensor, Tensor]]
 
 def num_shared(prompts: Sequence[Sequence[int]]) -> int:
     """How many tokens all prompts begin with; at least one of every prompt is left over."""
-    first, last = min(prompts), max(prompts)
+    ordered = sorted(map(list, prompts))
+    first, last = ordered[0], ordered[-1]  # what these two share, all between them share
     limit = min(map(len, prompts)) - 1
     return next((i for i in range(limit) if first[i] != last[i]), limit)
 
@@ -47,6 +48,7 @@ def compute_prefix(model: PreTrainedModel, token_ids: Sequence[int]) -> Prefix:
     model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
     prefix: Prefix = []
     for layer in cache.layers:
+        assert isinstance(layer, GrowingLayer)
         assert layer.keys is not None
         assert layer.values is not None
         prefix.append((layer.keys.contiguous(), layer.values.contiguous()))
@@ -73,7 +75,7 @@ def _attention(
     *,
     scaling: float,
     shared_prefix: Prefix,
-    **_: Any,
+    **unused: Any,
 ) -> tuple[Tensor, None]:
     """Softmax attention to the prefix and to each row's own tokens together.
 

@@ -1,0 +1,122 @@
+"""Power against simulation and enumeration, the tests' behaviour under simulated nulls, clustered intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cotdistill.errors import ConfigError
+from cotdistill.evaluation.power import clustered, items_needed, power, seeds_needed
+from cotdistill.evaluation.statistics import compare
+from cotdistill.records import Prediction
+
+
+def arm(outcomes, task: str = "t") -> list[Prediction]:
+    return [
+        Prediction(str(i), task, "4", "text", None, "correct" if right else "wrong", 1, 1)
+        for i, right in enumerate(outcomes)
+    ]
+
+
+def simulate(num_simulations: int, num_items: int, gained: float, lost: float, seed: int) -> float:
+    """The share of simulated experiments in which ``compare`` finds p < 0.05."""
+    draws = np.random.default_rng(seed)
+    found = 0
+    for _ in range(num_simulations):
+        change = draws.choice([1, -1, 0], size=num_items, p=[gained, lost, 1 - gained - lost])
+        base = draws.random(num_items) < 0.5
+        a = np.where(change == 1, True, np.where(change == -1, False, base))
+        b = np.where(change == 1, False, np.where(change == -1, True, base))
+        found += compare(arm(a), arm(b), num_resamples=2).p_value < 0.05
+    return found / num_simulations
+
+
+def test_power_is_the_enumerated_share_of_significant_outcomes():
+    from scipy.stats import binomtest, multinomial
+
+    num_items, difference, discordant = 12, 0.5, 0.7
+    gained, lost = (discordant + difference) / 2, (discordant - difference) / 2
+    expected = sum(
+        multinomial.pmf([up, down, num_items - up - down], num_items, [gained, lost, 1 - discordant])
+        for up in range(num_items + 1)
+        for down in range(num_items + 1 - up)
+        if up + down and binomtest(up, up + down).pvalue < 0.05
+    )
+    assert power(difference, discordant, num_items) == pytest.approx(expected, rel=1e-9)
+    assert power(-difference, discordant, num_items) == pytest.approx(expected, rel=1e-9)
+
+
+def test_simulated_effects_are_found_with_the_power_predicted():
+    predicted = power(0.08, 0.2, 250)
+    assert 0.6 < predicted < 0.95
+    assert simulate(300, 250, 0.14, 0.06, seed=1) == pytest.approx(predicted, abs=4 * 0.5 / 300**0.5)
+
+
+def test_a_simulated_null_is_rejected_no_more_often_than_the_level():
+    predicted = power(0.0, 0.3, 200)  # an exact test on counts stays a little below its level
+    assert 0.02 < predicted <= 0.05
+    assert simulate(300, 200, 0.15, 0.15, seed=2) == pytest.approx(predicted, abs=4 * (0.05 * 0.95 / 300) ** 0.5)
+
+
+@pytest.mark.slow
+def test_two_thousand_simulated_nulls_reject_at_the_nominal_rate():
+    rate = simulate(2000, 1500, 0.2, 0.2, seed=3)
+    assert 0.04 <= rate <= 0.06
+    assert simulate(2000, 400, 0.14, 0.06, seed=4) == pytest.approx(power(0.08, 0.2, 400), abs=0.03)
+
+
+@pytest.mark.parametrize(("difference", "discordant"), [(0.02, 0.1), (0.05, 0.2), (0.1, 0.3)])
+def test_items_needed_reach_the_power_and_fewer_do_not(difference, discordant):
+    num = items_needed(difference, discordant)
+    assert power(difference, discordant, num) >= 0.8 > power(difference, discordant, int(0.97 * num))
+    assert items_needed(difference, discordant, wanted=0.95) > num
+
+
+def test_seeds_needed_are_those_of_statsmodels():
+    from statsmodels.stats.power import TTestPower
+
+    for difference, spread in ((0.02, 0.01), (0.01, 0.02)):
+        expected = TTestPower().solve_power(difference / spread, alpha=0.05, power=0.8)
+        assert seeds_needed(difference, spread) == int(np.ceil(expected))
+
+
+def test_impossible_questions_are_refused():
+    with pytest.raises(ConfigError, match=r"accuracies cannot differ by 0\.3 where 0\.2 of the items differ"):
+        power(0.3, 0.2, 100)
+    with pytest.raises(ConfigError, match="no number of items shows a difference of 0"):
+        items_needed(0.0, 0.2)
+    with pytest.raises(ConfigError, match="more than 1000000 items"):
+        items_needed(0.0001, 0.5)
+    with pytest.raises(ConfigError, match="needs no seeds or infinitely many"):
+        seeds_needed(0.1, 0.0)
+
+
+def many_tasks(effects, num_items: int, seed: int) -> tuple[list[Prediction], list[Prediction]]:
+    draws = np.random.default_rng(seed)
+    a, b = [], []
+    for task, effect in enumerate(effects):
+        b += arm(draws.random(num_items) < 0.4, task=f"task-{task}")
+        a += arm(draws.random(num_items) < 0.4 + effect, task=f"task-{task}")
+    return a, b
+
+
+def test_tasks_that_differ_widen_a_clustered_interval():
+    alike = clustered([many_tasks([0.1] * 9, 200, seed=5)])
+    apart = clustered([many_tasks([-0.2, 0.4, 0.1] * 3, 200, seed=5)])
+    assert (alike.num_tasks, alike.num_items, alike.num_seeds) == (9, 1800, 1)
+    assert alike.difference == pytest.approx(0.1, abs=0.05)
+    assert alike.interval[0] > 0 > apart.interval[0]
+    assert np.ptp(apart.interval) > 1.5 * np.ptp(alike.interval)
+
+
+def test_every_task_counts_alike_and_seeds_repeat_no_items():
+    a = [*arm([1] * 90), *arm([0] * 10, task="small")]
+    b = [*arm([0] * 90), *arm([0] * 10, task="small")]
+    assert clustered([(a, b)]).difference == pytest.approx(0.5)
+    assert clustered([(a, b)] * 3).interval == pytest.approx(clustered([(a, b)]).interval)
+
+
+def test_one_task_is_an_ordinary_paired_bootstrap():
+    draws = np.random.default_rng(8)
+    a, b = arm(draws.random(300) < 0.6), arm(draws.random(300) < 0.5)
+    assert clustered([(a, b)]).interval == pytest.approx(compare(a, b).interval, abs=0.01)
