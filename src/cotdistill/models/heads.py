@@ -20,6 +20,13 @@ def last_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask
     return model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
 
 
+def all_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+    """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last."""
+    return model.base_model(
+        input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True
+    ).hidden_states
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What turns hidden states into logits: a linear map, then the factor and soft cap of some families.

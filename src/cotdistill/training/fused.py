@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cotdistill.config import CrossEntropy, LossConfig
+from cotdistill.config import CrossEntropy, TokenLoss
 from cotdistill.training import losses
 from cotdistill.training.aligned_signal import AlignedRows
 from cotdistill.training.examples import REGIONS
@@ -45,7 +45,7 @@ def row_slices(teacher: TeacherRows | None, num_rows: int, tokens_per_chunk: int
 
 
 def summed_losses(
-    terms: Sequence[LossConfig],
+    terms: Sequence[TokenLoss],
     logits: Tensor,
     teacher: TeacherChunk | None,
     targets: Tensor,
@@ -72,7 +72,7 @@ def fused_loss(
     head: Callable[[Tensor], Tensor],
     head_parameters: Sequence[nn.Parameter],
     inputs: LossInputs,
-    terms: Sequence[LossConfig],
+    terms: Sequence[TokenLoss],
     *,
     num_loss_tokens: int,
     tokens_per_chunk: int,
@@ -96,7 +96,7 @@ class _ChunkedLoss(torch.autograd.Function):
         hidden: Tensor,
         head: Callable[[Tensor], Tensor],
         inputs: LossInputs,
-        terms: Sequence[LossConfig],
+        terms: Sequence[TokenLoss],
         weights: Tensor,
         tokens_per_chunk: int,
         *head_parameters: Tensor,

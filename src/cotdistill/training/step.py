@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cotdistill.config import LossConfig
-from cotdistill.models.heads import head_of, head_parameters, last_hidden_states
+from cotdistill.config import Divergence, HiddenTerm, LossConfig
+from cotdistill.models.heads import all_hidden_states, head_of, head_parameters, last_hidden_states
 from cotdistill.training.batches import Batch
 from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
-from cotdistill.training.teacher_signal import TeacherSignal
+from cotdistill.training.hidden_matching import HiddenMatching
+from cotdistill.training.teacher_signal import LiveSignal, TeacherRows, TeacherSignal
 
 
 class DistillationLoss(nn.Module):
@@ -27,20 +28,55 @@ class DistillationLoss(nn.Module):
         self.student = student
         self.terms = tuple(terms)
         self.signal = signal
+        self.token_terms = tuple(term for term in terms if not isinstance(term, HiddenTerm))
+        hidden_terms = tuple(term for term in terms if isinstance(term, HiddenTerm))
+        self.matching = _matching(hidden_terms, student, signal) if hidden_terms else None
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters by name: the student's by its own, then those that serve its training alone."""
+        named = ((name.removeprefix("student."), parameter) for name, parameter in self.named_parameters())
+        return {name: parameter for name, parameter in named if parameter.requires_grad}
 
     def forward(self, batch: Batch, num_loss_tokens: int) -> tuple[Tensor, Tensor]:
         """The weighted loss over ``num_loss_tokens`` of the whole step, and each term's sum ``[num_terms]``."""
+        if self.matching is not None:
+            return self._forward_matching(self.matching, batch, num_loss_tokens)
         hidden = last_hidden_states(self.student, batch.input_ids, batch.attention_mask)
-        inputs = LossInputs(batch.targets, batch.regions, self.signal.rows(batch) if self.signal else None)
+        return self._token_losses(hidden, batch, self.signal.rows(batch) if self.signal else None, num_loss_tokens)
+
+    def _token_losses(
+        self, hidden: Tensor, batch: Batch, teacher: TeacherRows | None, num_loss_tokens: int
+    ) -> tuple[Tensor, Tensor]:
         return fused_loss(
             hidden.flatten(0, 1)[batch.positions],
             head_of(self.student).logits,
             head_parameters(self.student),
-            inputs,
-            self.terms,
+            LossInputs(batch.targets, batch.regions, teacher),
+            self.token_terms,
             num_loss_tokens=num_loss_tokens,
             tokens_per_chunk=chunk_size(self.student.config.get_text_config().vocab_size),
         )
+
+    def _forward_matching(self, matching: HiddenMatching, batch: Batch, num_loss_tokens: int) -> tuple[Tensor, Tensor]:
+        assert isinstance(self.signal, LiveSignal), "the config refuses hidden-state terms of other signals"
+        states = all_hidden_states(self.student, batch.input_ids, batch.attention_mask)
+        teacher = self.signal.rows(batch, matching.teacher_layers)
+        hidden_sums = matching(states, teacher.layers, batch)
+        loss = (matching.weights.to(hidden_sums) * hidden_sums).sum() / num_loss_tokens
+        if not self.token_terms:
+            return loss, hidden_sums.detach()
+        has_divergence = any(isinstance(term, Divergence) for term in self.token_terms)
+        rows = teacher if has_divergence else None
+        token_loss, token_sums = self._token_losses(states[-1], batch, rows, num_loss_tokens)
+        is_hidden = torch.tensor([isinstance(term, HiddenTerm) for term in self.terms], device=loss.device)
+        sums = token_sums.new_zeros(len(self.terms))
+        sums[is_hidden], sums[~is_hidden] = hidden_sums.detach(), token_sums
+        return loss + token_loss, sums
+
+
+def _matching(terms: Sequence[HiddenTerm], student: PreTrainedModel, signal: TeacherSignal | None) -> HiddenMatching:
+    assert isinstance(signal, LiveSignal), "the config refuses hidden-state terms of other signals"
+    return HiddenMatching(terms, student.config, signal.teacher.config).to(student.device)
 
 
 def accumulate(

@@ -6,8 +6,8 @@ tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes each d
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.config import Divergence, ForwardKL
-from cotdistill.models.heads import head_of, last_hidden_states
+from cotdistill.models.heads import all_hidden_states, head_of, last_hidden_states
 from cotdistill.training import losses
 from cotdistill.training.batches import Batch
 
@@ -59,10 +59,14 @@ class LogitsChunk:
 
 @dataclass(frozen=True, slots=True)
 class HiddenRows:
-    """``hidden`` is ``[num_loss_tokens, teacher_hidden]``; ``head`` maps rows of it to logits, chunk by chunk."""
+    """``hidden`` is ``[num_loss_tokens, teacher_hidden]``; ``head`` maps rows of it to logits, chunk by chunk.
+
+    ``layers`` holds hidden states of the same tokens by layer, those that were asked for.
+    """
 
     hidden: Tensor
     head: Callable[[Tensor], Tensor]
+    layers: Mapping[int, Tensor] = field(default_factory=dict)
 
     @torch.no_grad()
     def chunk(self, rows: slice) -> LogitsChunk:
@@ -110,6 +114,11 @@ class LiveSignal:
         self.head = head_of(teacher)
 
     @torch.no_grad()
-    def rows(self, batch: Batch) -> HiddenRows:
-        hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
-        return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)
+    def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:
+        """The teacher's rows, with its hidden states of ``layers``."""
+        if not layers:
+            hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
+            return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)
+        states = all_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
+        kept = {layer: states[layer].flatten(0, 1)[batch.positions] for layer in layers}
+        return HiddenRows(states[-1].flatten(0, 1)[batch.positions], self.head.logits, kept)

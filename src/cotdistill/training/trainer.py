@@ -64,9 +64,10 @@ def train_student(
     lengths = [len(example) for example in examples]
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(examples), config.batch_size)))
     module = DistillationLoss(student, config.loss, signal).train()
-    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    named = module.trained_parameters()
+    parameters = list(named.values())
     optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
-    state = TrainingState.of(student, optimizer)
+    state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
     first_step = load_checkpoint(folder / CHECKPOINT, state)
     _forget_metrics_after(folder / METRICS, first_step)
 
