@@ -252,6 +252,56 @@ Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher 
 TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(_kind_shorthand)]
 
 
+class _Perturbation(Settings):
+    """Base of the ways to make rationales worse: a ``share`` of them, chosen by ``seed``."""
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    seed: int = 0
+
+
+class Removed(_Perturbation):
+    """No rationale, only the answer."""
+
+    kind: Literal["removed"] = "removed"
+
+
+class Truncated(_Perturbation):
+    """The first ``keep_share`` of a rationale's words, or its first ``num_words`` where that is set."""
+
+    kind: Literal["truncated"] = "truncated"
+    keep_share: float = Field(default=0.5, ge=0, lt=1)
+    num_words: int | None = Field(default=None, ge=0)
+
+
+class Shuffled(_Perturbation):
+    """Sentences in a random order."""
+
+    kind: Literal["shuffled"] = "shuffled"
+
+
+class Corrupted(_Perturbation):
+    """Every number replaced by another one of as many digits."""
+
+    kind: Literal["corrupted"] = "corrupted"
+
+
+class Swapped(_Perturbation):
+    """Another question's rationale."""
+
+    kind: Literal["swapped"] = "swapped"
+
+
+class Padded(_Perturbation):
+    """Filler behind a rationale up to ``num_words`` words."""
+
+    kind: Literal["padded"] = "padded"
+    num_words: int = Field(ge=1)
+    filler: str = Field(default="...", pattern=r"\S")
+
+
+Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
+
+
 class AnnotationConfig(Settings):
     """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
 
@@ -265,6 +315,13 @@ class AnnotationConfig(Settings):
     keep: Literal["all", "agree", "verified"] = "all"
     answer_conditioned: bool = Field(
         default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
+    )
+    perturbation: Annotated[
+        Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(_kind_shorthand)
+    ] = None
+    decontaminate: Literal["off", "report", "questions", "ngrams"] = Field(
+        default="questions",
+        description="leave out evaluation questions, by their words (questions) or also by 13 words in a row (ngrams)",
     )
 
 

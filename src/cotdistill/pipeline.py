@@ -155,7 +155,15 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: Loa
 
 def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Rationales:
     data_dir = getattr(config.task, "data_dir", None)
-    return annotate(load(config.task).train, config.teacher, config.annotation, runs=runs, data_dir=data_dir)
+    evaluation = [question for task in config.evaluation.tasks or (config.task,) for question in load(task).test]
+    return annotate(
+        load(config.task).train,
+        config.teacher,
+        config.annotation,
+        runs=runs,
+        data_dir=data_dir,
+        evaluation=evaluation,
+    )
 
 
 def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cotdistill.annotation.decontaminate import Overlap, find_overlap
 from cotdistill.annotation.keep import refusal
+from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.sources import source_of
 from cotdistill.artifacts import content_key, open_stage, write_rows
@@ -13,7 +15,7 @@ from cotdistill.config import AnnotationConfig, Teacher
 from cotdistill.errors import DataError
 from cotdistill.records import Question, Rationale, count_by, read_rows
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""
 
 _NOT_IDENTITY = {"data_dir": True, "limits": True, "answers": True}
@@ -53,31 +55,53 @@ def annotate(
     *,
     runs: Path,
     data_dir: Path | None = None,
+    evaluation: Sequence[Question] = (),
 ) -> Rationales:
     """:func:`collect_rationales` into ``runs/annotation/<key>``, or the finished rationales that are there.
 
-    ``dropped.jsonl`` beside them holds what was left out. Raises DataError where no rationale is left.
+    Questions that are in ``evaluation`` are left out and counted as ``annotation.decontaminate`` says, and what is kept
+    is perturbed where that is set. ``dropped.jsonl`` holds what was left out. Raises DataError where nothing is left.
     """
     # One folder a teacher: what it answered serves every annotation that asks the same again.
     teacher_key = content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
     answers = runs / "answers" / teacher_key
+    compared = evaluation if annotation.decontaminate != "off" else ()
     identity = {
         "version": VERSION,
         "questions": content_key([question.to_row() for question in questions]),
         "teacher": teacher.model_dump(mode="json", exclude=_NOT_IDENTITY),
         "keep": annotation.keep,
+        "perturbation": annotation.perturbation and annotation.perturbation.model_dump(mode="json"),
+        "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
         "source": source_of(teacher, data_dir, answers).identity(questions, annotation),
     }
     with open_stage(runs, "annotation", identity) as stage:
         records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
         if not stage.finished:
-            rationales = collect_rationales(questions, teacher, annotation, data_dir, answers=answers)
-            write_rows(left_out, (dropped.to_row() for dropped in rationales.left_out))
-            if not len(rationales):
-                counts = ", ".join(f"{reason} {count}" for reason, count in rationales.dropped.items())
+            overlap = find_overlap(questions, compared)
+            clean, leaked = _without_leaks(questions, overlap, annotation.decontaminate)
+            made = collect_rationales(clean, teacher, annotation, data_dir, answers=answers)
+            everything = (*leaked, *made.left_out)
+            dropped = count_by(one.reason for one in everything)
+            write_rows(left_out, (one.to_row() for one in everything))
+            if not len(made):
+                counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
                 raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
-            write_rows(records, (rationale.to_row() for rationale in rationales))
-            stage.finish({"rationales": len(rationales)}, seeds={}, dropped=rationales.dropped)
+            kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
+            write_rows(records, (rationale.to_row() for rationale in kept))
+            summary = {"rationales": len(made), "overlap": overlap.to_row() | {"evaluation": len(compared)}}
+            stage.finish(summary, seeds={}, dropped=dropped)
         rows = tuple(Rationale.from_row(row) for row in read_rows(records))
-        dropped = tuple(Dropped(**row) for row in read_rows(left_out))
-        return Rationales(rows, stage.manifest()["dropped"], stage.path, dropped)
+        shown = tuple(Dropped(**row) for row in read_rows(left_out))
+        return Rationales(rows, stage.manifest()["dropped"], stage.path, shown)
+
+
+def _without_leaks(
+    questions: Sequence[Question], overlap: Overlap, decontaminate: str
+) -> tuple[list[Question], list[Dropped]]:
+    """The questions that are trained on, and those that are left out because they are evaluation questions."""
+    leaks: frozenset[int] = frozenset()
+    if decontaminate in ("questions", "ngrams"):
+        leaks = overlap.normalised | (overlap.ngram if decontaminate == "ngrams" else frozenset())
+    clean = [question for place, question in enumerate(questions) if place not in leaks]
+    return clean, [Dropped(questions[place].id, "in_evaluation", questions[place].question) for place in sorted(leaks)]

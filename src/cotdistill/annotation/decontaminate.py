@@ -1,0 +1,62 @@
+"""Training questions that are also evaluation questions: with the same text, the same words, or 13 words in a row.
+
+The third is GPT-3's measure (arXiv 2005.14165, appendix C). Templated tasks share long phrases between different
+problems, so it is reported and removes nothing unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cotdistill.records import Question
+
+NUM_WORDS = 13
+_WORD = re.compile(r"\w+|[^\w\s.,;:!?'\"’‘“”]")
+"""Brackets and operators count as words: between two expressions they are the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Places in the training questions, by how they overlap; each set holds the one before it but for short questions,
+    which have no 13 words."""
+
+    exact: frozenset[int]
+    normalised: frozenset[int]
+    ngram: frozenset[int]
+
+    def to_row(self) -> dict[str, Any]:
+        return {"exact": len(self.exact), "normalised": len(self.normalised), "13_gram": len(self.ngram)}
+
+
+def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -> Overlap:
+    """Compares texts of questions, without their choices."""
+    texts: set[str] = set()
+    word_lists: set[tuple[str, ...]] = set()
+    ngrams: set[tuple[str, ...]] = set()
+    for question in evaluation:
+        words = normalised_words(question.question)
+        texts.add(question.question)
+        word_lists.add(words)
+        ngrams.update(_ngrams(words))
+    exact, normalised, ngram = set(), set(), set()
+    for place, question in enumerate(training):
+        words = normalised_words(question.question)
+        if question.question in texts:
+            exact.add(place)
+        if words in word_lists:
+            normalised.add(place)
+        if any(group in ngrams for group in _ngrams(words)):
+            ngram.add(place)
+    return Overlap(frozenset(exact), frozenset(normalised), frozenset(ngram))
+
+
+def normalised_words(text: str) -> tuple[str, ...]:
+    """The words and symbols of ``text`` in one case, without the punctuation of sentences."""
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def _ngrams(words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    return (words[start : start + NUM_WORDS] for start in range(len(words) - NUM_WORDS + 1))
