@@ -40,6 +40,7 @@ def write_rows(path: Path, content: list[Any]) -> None:
 
 
 LONG = {"question": "Ann counts 1 2 3 " * 200 + ". What comes next?", "answer": "4", "rationale": "After 3 comes 4."}
+LONG_TEST = {"question": "Ben says 7 8 9 " * 200 + ". And then?", "answer": "10", "rationale": None}
 """More tokens than the tiny models have positions."""
 
 
@@ -176,6 +177,22 @@ def test_a_model_that_no_network_can_name_is_refused_within_seconds(lab: Path, o
     done = subprocess.run(command, cwd=lab, env=environment, capture_output=True, text=True, timeout=240, check=False)
     parts = ["no-such-organisation/no-such-model: ", "give a folder with config.json and model.safetensors"]
     assert_one_line(Outcome(done.returncode, done.stdout, done.stderr), parts)
+
+
+def test_what_does_not_fit_is_counted_where_it_is_seen(lab: Path) -> None:
+    """A rationale over the limit is left out of training; a prompt over it is scored as truncated; both are said."""
+    write_rows(lab / "long-test.jsonl", [*rows(101, 5), LONG_TEST])
+    task = {"train": "long.jsonl", "test": "long-test.jsonl"}
+    write_run(lab / "long.yaml", {"task": task, "training": {"max_length": 400}})
+    outcome = run_command(lab, "run", "long.yaml", "--runs", "long", "--json")
+    assert outcome.status == 0
+    assert "long: left out of training 1 too long" in outcome.err
+    assert "long: not asked, and counted as truncated: 1 prompt too long" in outcome.err
+    arm = json.loads(outcome.out)["arms"]["long"]
+    assert arm["n"] == 6
+    assert arm["truncated"] >= 1
+    dropped = [json.loads(path.read_text())["dropped"] for path in sorted(lab.glob("long/*/*/manifest.json"))]
+    assert sorted(map(str, dropped)) == ["{'prompt_too_long': 1}", "{'too_long': 1}", "{}"]
 
 
 def test_nothing_but_our_own_lines_is_written(lab: Path) -> None:

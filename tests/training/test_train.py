@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.tiny import save_tiny
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cotdistill.config import LiveTeacher, ModelConfig, TrainingConfig
-from cotdistill.records import Question, Rationale
-from cotdistill.training.train import training_identity
+from cotdistill.records import Question, Rationale, Score
+from cotdistill.training.card import add_scores
+from cotdistill.training.train import train, training_identity
 
 QUESTION = Question("q", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
 RATIONALES = (Rationale(QUESTION, "12 - 5 = 7.", "me", 3, "cot"),)
@@ -61,3 +64,44 @@ def test_whatever_changes_the_student_changes_its_key(student: ModelConfig) -> N
 def test_how_often_checkpoints_are_written_changes_no_key(student: ModelConfig) -> None:
     keys = [training_identity(student, RATIONALES, config_of(student, checkpoint_every=n), 0) for n in (1, 100)]
     assert keys[0] == keys[1]
+
+
+LONG = Rationale(dataclasses.replace(QUESTION, id="long"), "She gives one away. " * 100, "me", 3, "cot")
+
+
+def test_a_student_is_a_plain_folder_with_a_card_that_says_what_made_it(student: ModelConfig, tmp_path: Path) -> None:
+    config = config_of(student, epochs=2, max_length=256)
+    made = train(student, [*RATIONALES, LONG], config, seed=0, runs=tmp_path, recipe="task: own\n")
+    assert made.dropped == {"too_long": 1}
+    assert made.target == "rationale"
+    assert not (made.path / "checkpoint.tmp").exists()
+    AutoModelForCausalLM.from_pretrained(made.model)
+    AutoTokenizer.from_pretrained(made.model)
+    add_scores(made.model, {"own": Score(4, 0.25, (0.1, 0.5), 1, 1, 1, 1)})
+    card = (made.model / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "2 of own by me (cot, granularity 3)",
+        f"| teacher signal | {student.model} |",
+        "1 x forward_kl on all",
+        "task: own",
+        "| own | 25.0 % | 10.0 to 50.0 | 4 | 1 | 1 |",
+    ):
+        assert part in card
+    again = train(student, [*RATIONALES, LONG], config, seed=0, runs=tmp_path)
+    assert again == made
+
+
+def test_a_kill_after_the_last_step_costs_no_training(student: ModelConfig, tmp_path: Path) -> None:
+    """What is left of a checkpoint when its stage is done is deleted by whoever comes next."""
+    config = config_of(student)
+    made = train(student, RATIONALES, config, seed=0, runs=tmp_path)
+    (made.path / "checkpoint.tmp").mkdir()
+    (made.path / "checkpoint.tmp" / "parameters-1.safetensors").write_bytes(b"left by a kill")
+    assert train(student, RATIONALES, config, seed=0, runs=tmp_path) == made
+    assert not (made.path / "checkpoint.tmp").exists()
+
+
+def test_students_of_answers_alone_are_asked_for_answers_alone(student: ModelConfig, tmp_path: Path) -> None:
+    answers = [dataclasses.replace(RATIONALES[0], rationale=None, teacher="answer_only", format="answer_only")]
+    config = config_of(student, loss=[{"kind": "cross_entropy"}], signal=None)
+    assert train(student, answers, config, seed=0, runs=tmp_path).target == "answer"
