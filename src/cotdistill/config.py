@@ -345,7 +345,6 @@ class Divergence(Settings):
     They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
     """
 
-    kind: str
     weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"
     temperature: float = Field(default=1.0, gt=0)

@@ -93,8 +93,9 @@ _OPTIONS = "\nOptions:\n"
 def columns(row: dict[str, Any], subtask: str) -> dict[str, Any]:
     """Our columns from the official ones: ``question`` as it stands, with its options, and ``answer``.
 
-    The official text and answer are kept in ``meta.input``, for few-shot prompts, and ``meta.target``. Where the options
-    have letters they become choices and leave the question. Where the answer is none of the options (a fault) it is compared as text.
+    The official text and answer are kept in ``meta.input``, for few-shot prompts, and ``meta.target``. Where the
+    options have letters they become choices and leave the question. Where the answer is none of the options (a fault)
+    it is compared as text.
     """
     text, answer_type = row["question"], ANSWER_TYPES[subtask]
     choices = _choices(text) if answer_type == "letter" else None
