@@ -18,7 +18,7 @@ PRICES = {
     "gemini-2.5-flash": Price(input=0.3, output=2.5),
     "gemini-2.5-pro": Price(input=1.25, output=10.0),
 }
-"""US dollars for a million tokens, as listed in mid 2025. Prices change: ``limits.price`` overrides."""
+"""Rough US dollars for a million tokens (mid 2025, unchecked). Prices change: ``limits.price`` overrides."""
 
 _CHARACTERS_PER_TOKEN = 4
 _WORDS_TO_TOKENS = 1.5
