@@ -44,6 +44,16 @@ def test_overrides_reach_every_arm_but_not_an_arm_that_trains_nothing(tmp_path: 
     assert {arm.seed for arm in run.arms.values()} == {3}
 
 
+def test_a_setting_of_a_section_that_is_a_bare_name_can_be_overridden(tmp_path: Path) -> None:
+    text = "task: svamp\nteacher: human\nstudent: some/model\n"
+    overrides = parse_overrides(["task.num_train=5", "student.keep_layers=2"])
+    arm = load_run(write(tmp_path, text), overrides).arms["run"]
+    assert (arm.task.name, arm.task.num_train) == ("svamp", 5)
+    assert (arm.student.model, arm.student.keep_layers) == ("some/model", 2)
+    arm = load_run(write(tmp_path, "task: my.csv\nstudent: m\n"), {"task.num_test": 3}).arms["run"]
+    assert (arm.task.train, arm.task.num_test) == (tmp_path / "my.csv", 3)
+
+
 def test_what_was_resolved_reads_back_as_itself(tmp_path: Path) -> None:
     run = load_run(write(tmp_path, RUN))
     text = to_yaml(run.arms["cot"])

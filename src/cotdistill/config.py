@@ -682,7 +682,7 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         child = values.get(section)
         if isinstance(child, str):
-            child = {"model": child} if section in ("student", "model") else {"kind": child}
+            child = _shorthand_section(section, child)
         if child is None:
             child = {}
         if not isinstance(child, dict):
@@ -690,6 +690,13 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
         values[section] = child
         values = child
     values[last] = value
+
+
+def _shorthand_section(section: str, name: str) -> dict[str, Any]:
+    """The section that a bare name stands for, so that a setting of it can be overridden."""
+    if section == "task":
+        return _task_shorthand(name)
+    return {"model": name} if section in ("student", "model") else {"kind": name}
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
