@@ -68,7 +68,7 @@ def quickstart(
     _execute_and_report(run, runs, as_json)
     if not as_json:
         print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
-        print("  cotdistill run recipes/smollm2-svamp/run.yaml")
+        print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")
 
 
 @app.command("run")
