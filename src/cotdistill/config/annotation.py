@@ -1,0 +1,169 @@
+"""Whose rationales, of which granularity and format, which are kept, and how they are made worse on purpose."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from cotdistill.config.base import FolderPath, Settings, kind_shorthand
+from cotdistill.records import Format
+
+
+class DatasetTeacher(Settings):
+    """Rationales that were released: ``source: eit_cot`` is the granularity paper's release under the data folder."""
+
+    kind: Literal["dataset"] = "dataset"
+    source: Literal["eit_cot"] = "eit_cot"
+    teacher: Literal["chatgpt", "gemini", "llama"] = "chatgpt"
+    data_dir: FolderPath | None = None
+
+
+class HumanTeacher(Settings):
+    """The rationales that came with the questions."""
+
+    kind: Literal["human"] = "human"
+
+
+class AnswerOnlyTeacher(Settings):
+    """No rationale: the student is taught the gold answer alone."""
+
+    kind: Literal["answer_only"] = "answer_only"
+
+
+class ProceduralTeacher(Settings):
+    """The solver of the procedural tasks, which writes every granularity and format."""
+
+    kind: Literal["procedural"] = "procedural"
+
+
+class Sampling(Settings):
+    """How a teacher's answers are drawn. The key under which an answer is kept holds all of it."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=1024, ge=1)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Price(Settings):
+    """Money for a million tokens, in one currency."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Limits(Settings):
+    """How a server is asked. Nothing here changes an answer, so nothing here is part of a key."""
+
+    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0)
+    max_cost: float | None = Field(default=None, gt=0, description="in the currency of the price")
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    price: Price | None = Field(default=None, description="default: of annotation/costs.py, where the model is there")
+    max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
+
+
+class OpenAITeacher(Settings):
+    """Any server that speaks OpenAI's chat completions; ``base_url`` names one that is not OpenAI's own.
+
+    The key comes from the environment variable ``api_key_variable``; a server of one's own may need none. Up to
+    ``max_draws`` answers are drawn for a question, until one passes ``annotation.keep``.
+    """
+
+    kind: Literal["openai"] = "openai"
+    model: str
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+    sampling: Sampling = Sampling()
+    max_draws: int = Field(default=1, ge=1)
+    limits: Limits = Limits()
+
+
+class ScriptedTeacher(Settings):
+    """Answers written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and ``output``."""
+
+    kind: Literal["scripted"] = "scripted"
+    answers: FolderPath
+
+
+Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OpenAITeacher | ScriptedTeacher
+
+TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(kind_shorthand)]
+
+
+class _Perturbation(Settings):
+    """Base of the ways to make rationales worse: a ``share`` of them, chosen by ``seed``."""
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    seed: int = 0
+
+
+class Removed(_Perturbation):
+    """No rationale, only the answer."""
+
+    kind: Literal["removed"] = "removed"
+
+
+class Truncated(_Perturbation):
+    """The first ``keep_share`` of a rationale's words, or its first ``num_words`` where that is set."""
+
+    kind: Literal["truncated"] = "truncated"
+    keep_share: float = Field(default=0.5, ge=0, lt=1)
+    num_words: int | None = Field(default=None, ge=0)
+
+
+class Shuffled(_Perturbation):
+    """Sentences in a random order."""
+
+    kind: Literal["shuffled"] = "shuffled"
+
+
+class Corrupted(_Perturbation):
+    """Every number replaced by another one of as many digits."""
+
+    kind: Literal["corrupted"] = "corrupted"
+
+
+class Swapped(_Perturbation):
+    """Another question's rationale."""
+
+    kind: Literal["swapped"] = "swapped"
+
+
+class Padded(_Perturbation):
+    """Filler behind a rationale up to ``num_words`` words."""
+
+    kind: Literal["padded"] = "padded"
+    num_words: int = Field(ge=1)
+    filler: str = Field(default="...", pattern=r"\S")
+
+
+Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
+
+
+class AnnotationConfig(Settings):
+    """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
+
+    ``keep: agree`` drops rationales whose teacher stated another answer than the gold one; ``verified`` also those with
+    false arithmetic, another conclusion than that answer, leaked slot names, repetition or a cut end. Granularity and
+    format say nothing of the human and answer_only teachers and are ignored by them.
+    """
+
+    granularity: int | None = Field(default=3, ge=1, le=6)
+    format: Format = "cot"
+    keep: Literal["all", "agree", "verified"] = "all"
+    answer_conditioned: bool = Field(
+        default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
+    )
+    perturbation: Annotated[
+        Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
+    ] = None
+    decontaminate: Literal["off", "report", "questions", "ngrams"] = Field(
+        default="questions",
+        description="leave out evaluation questions, by their words (questions) or also by 13 words in a row (ngrams)",
+    )

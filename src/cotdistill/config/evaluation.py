@@ -1,0 +1,36 @@
+"""How a student is tested."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cotdistill.config.base import Settings
+from cotdistill.config.model import Dtype
+from cotdistill.config.task import TaskConfig
+
+
+class EvaluationConfig(Settings):
+    """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
+
+    tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the run's own task")
+    prompt: Literal["auto", "rationale", "answer"] = Field(
+        default="auto", description="auto: as trained; a base student is asked for a rationale"
+    )
+    few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, in place of prompt")
+    max_new_tokens: int = Field(default=320, ge=1)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        default=None, description="texts that end an output; default: with few_shot, an empty line or a next question"
+    )
+    temperature: float = Field(default=0.0, ge=0, description="0: greedy")
+    num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
+    seed: int = Field(default=0, description="of what is drawn at a temperature")
+    max_batch_size: int = Field(default=64, ge=1)
+    dtype: Dtype = "auto"
+
+    @model_validator(mode="after")
+    def samples_differ(self) -> EvaluationConfig:
+        if self.num_samples > 1 and self.temperature == 0:
+            raise ValueError("several samples need a temperature above 0: greedy ones are all the same")
+        return self

@@ -1,0 +1,124 @@
+"""The terms of a training's loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Len
+from pydantic import BeforeValidator, Field, NonNegativeInt
+
+from cotdistill.config.base import Settings, kind_shorthand
+
+RegionName = Literal["all", "rationale", "answer"]
+"""Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
+
+
+class CrossEntropy(Settings):
+    """Negative log-likelihood of the rationale's own tokens."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    weight: float = Field(default=1.0, gt=0)
+    region: RegionName = "all"
+
+
+class Divergence(Settings):
+    """Base of the divergences between the teacher's and the student's next-token distributions.
+
+    They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
+    """
+
+    weight: float = Field(default=1.0, gt=0)
+    region: RegionName = "all"
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class ForwardKL(Divergence):
+    """KL(teacher || student): the first paper's loss."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+
+
+class ReverseKL(Divergence):
+    """KL(student || teacher)."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+
+
+class JensenShannon(Divergence):
+    """Generalised Jensen-Shannon divergence; ``beta`` is the teacher's share of the mixture."""
+
+    kind: Literal["jensen_shannon"] = "jensen_shannon"
+    beta: float = Field(default=0.5, gt=0, lt=1)
+
+
+class SkewForwardKL(Divergence):
+    """KL(teacher || mixture); ``alpha`` is the teacher's share of the mixture."""
+
+    kind: Literal["skew_forward_kl"] = "skew_forward_kl"
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+
+
+class SkewReverseKL(Divergence):
+    """KL(student || mixture); ``alpha`` is the student's share of the mixture."""
+
+    kind: Literal["skew_reverse_kl"] = "skew_reverse_kl"
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+
+
+class TotalVariation(Divergence):
+    """Half the L1 distance."""
+
+    kind: Literal["total_variation"] = "total_variation"
+
+
+class AlphaBeta(Divergence):
+    """Alpha-beta divergence; near (1, 0) it is forward KL, near (0, 1) reverse KL."""
+
+    kind: Literal["alpha_beta"] = "alpha_beta"
+    alpha: float = Field(default=0.5, gt=0)
+    beta: float = Field(default=0.5, gt=0)
+
+
+TokenLoss = CrossEntropy | Divergence
+"""What is computed from logits, token by token."""
+
+LayerMap = Literal["uniform", "last"] | Annotated[tuple[tuple[NonNegativeInt, NonNegativeInt], ...], Len(1)]
+"""Which layers are matched: pairs of student and teacher layer, 0 being the embeddings, or a name for such pairs."""
+
+
+class HiddenTerm(Settings):
+    """Base of the distances between hidden states, averaged over pairs of layers (``training/hidden_matching.py``)."""
+
+    weight: float = Field(default=1.0, gt=0)
+    region: RegionName = "all"
+    layers: LayerMap = "uniform"
+
+
+class HiddenMSE(HiddenTerm):
+    """The mean squared difference of hidden states."""
+
+    kind: Literal["hidden_mse"] = "hidden_mse"
+
+
+class HiddenCosine(HiddenTerm):
+    """One minus the cosine of hidden states."""
+
+    kind: Literal["hidden_cosine"] = "hidden_cosine"
+
+
+LossConfig = Annotated[
+    Annotated[
+        CrossEntropy
+        | ForwardKL
+        | ReverseKL
+        | JensenShannon
+        | SkewForwardKL
+        | SkewReverseKL
+        | TotalVariation
+        | AlphaBeta
+        | HiddenMSE
+        | HiddenCosine,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(kind_shorthand),
+]

@@ -1,0 +1,35 @@
+"""A language model by name, and the type it computes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from cotdistill.config.base import Settings, from_folder
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+class ModelConfig(Settings):
+    """A causal language model: a folder, a hub name or ``builtin:smollm2-135m | nano-teacher | nano-student``."""
+
+    model: str
+    revision: str | None = None
+    keep_layers: int | None = Field(default=None, ge=1, description="cut to so many evenly spaced layers")
+    trust_remote_code: bool = False
+    allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
+
+    @field_validator("model")
+    @classmethod
+    def folder_of_its_own(cls, model: str, info: ValidationInfo) -> str:
+        """A name that is written as a path is one, relative to the run file; others are hub or built-in names."""
+        return str(from_folder(Path(model), info)) if model.startswith((".", "/", "~")) else model
+
+
+def _model_shorthand(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]

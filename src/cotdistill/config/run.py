@@ -1,0 +1,138 @@
+"""A run file: one arm, or a base and named arms that override it by dotted keys, and the declared comparisons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import model_validator
+
+from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, TeacherConfig
+from cotdistill.config.base import Settings
+from cotdistill.config.evaluation import EvaluationConfig
+from cotdistill.config.model import Model
+from cotdistill.config.task import TaskConfig, task_shorthand
+from cotdistill.config.training import TrainingConfig
+from cotdistill.config.validation import validated
+from cotdistill.errors import ConfigError, nearest
+
+
+class RunConfig(Settings):
+    """One arm: questions, their rationales, a student, its training and its test. ``training: null`` is the base."""
+
+    task: TaskConfig
+    teacher: TeacherConfig = AnswerOnlyTeacher()
+    annotation: AnnotationConfig = AnnotationConfig()
+    student: Model
+    training: TrainingConfig | None = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    seed: int = 0
+
+
+class Comparison(Settings):
+    """Two arms by name, declared before the run: the difference reported is accuracy of ``a`` minus that of ``b``."""
+
+    a: str
+    b: str
+
+
+class Run(Settings):
+    """A run file, resolved: its question, its arms in order, and the comparisons declared between them."""
+
+    name: str
+    question: str = ""
+    arms: dict[str, RunConfig]
+    comparisons: tuple[Comparison, ...] = ()
+
+    @model_validator(mode="after")
+    def compared_arms_exist(self) -> Run:
+        for comparison in self.comparisons:
+            for arm in (comparison.a, comparison.b):
+                if arm not in self.arms:
+                    raise ValueError(f"comparison of unknown arm {arm!r}; {nearest(arm, self.arms)}")
+        return self
+
+
+def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
+    """Read a run file (YAML) and apply ``overrides`` (dotted keys) to its base, and so to all its arms.
+
+    Keys ``question``, ``arms`` and ``comparisons`` belong to the file; all others are RunConfig's. Paths in the file
+    are relative to the folder of the file. Raises ConfigError naming key, value and remedy.
+    """
+    base = read_yaml(path)
+    question, arms, comparisons = (base.pop(key, None) for key in ("question", "arms", "comparisons"))
+    if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
+        raise ConfigError("arms must map a name to its overrides", where=f"{path}, arms")
+    resolved: dict[str, RunConfig] = {}
+    for name, changes in (arms or {path.stem: {}}).items():
+        values = json.loads(json.dumps(base, default=str))
+        for key, value in ((overrides or {}) | (changes or {})).items():
+            set_dotted(values, key, value)
+        where = f"{path}, arm {name}" if arms else str(path)
+        resolved[str(name)] = validated(RunConfig, values, where=where, folder=path.parent)
+    run_name = path.stem if path.stem != "run" else path.resolve().parent.name
+    fields = {
+        "name": run_name,
+        "question": question or "",
+        "arms": resolved,
+        "comparisons": comparisons or (),
+    }
+    return validated(Run, fields, where=str(path))
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``training.epochs`` style keys in nested dictionaries, making sections that are missing or shorthand."""
+    *sections, last = key.split(".")
+    for section in sections:
+        child = values.get(section)
+        if isinstance(child, str):
+            child = _shorthand_section(section, child)
+        if child is None:
+            child = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"cannot set {key!r}: {section!r} is {child!r}, not a section", where="override")
+        values[section] = child
+        values = child
+    values[last] = value
+
+
+def _shorthand_section(section: str, name: str) -> dict[str, Any]:
+    """The section that a bare name stands for, so that a setting of it can be overridden."""
+    if section == "task":
+        return task_shorthand(name)
+    return {"model": name} if section in ("student", "model") else {"kind": name}
+
+
+def parse_overrides(settings: list[str]) -> dict[str, Any]:
+    """``["training.epochs=1"]`` as ``{"training.epochs": 1}``; values are YAML."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"expected KEY=VALUE, found {setting!r}", where="--set")
+        try:
+            parsed[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{text!r} is no YAML value", where=f"--set {key}") from None
+    return parsed
+
+
+def to_yaml(settings: Settings) -> str:
+    """The resolved settings as YAML that :func:`load_run` reads back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError("no such file", where=path, remedy="check the path")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"not valid YAML ({getattr(error, 'problem', error)})", where=where) from None
+    if not isinstance(values, dict):
+        raise ConfigError("expected a mapping of settings", where=path)
+    return values

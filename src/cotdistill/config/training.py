@@ -1,0 +1,117 @@
+"""How a student is trained, and where the teacher's signal comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from cotdistill.config.base import FolderPath, Settings
+from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, LossConfig, TotalVariation
+from cotdistill.config.model import Dtype, Model
+
+Alignment = Literal["none", "sorted_probability", "byte_offset"]
+"""How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
+
+
+class LiveTeacher(Settings):
+    """The teacher's distributions, computed while training.
+
+    A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
+    ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare).
+    """
+
+    kind: Literal["live"] = "live"
+    model: Model
+    alignment: Alignment = "none"
+
+
+class CachedTeacher(Settings):
+    """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
+
+    ``hidden`` is exact (last hidden states); ``topk`` keeps the ``k`` likeliest tokens and the mass of all others;
+    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL.
+    """
+
+    kind: Literal["cache"] = "cache"
+    model: Model
+    store: Literal["hidden", "topk", "sampled"] = "hidden"
+    k: int = Field(default=64, ge=1, description="tokens a position, for topk")
+    num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
+    path: FolderPath | None = Field(default=None, description="a captured folder; default: found or made in runs")
+
+
+def _signal_shorthand(value: Any) -> Any:
+    return {"kind": "live"} | value if isinstance(value, dict) else value
+
+
+SignalConfig = Annotated[
+    Annotated[LiveTeacher | CachedTeacher, Field(discriminator="kind")], BeforeValidator(_signal_shorthand)
+]
+
+
+class TrainingConfig(Settings):
+    """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included)."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=5.0e-5, gt=0)
+    batch_size: int = Field(default=16, ge=1, description="examples per optimizer step")
+    max_batch_tokens: int = Field(default=4096, ge=1, description="tokens per forward pass; steps accumulate over them")
+    max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
+    too_long: Literal["drop", "error"] = "drop"
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    loss: tuple[LossConfig, ...] = (CrossEntropy(),)
+    signal: SignalConfig | None = None
+    dtype: Dtype = "auto"
+    checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
+
+    @model_validator(mode="after")
+    def signal_where_needed(self) -> TrainingConfig:
+        if not self.loss:
+            raise ValueError("loss is empty; give at least one term, for example {kind: cross_entropy}")
+        needing = [term.kind for term in self.loss if term.kind != "cross_entropy"]
+        if needing and self.signal is None:
+            raise ValueError(
+                f"loss {needing[0]} needs a teacher; add signal: {{kind: live, model: ...}} or use cross_entropy"
+            )
+        if self.signal is not None and not needing:
+            raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
+        return self
+
+    @model_validator(mode="after")
+    def hidden_states_where_needed(self) -> TrainingConfig:
+        for term in self.loss:
+            if isinstance(term, HiddenTerm):
+                if not isinstance(self.signal, LiveTeacher):
+                    raise ValueError(f"{term.kind} needs all layers of the teacher; use signal: {{kind: live, ...}}")
+                if self.signal.alignment != "none":
+                    raise ValueError(f"{term.kind} needs a teacher that reads the same tokens; delete signal.alignment")
+        return self
+
+    @model_validator(mode="after")
+    def terms_that_the_alignment_supports(self) -> TrainingConfig:
+        if isinstance(self.signal, LiveTeacher) and self.signal.alignment == "sorted_probability":
+            for term in self.loss:
+                if isinstance(term, Divergence) and not isinstance(term, TotalVariation):
+                    raise ValueError(
+                        f"sorted probabilities are compared by total_variation only, not {term.kind}; use "
+                        "total_variation (with weight 2 it is ULD's distance) or alignment: byte_offset"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def terms_that_the_signal_supports(self) -> TrainingConfig:
+        if not isinstance(self.signal, CachedTeacher) or self.signal.store == "hidden":
+            return self
+        for term in self.loss:
+            if isinstance(term, Divergence) and term.temperature != 1.0:
+                raise ValueError(
+                    f"a {self.signal.store} signal holds the distribution at temperature 1, not {term.temperature:g}; "
+                    "use store: hidden, or temperature 1"
+                )
+            if self.signal.store == "sampled" and isinstance(term, Divergence) and not isinstance(term, ForwardKL):
+                raise ValueError(f"a sampled signal gives forward_kl only, not {term.kind}; use store: hidden or topk")
+        return self

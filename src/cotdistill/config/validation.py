@@ -1,0 +1,74 @@
+"""Settings made from plain values, and one clear line for the first thing that is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cotdistill.config.base import Settings
+from cotdistill.errors import ConfigError, nearest
+
+
+def validated(model: type[Settings], values: dict[str, Any], *, where: str, folder: Path | None = None) -> Any:
+    """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line.
+
+    Relative paths in ``values`` are taken from ``folder``, by default from the working folder.
+    """
+    try:
+        return model.model_validate(values, context={"folder": folder or Path()})
+    except ValidationError as error:
+        raise _config_error(model, error, where) from None
+
+
+def _config_error(model: type[Settings], error: ValidationError, where: str) -> ConfigError:
+    """One line from pydantic's first complaint: the key, the value, and the nearest right name or the type wanted."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *_, last = first["loc"]
+        return ConfigError(
+            f"unknown key {key!r}",
+            where=where,
+            remedy=nearest(str(last), _sibling_keys(model, first["loc"][:-1])),
+        )
+    if first["type"] == "missing":
+        return ConfigError(f"{key!r} is missing", where=where, remedy="add it")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(message, where=f"{where}, {key}" if key else where)
+    value = first["input"]
+    if first["type"] == "union_tag_invalid":
+        context = first.get("ctx", {})
+        tag, expected = context["tag"], context["expected_tags"].replace("'", "")
+        return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=nearest(tag, expected.split(", ")))
+    return ConfigError(f"{value!r} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
+
+
+def _sibling_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
+    """The keys that are known where ``location`` points to, found by walking the model's schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    nodes = [schema]
+    for part in location:
+        nodes = [child for node in nodes for child in _child_nodes(node, part, definitions)]
+    return sorted({key for node in nodes for key in node.get("properties", {})})
+
+
+def _child_nodes(node: dict[str, Any], part: Any, definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if isinstance(part, int):
+        children = _variants(node.get("items", {}), definitions)
+    elif part in node.get("properties", {}):
+        children = _variants(node["properties"][part], definitions)
+    else:  # a discriminator's value, which pydantic puts into the location: keep the variant of that kind
+        kind = node.get("properties", {}).get("kind", {})
+        children = [node] if kind.get("const") == part else []
+    return children
+
+
+def _variants(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return _variants(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)
+    options = node.get("anyOf", []) + node.get("oneOf", [])
+    return [leaf for option in options for leaf in _variants(option, definitions)] if options else [node]
