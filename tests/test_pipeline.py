@@ -235,3 +235,28 @@ def test_a_full_disk_is_one_line_and_costs_nothing_that_is_done(lab: Path, unbro
         assert lines[-1].endswith("no space left on the device; free some and run again: what is done is kept")
         assert "Traceback" not in "".join(lines)
     assert ended_with == results(unbroken)
+
+
+def test_the_student_of_one_arm_teaches_another(lab: Path) -> None:
+    """The distilled student is that of a teacher named by its folder, and the teacher is trained if it is missing."""
+    (lab / "two_steps.yaml").write_text(
+        RUN.replace("model: ./teacher", 'model: "arm:sft"').replace("  sft: {}", "  sft: {student: ./teacher}"),
+        encoding="utf-8",
+    )
+    outcome = run_command(lab, "train", "two_steps.yaml", "--arm", "kd", "--runs", "two_steps", "--json")
+    assert outcome.status == 0, outcome.err
+    student = Path(json.loads(outcome.out)["kd"]["student"])
+    stages = (lab / "two_steps" / "training").iterdir()
+    (teacher,) = (stage for stage in stages if stage.name != student.parent.name)
+    by_path = RUN.replace("model: ./teacher", f"model: {teacher / 'student'}")
+    (lab / "by_path.yaml").write_text(by_path, encoding="utf-8")
+    outcome = run_command(lab, "train", "by_path.yaml", "--arm", "kd", "--runs", "two_steps", "--json")
+    assert outcome.status == 0, outcome.err
+    assert Path(json.loads(outcome.out)["kd"]["student"]) == student
+
+
+def test_an_arm_that_names_a_student_below_it_is_one_clear_line(lab: Path) -> None:
+    (lab / "below.yaml").write_text(RUN.replace("  sft: {}", '  sft: {student: "arm:kd"}'), encoding="utf-8")
+    outcome = run_command(lab, "run", "below.yaml", "--runs", "below")
+    assert outcome.status != 0
+    assert "arm 'sft' uses the student of arm 'kd', which is no arm above it" in outcome.err

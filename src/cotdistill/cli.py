@@ -117,10 +117,12 @@ def capture(
 ) -> None:
     """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache)."""
     from cotdistill.config import CachedTeacher
-    from cotdistill.pipeline import annotate_arm, capture_arm, size_of_capture
+    from cotdistill.pipeline import after_training, annotate_arm, capture_arm, size_of_capture
 
     rows = {}
-    for name, config in _arms(_load(file, settings), arm).items():
+    run = _load(file, settings)
+    for name, untrained in _arms(run, arm).items():
+        config = after_training(untrained, run, runs)
         if config.training is None or not isinstance(config.training.signal, CachedTeacher):
             continue
         rationales = annotate_arm(config, runs)
@@ -135,10 +137,12 @@ def train(
     file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
 ) -> None:
     """Train the student of each arm (and collect its rationales first)."""
-    from cotdistill.pipeline import annotate_arm, train_arm
+    from cotdistill.pipeline import after_training, annotate_arm, train_arm
 
     rows = {}
-    for name, config in _arms(_load(file, settings), arm).items():
+    run = _load(file, settings)
+    for name, untrained in _arms(run, arm).items():
+        config = after_training(untrained, run, runs)
         if config.training is not None:
             student = train_arm(config, annotate_arm(config, runs), runs)
             rows[name] = {"student": str(student.model), "dropped": student.dropped, **student.summary}
@@ -150,11 +154,12 @@ def evaluate(
     file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
 ) -> None:
     """Test the student of each arm (and make it first where it is missing)."""
-    from cotdistill.pipeline import execute_arm
+    from cotdistill.pipeline import after_training, execute_arm
 
     rows = {}
-    for name, config in _arms(_load(file, settings), arm).items():
-        result = execute_arm(name, config, runs, say=_say)
+    run = _load(file, settings)
+    for name, config in _arms(run, arm).items():
+        result = execute_arm(name, after_training(config, run, runs), runs, say=_say)
         rows[name] = result.evaluation.score.to_row() | {"path": str(result.evaluation.path)}
     _print_rows(rows, as_json)
 

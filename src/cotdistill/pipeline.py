@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from cotdistill.config import (
     ProceduralTask,
     Run,
     RunConfig,
+    arm_of,
     to_yaml,
+    with_models,
 )
 from cotdistill.evaluation.averages import by_task
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
@@ -36,6 +38,7 @@ from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
 from cotdistill.models.loading import load_tokenizer, model_identity
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.tasks import Task, load_task
+from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
 from cotdistill.training.capture import capture_size, readable_size
 from cotdistill.training.card import add_scores
@@ -75,9 +78,12 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     with disk_errors(path), hold(path):
         load = _loading_once(say)
         for config in run.arms.values():
-            check_arm(config, load)
+            check_arm(before_training(config, run), load)
         write_text_atomically(path / "config.yaml", to_yaml(run))
-        arms = {name: execute_arm(name, config, runs, say=say, load=load) for name, config in run.arms.items()}
+        arms = {}
+        for name, config in run.arms.items():
+            result = execute_arm(name, after_training(config, run, runs, load), runs, say=say, load=load)
+            arms[name] = replace(result, config=config)
         comparisons = [
             compare(arms[pair.a].evaluation.predictions, arms[pair.b].evaluation.predictions, names=(pair.a, pair.b))
             for pair in run.comparisons
@@ -121,6 +127,30 @@ def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
 
 
+def before_training(config: RunConfig, run: Run) -> RunConfig:
+    """The arm with the model that it starts from in the place of each student of another arm, to be checked."""
+
+    def start_of(model: ModelConfig) -> ModelConfig:
+        arm = arm_of(model)
+        return model if arm is None else before_training(run.arms[arm], run).student
+
+    return with_models(config, start_of)
+
+
+def after_training(config: RunConfig, run: Run, runs: Path, load: LoadTask = load_task) -> RunConfig:
+    """The arm with the folder of each student of another arm that it uses; one that is missing is trained first."""
+
+    def trained(model: ModelConfig) -> ModelConfig:
+        arm = arm_of(model)
+        if arm is None:
+            return model
+        other = after_training(run.arms[arm], run, runs, load)
+        student = train_arm(other, annotate_arm(other, runs, load), runs)
+        return model.model_copy(update={"model": str(student.model)})
+
+    return with_models(config, trained)
+
+
 def _loading_once(say: Say) -> LoadTask:
     """``load_task`` for a run: arms share tasks, and what a task leaves out is said once."""
     loaded: dict[str, Task] = {}
@@ -156,6 +186,8 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: Loa
 def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Rationales:
     data_dir = getattr(config.task, "data_dir", None)
     evaluation = [question for task in config.evaluation.tasks or (config.task,) for question in load(task).test]
+    if config.evaluation.few_shot:
+        evaluation += exemplar_questions(evaluation, _data_dir(config))
     return annotate(
         load(config.task).train,
         config.teacher,
@@ -191,15 +223,20 @@ def evaluate_arm(config: RunConfig, student: Student | None, runs: Path, load: L
     tasks = config.evaluation.tasks or (config.task,)
     questions = [question for task in tasks for question in load(task).test]
     model = ModelConfig(model=str(student.model)) if student else config.student
-    folders = (getattr(task, "data_dir", None) for task in tasks)
     return evaluate(
         model,
         questions,
         target=prompt_target(config.evaluation, student),
         config=config.evaluation,
         runs=runs,
-        data_dir=next((folder for folder in folders if folder), None),
+        data_dir=_data_dir(config),
     )
+
+
+def _data_dir(config: RunConfig) -> Path | None:
+    """The data folder that the arm's evaluation tasks name, if any of them does."""
+    folders = (getattr(task, "data_dir", None) for task in config.evaluation.tasks or (config.task,))
+    return next((folder for folder in folders if folder), None)
 
 
 def _counted_evaluation(

@@ -57,10 +57,13 @@ from cotdistill.config.run import (
     Comparison,
     Run,
     RunConfig,
+    arm_of,
     load_run,
+    models_of,
     parse_overrides,
     set_dotted,
     to_yaml,
+    with_models,
 )
 from cotdistill.config.task import (
     BENCHMARKS,
@@ -136,9 +139,12 @@ __all__ = [
     "TotalVariation",
     "TrainingConfig",
     "Truncated",
+    "arm_of",
     "load_run",
+    "models_of",
     "parse_overrides",
     "set_dotted",
     "to_yaml",
     "validated",
+    "with_models",
 ]

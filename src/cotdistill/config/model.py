@@ -12,8 +12,15 @@ from cotdistill.config.base import Settings, from_folder
 Dtype = Literal["auto", "float32", "bfloat16"]
 
 
+ARM = "arm:"
+"""What a model's name begins with that stands for the student of another arm of the same run file."""
+
+
 class ModelConfig(Settings):
-    """A causal language model: a folder, a hub name or ``builtin:smollm2-135m | nano-teacher | nano-student``."""
+    """A causal language model: a folder, a hub name or ``builtin:smollm2-135m | nano-teacher | nano-student``.
+
+    In a run file ``arm:NAME`` is the student of an arm above, for example a teacher that was fine-tuned first.
+    """
 
     model: str
     revision: str | None = None

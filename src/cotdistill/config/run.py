@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import model_validator
 from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, TeacherConfig
 from cotdistill.config.base import Settings
 from cotdistill.config.evaluation import EvaluationConfig
-from cotdistill.config.model import Model
+from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.task import TaskConfig, task_shorthand
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import validated
@@ -53,6 +54,41 @@ class Run(Settings):
                 if arm not in self.arms:
                     raise ValueError(f"comparison of unknown arm {arm!r}; {nearest(arm, self.arms)}")
         return self
+
+    @model_validator(mode="after")
+    def arms_named_as_models_come_first(self) -> Run:
+        above: list[str] = []
+        for name, config in self.arms.items():
+            for other in filter(None, map(arm_of, models_of(config))):
+                if other not in above:
+                    hint = f"; {nearest(other, above)}" if above else ""
+                    raise ValueError(f"arm {name!r} uses the student of arm {other!r}, which is no arm above it{hint}")
+                if self.arms[other].training is None:
+                    raise ValueError(
+                        f"arm {name!r} uses the student of arm {other!r}, which trains none; name its model"
+                    )
+            above.append(name)
+        return self
+
+
+def arm_of(model: ModelConfig) -> str | None:
+    """The arm whose student a model is (``arm:NAME``), None for any other model."""
+    return model.model.removeprefix(ARM) if model.model.startswith(ARM) else None
+
+
+def models_of(config: RunConfig) -> list[ModelConfig]:
+    """The models that an arm needs: its student, and the teacher of its signal."""
+    signal = config.training.signal if config.training else None
+    return [config.student, signal.model] if signal else [config.student]
+
+
+def with_models(config: RunConfig, replace: Callable[[ModelConfig], ModelConfig]) -> RunConfig:
+    """The arm with each of its models replaced."""
+    changed = config.model_copy(update={"student": replace(config.student)})
+    if config.training is None or config.training.signal is None:
+        return changed
+    signal = config.training.signal.model_copy(update={"model": replace(config.training.signal.model)})
+    return changed.model_copy(update={"training": config.training.model_copy(update={"signal": signal})})
 
 
 def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
