@@ -124,8 +124,15 @@ class Stage:
     def finished(self) -> bool:
         return (self.path / MANIFEST).is_file()
 
-    def finish(self, summary: dict[str, Any], *, seeds: dict[str, int], dropped: dict[str, int]) -> None:
-        """Write ``summary.json`` and then the manifest, which marks the stage as done."""
+    def finish(
+        self,
+        summary: dict[str, Any],
+        *,
+        seeds: dict[str, int],
+        dropped: dict[str, int],
+        notes: dict[str, Any] | None = None,
+    ) -> None:
+        """Write ``summary.json`` and then the manifest, with ``notes`` in it, which marks the stage as done."""
         write_json_atomically(self.path / "summary.json", summary)
         manifest = {
             "stage": self.noun,
@@ -135,6 +142,7 @@ class Stage:
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 3),
             "dropped": dropped,
+            **(notes or {}),
             "files": {
                 str(file.relative_to(self.path)): {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
                 for file in _content_files(self.path)

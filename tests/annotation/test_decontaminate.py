@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cotdistill.annotation import annotate
-from cotdistill.annotation.decontaminate import find_overlap
-from cotdistill.config import AnnotationConfig, HumanTeacher
+from cotdistill.annotation.decontaminate import find_overlap, overlap_by_set
+from cotdistill.config import AnnotationConfig, BenchmarkTask, HumanTeacher
 from cotdistill.records import Question, read_rows
+from cotdistill.tasks import load_task
+from cotdistill.tasks.exemplars import exemplar_questions
 
 LONG = "a train leaves the old station at noon and reaches the far harbour town some hours later"
 
@@ -68,3 +71,34 @@ def test_known_leaks_are_found(shared_data: Path, training: str, evaluation: str
     tested = read(evaluation)
     # Counted as in the data's own README: evaluation questions that are in the training file.
     assert len(find_overlap(tested, read(training)).normalised) == leaked
+
+
+def test_every_evaluation_set_and_its_exemplars_are_in_the_manifest(tmp_path: Path) -> None:
+    training = [question(text, number) for number, text in enumerate(("How many?", "Something else?", LONG))]
+    shown = Question("shot", "bbh/navigate", "few_shot", "something  else", "Yes", "yes_no")
+    tested = Question("test", "bbh/navigate", "test", f"{LONG}, you say?", "Yes", "yes_no")
+    evaluation = [question("How many?"), tested, shown]
+    made = annotate(training, HumanTeacher(), AnnotationConfig(), runs=tmp_path, evaluation=evaluation)
+    assert [rationale.id for rationale in made] == ["q2"]
+    assert made.path is not None
+    assert json.loads((made.path / "manifest.json").read_text("utf-8"))["contamination"] == {
+        "left_out_by": "questions",
+        "evaluation": {
+            "bbh": {"questions": 1, "exact": 0, "normalised": 0, "13_gram": 1},
+            "bbh exemplars": {"questions": 1, "exact": 0, "normalised": 1, "13_gram": 0},
+            "own": {"questions": 1, "exact": 1, "normalised": 1, "13_gram": 0},
+        },
+    }
+
+
+@pytest.mark.shared
+def test_exemplars_in_the_training_data_are_found(shared_data: Path) -> None:
+    tested = load_task(BenchmarkTask(name="bbh", data_dir=shared_data, num_test=1)).test
+    exemplars = exemplar_questions(tested, shared_data)
+    assert len(exemplars) == 81
+    rows = list(read_rows(shared_data / "bbh/cot_prompt_exemplars.jsonl.gz"))
+    training = [question(row["question"].partition("\nOptions:\n")[0].upper(), n) for n, row in enumerate(rows)]
+    (count, overlap) = overlap_by_set(training, exemplars)["bbh exemplars"]
+    assert (count, len(overlap.normalised)) == (81, 81)
+    assert len(overlap.exact) < 81  # the training copy is in capitals
+    assert [shot.answer for shot in exemplars] == [row["answer"] for row in rows]

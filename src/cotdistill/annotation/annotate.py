@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
-from cotdistill.annotation.decontaminate import Overlap, find_overlap
+from cotdistill.annotation.decontaminate import NO_OVERLAP, Overlap, overlap_by_set
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
@@ -59,8 +61,10 @@ def annotate(
 ) -> Rationales:
     """:func:`collect_rationales` into ``runs/annotation/<key>``, or the finished rationales that are there.
 
-    Questions that are in ``evaluation`` are left out and counted as ``annotation.decontaminate`` says, and what is kept
-    is perturbed where that is set. ``dropped.jsonl`` holds what was left out. Raises DataError where nothing is left.
+    Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
+    out and counted as ``annotation.decontaminate`` says, and what is kept is perturbed where that is set. The manifest
+    says for every evaluation set how many training questions are in it, ``dropped.jsonl`` holds what was left out.
+    Raises DataError where nothing is left.
     """
     # One folder a teacher: what it answered serves every annotation that asks the same again.
     teacher_key = content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
@@ -78,7 +82,8 @@ def annotate(
     with open_stage(runs, "annotation", identity) as stage:
         records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
         if not stage.finished:
-            overlap = find_overlap(questions, compared)
+            by_set = overlap_by_set(questions, compared)
+            overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)
             clean, leaked = _without_leaks(questions, overlap, annotation.decontaminate)
             made = collect_rationales(clean, teacher, annotation, data_dir, answers=answers)
             everything = (*leaked, *made.left_out)
@@ -90,7 +95,9 @@ def annotate(
             kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
             write_rows(records, (rationale.to_row() for rationale in kept))
             summary = {"rationales": len(made), "overlap": overlap.to_row() | {"evaluation": len(compared)}}
-            stage.finish(summary, seeds={}, dropped=dropped)
+            sets = {name: {"questions": count} | found.to_row() for name, (count, found) in by_set.items()}
+            contamination = {"left_out_by": annotation.decontaminate, "evaluation": sets}
+            stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
         rows = tuple(Rationale.from_row(row) for row in read_rows(records))
         shown = tuple(Dropped(**row) for row in read_rows(left_out))
         return Rationales(rows, stage.manifest()["dropped"], stage.path, shown)

@@ -30,6 +30,12 @@ class Overlap:
     def to_row(self) -> dict[str, Any]:
         return {"exact": len(self.exact), "normalised": len(self.normalised), "13_gram": len(self.ngram)}
 
+    def __or__(self, other: Overlap) -> Overlap:
+        return Overlap(self.exact | other.exact, self.normalised | other.normalised, self.ngram | other.ngram)
+
+
+NO_OVERLAP = Overlap(frozenset(), frozenset(), frozenset())
+
 
 def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -> Overlap:
     """Compares texts of questions, without their choices."""
@@ -51,6 +57,16 @@ def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -
         if any(group in ngrams for group in _ngrams(words)):
             ngram.add(place)
     return Overlap(frozenset(exact), frozenset(normalised), frozenset(ngram))
+
+
+def overlap_by_set(training: Sequence[Question], evaluation: Iterable[Question]) -> dict[str, tuple[int, Overlap]]:
+    """For each evaluation set, and apart from it for the exemplars of its few-shot prompts, the number of its questions
+    and how ``training`` overlaps with them."""
+    sets: dict[str, list[Question]] = {}
+    for question in evaluation:
+        name = question.task.partition("/")[0]
+        sets.setdefault(f"{name} exemplars" if question.split == "few_shot" else name, []).append(question)
+    return {name: (len(sets[name]), find_overlap(training, sets[name])) for name in sorted(sets)}
 
 
 def normalised_words(text: str) -> tuple[str, ...]:
