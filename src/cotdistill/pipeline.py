@@ -252,7 +252,7 @@ def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:
     """What the prompt asks for: by default what the student was trained to give, a rationale of an untrained one."""
     if config.prompt != "auto":
         return config.prompt
-    return "answer" if student and student.target == "answer" else "rationale"
+    return student.target if student else "rationale"
 
 
 def _counted(rationales: Rationales) -> str:

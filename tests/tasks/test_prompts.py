@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from cotdistill.config import BenchmarkTask
+from cotdistill.config import BenchmarkTask, TrainingTarget
 from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers import judge
-from cotdistill.tasks.prompts import clean_rationale, prompt_text, response_parts
+from cotdistill.tasks.prompts import Target, asked_of, clean_rationale, prompt_text, response_parts, target_of_student
 
 GOLD: dict[AnswerType, str] = {
     "number": "-4.5",
@@ -38,6 +39,15 @@ def test_prompts_word_for_word() -> None:
     assert prompt_text(question_of("letter"), "answer") == (
         'Which one?\n(A) red\n(B) blue\nReply with "The answer is" and the letter of the right choice, nothing else.'
     )
+    assert prompt_text(question_of("number"), "answer_then_rationale") == (
+        'Which one?\nStart with "The answer is" and the number, then explain it step by step.'
+    )
+    assert prompt_text(question_of("number"), "predict") == (
+        'predict: Which one?\nReply with "The answer is" and the number, nothing else.'
+    )
+    assert prompt_text(question_of("number"), "explain") == (
+        "explain: Which one?\nThink step by step, without stating the answer."
+    )
     asked = {answer_type: prompt_text(question_of(answer_type), "rationale") for answer_type in ANSWER_TYPES}
     assert asked["yes_no"].endswith('"The answer is" and Yes or No.')
     assert asked["true_false"].endswith('"The answer is" and True or False.')
@@ -53,11 +63,58 @@ def test_what_is_taught_is_judged_correct(answer_type: AnswerType, text: str | N
     assert judge(output, rationale.question, finished=True) == (GOLD[answer_type], "correct")
 
 
+@pytest.mark.parametrize("answer_type", ANSWER_TYPES)
+@pytest.mark.parametrize("text", [None, "", "Take 3.", "Is the answer is 3? Then the answer is 4. No, as 3 is not 4."])
+def test_an_answer_that_comes_first_is_judged_whatever_the_rationale_states(
+    answer_type: AnswerType, text: str | None
+) -> None:
+    rationale = rationale_of(text, answer_type)
+    output = "".join(response_parts(rationale, "answer_then_rationale"))
+    assert output.startswith("The answer is ")
+    assert judge(output, rationale.question, finished=True, first=True) == (GOLD[answer_type], "correct")
+    if text:
+        assert judge(output, rationale.question, finished=False, first=True) == (GOLD[answer_type], "correct")
+
+
 def test_the_prompt_does_not_answer_itself() -> None:
     for answer_type in ANSWER_TYPES:
         question = question_of(answer_type)
-        for target in ("rationale", "answer"):
-            assert judge(prompt_text(question, target), question, finished=True)[1] != "correct"
+        for target in get_args(Target):
+            for first in (False, True):
+                assert judge(prompt_text(question, target), question, finished=True, first=first)[1] != "correct"
+
+
+def test_parts_follow_the_target() -> None:
+    both = rationale_of("1 + 1 = 2. The answer is 2.")
+    assert response_parts(both, "answer_then_rationale") == ("The answer is -4.5.\n", "1 + 1 = 2.")
+    assert response_parts(both, "answer") == response_parts(both, "predict") == ("", "The answer is -4.5.")
+    assert response_parts(both, "explain") == ("1 + 1 = 2.", "")
+
+
+def test_where_there_is_no_rationale_the_answer_alone_is_asked_for() -> None:
+    some, none = rationale_of("1 + 1 = 2."), rationale_of(None)
+    assert [asked_of(some, target) for target in get_args(TrainingTarget)] == [
+        ("rationale",),
+        ("answer_then_rationale",),
+        ("answer",),
+        ("predict", "explain"),
+    ]
+    assert [asked_of(none, target) for target in get_args(TrainingTarget)] == [
+        ("answer",),
+        ("answer",),
+        ("answer",),
+        ("predict",),
+    ]
+    assert asked_of(rationale_of("  The answer is 2."), "multi_task") == ("predict",), "silence is no explanation"
+
+
+def test_a_student_is_asked_for_what_it_was_taught() -> None:
+    some, none = rationale_of("1 + 1 = 2."), rationale_of(None)
+    expected = ("rationale", "answer_then_rationale", "answer", "predict")
+    for target, asked in zip(get_args(TrainingTarget), expected, strict=True):
+        assert target_of_student([none, some], target) == asked
+    assert target_of_student([none], "answer_then_rationale") == "answer"
+    assert target_of_student([none], "multi_task") == "predict"
 
 
 @pytest.mark.parametrize(

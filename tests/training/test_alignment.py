@@ -26,6 +26,7 @@ from cotdistill.config import (
     SkewReverseKL,
     TotalVariation,
     TrainingConfig,
+    TrainingTarget,
     validated,
 )
 from cotdistill.errors import ConfigError, DataError, ModelError
@@ -137,6 +138,21 @@ def test_both_sides_of_a_span_write_the_same_bytes(name: str) -> None:
             assert b"".join(ours) == b"".join(theirs) != b""
             inner = [{len(b"".join(side[:n])) for n in range(1, len(side))} for side in (ours, theirs)]
             assert not (inner[0] & inner[1]) - {0, len(b"".join(ours))}
+
+
+@pytest.mark.parametrize("target", ["answer_then_rationale", "multi_task"])
+def test_whatever_a_student_is_taught_both_sides_read_the_same_response(target: TrainingTarget) -> None:
+    student, teacher = tiny_tokenizer(), digits_split(chat=True)
+    examples, _ = make_examples(rationales(), student, max_length=1000, too_long="error", target=target)
+    alignments = align(rationales(), student, teacher, "byte_offset", target)
+    assert alignments.keep(examples) == (examples, {})
+    for example in examples:
+        theirs = alignments.examples[example.key].teacher
+        texts = [
+            tokenizer.decode(side.targets[-side.num_loss_tokens : -1])
+            for side, tokenizer in ((example, student), (theirs, teacher))
+        ]
+        assert texts[0] == texts[1] != ""
 
 
 def test_spans_end_where_both_sides_do() -> None:

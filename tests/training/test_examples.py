@@ -94,6 +94,34 @@ def test_a_stated_answer_is_taught_once(tokenizer: PreTrainedTokenizerFast) -> N
     assert make_example(stated, tokenizer).targets == make_example(RATIONALE, tokenizer).targets
 
 
+def test_an_answer_that_comes_first_is_marked_where_it_stands(tokenizer: PreTrainedTokenizerFast) -> None:
+    example = make_example(RATIONALE, tokenizer, "answer_then_rationale")
+    end = ROLE_END if tokenizer.chat_template else END_OF_TEXT
+    assert text_of(example, tokenizer, *REGIONS["all"]) == f"The answer is 7.\n{REASONING}{end}"
+    assert text_of(example, tokenizer, Region.ANSWER) == "The answer is 7.\n"
+    assert text_of(example, tokenizer, Region.RATIONALE) == REASONING
+    assert 'Start with "The answer is"' in tokenizer.decode(example.input_ids)
+
+
+def test_two_tasks_make_two_examples_whose_regions_tell_them_apart(tokenizer: PreTrainedTokenizerFast) -> None:
+    """So that the weight of a loss term on a region is the weight of a task."""
+    made, _ = make_examples([RATIONALE, ANSWER_ONLY], tokenizer, max_length=512, too_long="error", target="multi_task")
+    predict, explain, alone = made
+    end = ROLE_END if tokenizer.chat_template else END_OF_TEXT
+    assert "predict: Ann has" in tokenizer.decode(predict.input_ids)
+    assert "explain: Ann has" in tokenizer.decode(explain.input_ids)
+    assert text_of(predict, tokenizer, *REGIONS["answer"]) == f"The answer is 7.{end}"
+    assert text_of(explain, tokenizer, *REGIONS["rationale"]) == f"{REASONING}{end}"
+    assert text_of(predict, tokenizer, *REGIONS["rationale"]) == text_of(explain, tokenizer, *REGIONS["answer"]) == ""
+    assert alone == predict
+
+
+def test_answers_alone_are_taught_where_the_target_says_so(tokenizer: PreTrainedTokenizerFast) -> None:
+    limits = {"max_length": 512, "too_long": "error"}
+    made, _ = make_examples([RATIONALE], tokenizer, **limits, target="answer_only")
+    assert made == [make_example(ANSWER_ONLY, tokenizer)]
+
+
 def test_what_is_too_long_is_dropped_whole_and_counted() -> None:
     tokenizer = tiny_tokenizer()
     long = Rationale(QUESTION, REASONING * 20, "me", 3, "cot")

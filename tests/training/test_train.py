@@ -10,7 +10,10 @@ import pytest
 from tests.tiny import save_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cotdistill.config import LiveTeacher, ModelConfig, TrainingConfig
+from cotdistill.config import EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
+from cotdistill.evaluation.evaluate import evaluate
+from cotdistill.models.loading import model_identity
+from cotdistill.pipeline import prompt_target
 from cotdistill.records import Question, Rationale, Score
 from cotdistill.training.card import add_scores
 from cotdistill.training.train import train, training_identity
@@ -43,7 +46,16 @@ CHANGES: list[dict[str, Any]] = [
     {"too_long": "error"},
     {"schedule": "linear"},
     {"dtype": "bfloat16"},
+    {"target": "answer_then_rationale"},
+    {"target": "multi_task"},
 ]
+
+
+def test_a_training_of_today_has_the_name_that_it_had_before_there_were_targets(student: ModelConfig) -> None:
+    """Settings that came later are in no key unless they are set."""
+    identity = training_identity(student, RATIONALES, config_of(student), 0)
+    assert identity["training"] == {"loss": [{"kind": "forward_kl"}], "dtype": "torch.float32"}
+    assert identity["teacher"] == model_identity(student)
 
 
 def test_whatever_changes_the_student_changes_its_key(student: ModelConfig) -> None:
@@ -105,3 +117,24 @@ def test_students_of_answers_alone_are_asked_for_answers_alone(student: ModelCon
     answers = [dataclasses.replace(RATIONALES[0], rationale=None, teacher="answer_only", format="answer_only")]
     config = config_of(student, loss=[{"kind": "cross_entropy"}], signal=None)
     assert train(student, answers, config, seed=0, runs=tmp_path).target == "answer"
+
+
+def test_a_student_that_answers_first_is_evaluated_by_its_first_statement(student: ModelConfig, tmp_path: Path) -> None:
+    """Taught an answer, and a rationale with another one in it, until it can say both by heart."""
+    rationale = dataclasses.replace(RATIONALES[0], rationale="Some say the answer is 12. But 5 go.")
+    config = config_of(
+        student,
+        loss=[{"kind": "cross_entropy"}],
+        signal=None,
+        target="answer_then_rationale",
+        epochs=60,
+        learning_rate=5e-3,
+    )
+    made = train(student, [rationale], config, seed=0, runs=tmp_path)
+    assert made.target == prompt_target(EvaluationConfig(), made) == "answer_then_rationale"
+    assert "| taught to write | answer then rationale |" in (made.model / "README.md").read_text(encoding="utf-8")
+    taught = ModelConfig(model=str(made.model))
+    settings = EvaluationConfig(max_new_tokens=60, dtype="float32")
+    (prediction,) = evaluate(taught, [QUESTION], target=made.target, config=settings, runs=tmp_path)
+    assert prediction.output == "The answer is 7.\nSome say the answer is 12. But 5 go."
+    assert (prediction.extracted, prediction.verdict) == ("7", "correct")

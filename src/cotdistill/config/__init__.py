@@ -79,6 +79,7 @@ from cotdistill.config.training import (
     LiveTeacher,
     SignalConfig,
     TrainingConfig,
+    TrainingTarget,
 )
 from cotdistill.config.validation import (
     validated,
@@ -138,6 +139,7 @@ __all__ = [
     "TokenLoss",
     "TotalVariation",
     "TrainingConfig",
+    "TrainingTarget",
     "Truncated",
     "arm_of",
     "load_run",

@@ -14,6 +14,10 @@ Alignment = Literal["none", "sorted_probability", "byte_offset"]
 """How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
 
 
+TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answer_only", "multi_task"]
+"""What a student is taught to write; ``tasks/prompts.py`` has the words."""
+
+
 class LiveTeacher(Settings):
     """The teacher's distributions, computed while training.
 
@@ -59,6 +63,10 @@ class TrainingConfig(Settings):
     max_batch_tokens: int = Field(default=4096, ge=1, description="tokens per forward pass; steps accumulate over them")
     max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
     too_long: Literal["drop", "error"] = "drop"
+    target: TrainingTarget = Field(
+        default="rationale_then_answer",
+        description="multi_task: two examples a question, one to answer and one to explain (regions weight them)",
+    )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0)

@@ -17,19 +17,25 @@ from cotdistill.models.generation import Generated, Sampling, generate, num_posi
 from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
 from cotdistill.models.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
-from cotdistill.records import Prediction, Question
+from cotdistill.records import Prediction, Question, Verdict
 from cotdistill.tasks.answers import judge
 from cotdistill.tasks.few_shot import STOPS
 
 
 def answer(
-    config_model: Model, questions: Sequence[Question], texts: Sequence[str], config: EvaluationConfig, folder: Path
+    config_model: Model,
+    questions: Sequence[Question],
+    texts: Sequence[str],
+    config: EvaluationConfig,
+    folder: Path,
+    *,
+    first_statement: bool = False,
 ) -> tuple[list[Prediction], dict[str, int]]:
     """Predictions in the order of the questions, and counts by reason of those that were not asked.
 
-    ``texts`` are the prompts. Outputs are kept in ``predictions.jsonl``, or in ``samples.jsonl`` where several are
-    drawn for a question. Whole batches are appended, and a resumed run keeps whole ones only: a batch's composition can
-    change its rounding, and so it must stay the same.
+    ``texts`` are the prompts; ``first_statement`` says which statement of an output is its answer. Outputs are kept in
+    ``predictions.jsonl``, or in ``samples.jsonl`` where several are drawn for a question. Whole batches are appended,
+    and a resumed run keeps whole ones only: the composition of a batch can change its rounding, and so it must stay.
     """
     device, draws = pick_device(), config.num_samples
     tokenizer = load_tokenizer(config_model)
@@ -44,7 +50,8 @@ def answer(
 
     def judged(index: int, output: Generated) -> Prediction:
         text = cut_at_stop(decode(tokenizer, output.token_ids), stops)
-        return _judged(questions[index], text, output.finished, len(prompts[index]), len(output.token_ids))
+        verdict = judge(text, questions[index], finished=output.finished, first=first_statement)
+        return _prediction(questions[index], text, *verdict, len(prompts[index]), len(output.token_ids))
 
     def key(index: int, draw: int) -> tuple[str, str, int]:
         return questions[index].task, questions[index].id, draw
@@ -73,7 +80,7 @@ def answer(
                     appender.append(row | {"sample": unit[1]} if draws > 1 else row)
     unasked = [i for i in range(len(prompts)) if i not in lengths]
     voted = {i: vote([done[key(i, draw)] for draw in range(draws)]) for i in lengths}
-    voted |= {i: _judged(questions[i], "", False, len(prompts[i]), 0) for i in unasked}
+    voted |= {i: _prediction(questions[i], "", None, "truncated", len(prompts[i]), 0) for i in unasked}
     return [voted[i] for i in range(len(prompts))], {"prompt_too_long": len(unasked)} if unasked else {}
 
 
@@ -143,10 +150,14 @@ def vote(samples: Sequence[Prediction]) -> Prediction:
     return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples))
 
 
-def _judged(
-    question: Question, text: str, finished: bool, num_prompt_tokens: int, num_output_tokens: int
+def _prediction(
+    question: Question,
+    text: str,
+    extracted: str | None,
+    verdict: Verdict,
+    num_prompt_tokens: int,
+    num_output_tokens: int,
 ) -> Prediction:
-    extracted, verdict = judge(text, question, finished=finished)
     return Prediction(
         question.id, question.task, question.answer, text, extracted, verdict, num_prompt_tokens, num_output_tokens
     )

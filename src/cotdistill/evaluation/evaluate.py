@@ -71,7 +71,8 @@ def evaluate(
 ) -> Evaluation:
     """Answer ``questions`` in ``runs/evaluation/<key>``, or take the finished answers that are there.
 
-    ``target`` says whether the prompt asks for a rationale or for the answer alone; ``data_dir`` holds few-shot prompts
+    ``target`` says what the prompt asks for, and so which statement is judged: the first where the answer comes before
+    its rationale, which may state others, else the last. ``data_dir`` holds few-shot prompts
     (default: $COTDISTILL_DATA, then the installed lm-eval). A prompt that leaves the model no room for
     ``max_new_tokens`` is neither cut nor put to it: its verdict is truncated, so that every model is scored on the same
     questions, and it is counted. Raises DataError where there is no question, or none that fits.
@@ -86,7 +87,8 @@ def evaluate(
         records = stage.path / "predictions.jsonl"
         if not stage.finished:
             write_rows(stage.path / "questions.jsonl", (question.to_row() for question in questions))
-            predictions, dropped = answer(model, questions, texts, config, stage.path)
+            first = target == "answer_then_rationale" and not config.few_shot
+            predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
             write_rows(records, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)

@@ -35,18 +35,18 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     return [*_beginning(tokenizer), *ids]
 
 
-def encode_response(tokenizer: PreTrainedTokenizerBase, rationale_part: str, answer_part: str) -> tuple[list[int], int]:
-    """Token ids of a response, and the index of its first answer token.
+def encode_response(tokenizer: PreTrainedTokenizerBase, first_part: str, second_part: str) -> tuple[list[int], int]:
+    """Token ids of a response, and the index of the first token of its second part.
 
     The two parts are tokenised as the one text that they are, without special tokens (names of such tokens in the
-    text are spelt out). A token that lies on both sides of the seam counts as answer. The stop token is not included.
+    text are spelt out). A token on both sides of the seam counts to the second part. The stop token is not included.
     """
     encoding = tokenizer(
-        rationale_part + answer_part, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        first_part + second_part, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
     )
     ids: list[int] = encoding["input_ids"]
     ends = [end for _, end in encoding["offset_mapping"]]
-    start = next((index for index, end in enumerate(ends) if end > len(rationale_part)), len(ids))
+    start = next((index for index, end in enumerate(ends) if end > len(first_part)), len(ids))
     return ids, start
 
 

@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 
 from cotdistill.records import AnswerType, Question, Verdict
 from cotdistill.tasks.answer_types import boxed, comparable, first_sentence, read_answer
@@ -18,7 +19,7 @@ from cotdistill.tasks.answer_types import boxed, comparable, first_sentence, rea
 _STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
 _MAX_STATEMENTS = 8
-"""So many statements, from the last backwards, are looked at."""
+"""So many statements, from the last backwards or the first onwards, are looked at."""
 _MAX_BOX_SEARCH = 20_000
 """Characters at the end of an output among which a box is looked for."""
 
@@ -36,13 +37,16 @@ _MAX_CLOSING = 120
 """Characters of the longest answer that closes a rationale; more is reasoning."""
 
 
-def extract_answer(output: str, answer_type: AnswerType, choices: Sequence[str] | None = None) -> str | None:
+def extract_answer(
+    output: str, answer_type: AnswerType, choices: Sequence[str] | None = None, *, first: bool = False
+) -> str | None:
     """The canonical form of the answer that ``output`` states, or None.
 
-    The last readable statement wins, which lets a model correct itself; what it writes after starting another question
-    is not looked at.
+    The last readable statement wins, which lets a model correct itself. With ``first`` it is the first one, for a model
+    that answers and then explains. What it writes after starting another question is not looked at.
     """
-    for stated in _statements(_before_next_question(output)):
+    output = _before_next_question(output)
+    for stated in _first_statements(output) if first else _statements(output):
         answer = read_answer(stated, answer_type, choices)
         if answer is not None:
             return answer
@@ -62,11 +66,14 @@ def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bo
     return comparable(extracted) == comparable(gold)
 
 
-def judge(output: str, question: Question, *, finished: bool) -> tuple[str | None, Verdict]:
-    """The extracted answer and the verdict. ``finished`` is False where generation stopped at the token limit."""
+def judge(output: str, question: Question, *, finished: bool, first: bool = False) -> tuple[str | None, Verdict]:
+    """The extracted answer and the verdict. ``finished`` is False where generation stopped at the token limit.
+
+    ``first``: the first statement counts, not the last (see :func:`extract_answer`).
+    """
     if not finished:
         output = _certain_part(output, question.answer_type)
-    extracted = extract_answer(output, question.answer_type, question.choices)
+    extracted = extract_answer(output, question.answer_type, question.choices, first=first)
     if extracted is None:
         return None, "unreadable" if finished else "truncated"
     return extracted, "correct" if same_answer(extracted, question.answer, question.answer_type) else "wrong"
@@ -119,6 +126,16 @@ def _statements(output: str) -> Iterator[str]:
         end = statement.start()
     if not starts:
         yield from boxed(output[-_MAX_BOX_SEARCH:])[-1:]
+
+
+def _first_statements(output: str) -> Iterator[str]:
+    """As :func:`_statements`, from the first onwards."""
+    starts = list(islice(_STATEMENT.finditer(output), _MAX_STATEMENTS))
+    for statement in starts:
+        following = _STATEMENT.search(output, statement.end())
+        yield output[statement.end() : following.start() if following else len(output)]
+    if not starts:
+        yield from boxed(output[:_MAX_BOX_SEARCH])[:1]
 
 
 def _certain_part(output: str, answer_type: AnswerType) -> str:

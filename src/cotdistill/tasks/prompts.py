@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
+from cotdistill.config import TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers import split_statement
 
-Target = Literal["rationale", "answer"]
-"""What a prompt asks for: reasoning and then the answer, or the answer alone."""
+Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
+"""What a prompt asks for: reasoning and then the answer; the answer alone; the answer and then reasoning. ``predict``
+(the answer) and ``explain`` (the reasoning) are two tasks of one student, told apart by a prefix, as in distilling
+step-by-step (Hsieh et al. 2023, arXiv 2305.02301)."""
+
+_PREFIXES: dict[Target, str] = {"predict": "predict: ", "explain": "explain: "}
 
 _ANSWER_NAMES: dict[AnswerType, str] = {
     "number": "the number",
@@ -32,19 +38,49 @@ def answer_name(answer_type: AnswerType) -> str:
 def prompt_text(question: Question, target: Target) -> str:
     """The question, its choices as "(A) ..." lines, and one sentence that says what to reply."""
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]
-    return "\n".join([question.question, *choices, _instruction(question.answer_type, target)])
+    asked = _PREFIXES.get(target, "") + question.question
+    return "\n".join([asked, *choices, _instruction(question.answer_type, target)])
 
 
 def _instruction(answer_type: AnswerType, target: Target) -> str:
-    if target == "answer":
+    if target in ("answer", "predict"):
         return f'Reply with "The answer is" and {_ANSWER_NAMES[answer_type]}, nothing else.'
+    if target == "answer_then_rationale":
+        return f'Start with "The answer is" and {_ANSWER_NAMES[answer_type]}, then explain it step by step.'
+    if target == "explain":
+        return "Think step by step, without stating the answer."
     return f'Think step by step, then finish with "The answer is" and {_ANSWER_NAMES[answer_type]}.'
 
 
-def response_parts(rationale: Rationale) -> tuple[str, str]:
-    """The reasoning with the line break behind it ("" where there is none), and the statement of the gold answer."""
-    reasoning = clean_rationale(rationale.rationale or "")
-    return f"{reasoning}\n" if reasoning else "", answer_statement(rationale.question)
+def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]:
+    """What a student is asked about one question, each with a response of its own.
+
+    Where there is no rationale the answer alone is asked for.
+    """
+    if target == "multi_task":
+        return ("predict", "explain") if clean_rationale(rationale.rationale or "") else ("predict",)
+    if target == "answer_only" or rationale.rationale is None:
+        return ("answer",)
+    return ("rationale",) if target == "rationale_then_answer" else ("answer_then_rationale",)
+
+
+def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -> Target:
+    """What a student is asked for once it was trained on ``rationales``: the answer alone where that is all it saw."""
+    found = {asked_of(rationale, target)[0] for rationale in rationales}
+    return next(iter(found - {"answer"}), "answer")
+
+
+def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[str, str]:
+    """The two parts of a response in their order, the line break between them behind the first; either may be "".
+
+    They are the reasoning and the statement of the gold answer, for ``answer_then_rationale`` the other way round.
+    """
+    reasoning, answer = clean_rationale(rationale.rationale or ""), answer_statement(rationale.question)
+    if target == "explain":
+        return reasoning, ""
+    if target in ("answer", "predict") or not reasoning:
+        return (answer, "") if target == "answer_then_rationale" else ("", answer)
+    return (f"{answer}\n", reasoning) if target == "answer_then_rationale" else (f"{reasoning}\n", answer)
 
 
 def answer_statement(question: Question) -> str:

@@ -29,12 +29,12 @@ from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import Alignment
+from cotdistill.config import Alignment, TrainingTarget
 from cotdistill.errors import DataError, ModelError
 from cotdistill.models.template import stop_token_id
 from cotdistill.models.token_bytes import spelled, token_bytes
 from cotdistill.records import Rationale
-from cotdistill.tasks.prompts import response_parts
+from cotdistill.tasks.prompts import asked_of, response_parts
 from cotdistill.training.examples import Example, make_example
 
 END = "the stop token"
@@ -85,13 +85,18 @@ def align(
     student: PreTrainedTokenizerBase,
     teacher: PreTrainedTokenizerBase,
     alignment: Alignment,
+    target: TrainingTarget = "rationale_then_answer",
 ) -> Alignments:
     """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
 
     By bytes, an example is left out where a tokenizer changes its text (a normaliser, an unknown character). Raises
     ModelError for a tokenizer whose bytes cannot be told.
     """
-    pairs = ((make_example(r, student), make_example(r, teacher), "".join(response_parts(r))) for r in rationales)
+    pairs = (
+        (make_example(r, student, asked), make_example(r, teacher, asked), "".join(response_parts(r, asked)))
+        for r in rationales
+        for asked in asked_of(r, target)
+    )
     if alignment == "sorted_probability":
         return Alignments({ours.key: _by_order(ours, theirs) for ours, theirs, _ in pairs}, None)
     pieces = token_bytes(student), token_bytes(teacher)

@@ -32,6 +32,7 @@ def model_card(
         "| | |",
         "|---|---|",
         *(f"| rationales | {count} of {source} |" for source, count in sources.items()),
+        f"| taught to write | {config.target.replace('_', ' ')} |",
         f"| teacher signal | {teacher} |",
         f"| loss | {losses} |",
         f"| examples, steps | {totals.num_examples}, {totals.num_steps} |",

@@ -13,14 +13,15 @@ from hashlib import blake2b
 
 from transformers import PreTrainedTokenizerBase
 
+from cotdistill.config import TrainingTarget
 from cotdistill.errors import DataError
 from cotdistill.models.template import encode_prompt, encode_response, stop_token_id
 from cotdistill.records import Rationale
-from cotdistill.tasks.prompts import prompt_text, response_parts
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_parts
 
 
 class Region(IntEnum):
-    """What a target token belongs to; only regions after PROMPT carry loss. END is the stop token."""
+    """What a target token belongs to; only regions after PROMPT carry loss. END is the stop token of an answer."""
 
     PROMPT = 0
     RATIONALE = 1
@@ -59,23 +60,36 @@ class Example:
         return sum(region != Region.PROMPT for region in self.regions)
 
 
-def make_example(rationale: Rationale, tokenizer: PreTrainedTokenizerBase) -> Example:
-    """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt."""
-    target = "answer" if rationale.rationale is None else "rationale"
+def make_example(rationale: Rationale, tokenizer: PreTrainedTokenizerBase, target: Target | None = None) -> Example:
+    """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt.
+
+    ``target`` is what is asked for; by default the rationale and then the answer, or the answer where it is all there
+    is. Behind a rationale that is asked for alone the stop token is its last, so that ``region: rationale`` is the task
+    of explaining, and ``region: answer`` that of answering.
+    """
+    target = target or asked_of(rationale, "rationale_then_answer")[0]
     prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
-    response_ids, answer_start = encode_response(tokenizer, *response_parts(rationale))
+    response_ids, seam = encode_response(tokenizer, *response_parts(rationale, target))
     token_ids = [*prompt_ids, *response_ids, stop_token_id(tokenizer)]
+    first, second = Region.RATIONALE, Region.ANSWER
+    if target == "answer_then_rationale":
+        first, second = second, first
     regions = (
         [Region.PROMPT] * len(prompt_ids)
-        + [Region.RATIONALE] * answer_start
-        + [Region.ANSWER] * (len(response_ids) - answer_start)
-        + [Region.END]
+        + [first] * seam
+        + [second] * (len(response_ids) - seam)
+        + [Region.RATIONALE if target == "explain" else Region.END]
     )
     return Example(rationale.id, token_ids[:-1], token_ids[1:], regions[1:])
 
 
 def make_examples(
-    rationales: Iterable[Rationale], tokenizer: PreTrainedTokenizerBase, *, max_length: int, too_long: str
+    rationales: Iterable[Rationale],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    too_long: str,
+    target: TrainingTarget = "rationale_then_answer",
 ) -> tuple[list[Example], dict[str, int]]:
     """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
 
@@ -84,8 +98,8 @@ def make_examples(
     """
     examples: list[Example] = []
     num_too_long = 0
-    for rationale in rationales:
-        example = make_example(rationale, tokenizer)
+    for rationale, asked in ((r, asked) for r in rationales for asked in asked_of(r, target)):
+        example = make_example(rationale, tokenizer, asked)
         if len(example) + 1 <= max_length:
             examples.append(example)
         elif too_long == "error":

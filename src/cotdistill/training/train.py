@@ -18,6 +18,7 @@ from cotdistill.models.loading import load_model, load_tokenizer, model_identity
 from cotdistill.models.saving import save_model
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.records import Rationale
+from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.capture import capture
@@ -37,7 +38,7 @@ class Student:
 
     path: Path
     model: Path
-    target: str
+    target: Target
     summary: dict[str, Any]
     dropped: dict[str, int]
 
@@ -87,7 +88,7 @@ def train(
         if not stage.finished:
             _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
         shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
-        target = "answer" if all(rationale.rationale is None for rationale in rationales) else "rationale"
+        target = target_of_student(rationales, config.target)
         return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
 
 
@@ -103,7 +104,7 @@ def _train(
 ) -> None:
     device = pick_device()
     tokenizer = load_tokenizer(student)
-    examples, dropped = make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)
+    examples, dropped = _examples(rationales, tokenizer, config)
     alignments = _align(config, rationales, tokenizer)
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
@@ -124,7 +125,7 @@ def _align(
 ) -> Alignments | None:
     if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
         return None
-    return align(rationales, tokenizer, load_tokenizer(config.signal.model), config.signal.alignment)
+    return align(rationales, tokenizer, load_tokenizer(config.signal.model), config.signal.alignment, config.target)
 
 
 def _open_signal(
@@ -162,5 +163,12 @@ def capture_signal(
 
 def student_examples(student: Model, rationales: Sequence[Rationale], config: TrainingConfig) -> list[Example]:
     """The token examples that ``student`` will be trained on."""
-    tokenizer = load_tokenizer(student)
-    return make_examples(rationales, tokenizer, max_length=config.max_length, too_long=config.too_long)[0]
+    return _examples(rationales, load_tokenizer(student), config)[0]
+
+
+def _examples(
+    rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> tuple[list[Example], dict[str, int]]:
+    return make_examples(
+        rationales, tokenizer, max_length=config.max_length, too_long=config.too_long, target=config.target
+    )
