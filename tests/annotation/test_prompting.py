@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cotdistill.annotation.prompting import BANDS, FAMILIES, _example, teacher_prompt
+from cotdistill.annotation.measure import in_band, num_words
+from cotdistill.annotation.prompting import FAMILIES, _example, teacher_prompt
 from cotdistill.annotation.verify import find_faults
 from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Question, Rationale
@@ -60,10 +61,11 @@ def test_examples_are_sound_and_grow_with_granularity(answer_type: AnswerType, f
         assert extract_answer(written, answer_type, choices) == ANSWERS[answer_type]
         text = clean_rationale(written)
         question = Question("e", "own", "train", asked, ANSWERS[answer_type], answer_type, choices)
-        assert find_faults(Rationale(question, text, "own", granularity, "cot" if form == "cot" else "symbolic")) == []
-        words.append(len(text.split()))
+        rationale = Rationale(question, text, "own", granularity, "cot" if form == "cot" else "symbolic")
+        assert find_faults(rationale) == []
+        words.append(num_words(text))
         if form == "cot":
-            assert BANDS[granularity].fewest <= words[-1] <= BANDS[granularity].most, (granularity, words[-1])
+            assert in_band(rationale), text
     assert words == sorted(set(words)) or form != "cot"
 
 

@@ -11,10 +11,11 @@ from tests.tiny import save_tiny, tiny_tokenizer
 
 from cotdistill.config import EvaluationConfig, ModelConfig, validated
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.answering import cut_at_stop, holds_a_stop, plan_batches, vote
+from cotdistill.evaluation.answering import plan_batches, vote
 from cotdistill.evaluation.audit import audit, read_evaluation
 from cotdistill.evaluation.averages import averages
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
+from cotdistill.models.stopping import cut_at_stop, holds_a_stop
 from cotdistill.records import Prediction, Question, Verdict, read_rows
 from cotdistill.tasks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import PROMPTS_FILE

@@ -231,3 +231,23 @@ def test_sampled_tokens_follow_the_models_distribution(model):
     drawn = torch.tensor([output.token_ids[0] for output in outputs])
     share = torch.bincount(drawn, minlength=VOCAB) / num
     assert float((share - expected).abs().max()) < 4 * 0.5 / num**0.5
+
+
+def test_a_nucleus_is_the_fewest_tokens_that_reach_the_share(model):
+    prompt, num, temperature, top_p = [5, 9, 14], 2000, 4.0, 0.6
+    with torch.inference_mode():
+        expected = (model(torch.tensor([prompt])).logits[0, -1] / temperature).softmax(dim=-1)
+    outputs = generation.generate(
+        model, [prompt] * num, max_new_tokens=1, max_batch_size=num, stop_token_ids=(),
+        sampling=Sampling(temperature, [str(i) for i in range(num)], top_p),
+    )  # fmt: skip
+    nucleus: list[int] = []
+    for token in expected.argsort(descending=True).tolist():
+        nucleus.append(token)
+        if float(expected[nucleus].sum()) >= top_p:
+            break
+    drawn = torch.bincount(torch.tensor([output.token_ids[0] for output in outputs]), minlength=VOCAB) / num
+    assert 1 < len(nucleus) < VOCAB / 2
+    assert float(drawn[nucleus].sum()) == pytest.approx(1.0)
+    renormalised = expected[nucleus] / expected[nucleus].sum()
+    assert float((drawn[nucleus] - renormalised).abs().max()) < 4 * 0.5 / num**0.5

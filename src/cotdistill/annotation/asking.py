@@ -4,6 +4,7 @@ written down before anything else is done with it."""
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -73,20 +74,35 @@ class AnswerLog:
         return self._rows.get(key)
 
     def add(self, request: Request, answer: Answer) -> None:
-        row = {
-            "key": request.key,
-            "question": request.question_id,
-            "draw": request.draw,
-            "text": answer.text,
-            "finish_reason": answer.finish_reason,
-            "input_tokens": answer.input_tokens,
-            "output_tokens": answer.output_tokens,
-        }
-        self._file.append(row)
-        self._rows[request.key] = row
+        self.add_all([(request, answer)])
+
+    def add_all(self, answered: Iterable[tuple[Request, Answer]]) -> None:
+        rows = [_row(request, answer) for request, answer in answered]
+        self._file.append_all(rows)
+        self._rows.update((row["key"], row) for row in rows)
 
     def close(self) -> None:
         self._file.close()
+
+
+def logged_keys(path: Path) -> set[str]:
+    """The keys of a log that another process may be writing at this moment; a torn last line does not count."""
+    if not path.is_file():
+        return set()
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return {json.loads(line)["key"] for line in lines if line.endswith("}\n")}
+
+
+def _row(request: Request, answer: Answer) -> dict[str, Any]:
+    return {
+        "key": request.key,
+        "question": request.question_id,
+        "draw": request.draw,
+        "text": answer.text,
+        "finish_reason": answer.finish_reason,
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens,
+    }
 
 
 async def ask_all(

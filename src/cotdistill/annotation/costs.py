@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cotdistill.config import Limits, OpenAITeacher, Price
 from cotdistill.errors import ConfigError
 
+PRICES_OF = "2026-03"
 PRICES = {
     "gpt-4o": Price(input=2.5, output=10.0),
     "gpt-4o-mini": Price(input=0.15, output=0.6),
     "gpt-4.1": Price(input=2.0, output=8.0),
     "gpt-4.1-mini": Price(input=0.4, output=1.6),
     "gpt-4.1-nano": Price(input=0.1, output=0.4),
-    "gemini-2.0-flash": Price(input=0.1, output=0.4),
-    "gemini-2.5-flash": Price(input=0.3, output=2.5),
-    "gemini-2.5-pro": Price(input=1.25, output=10.0),
 }
-"""Rough US dollars for a million tokens (mid 2025, unchecked). Prices change: ``limits.price`` overrides."""
+"""Examples: US dollars for a million tokens of OpenAI's own models, as others listed them in the month PRICES_OF. They
+are not kept up to date; ``limits.price`` overrides them, and is needed for a budget on any other model."""
 
 _CHARACTERS_PER_TOKEN = 4
 _WORDS_TO_TOKENS = 1.5
@@ -30,6 +30,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def price_of(teacher: OpenAITeacher) -> Price | None:
+    """The user's own, else the example for a model of OpenAI's own server, else unknown."""
     return teacher.limits.price or (PRICES.get(teacher.model) if teacher.base_url is None else None)
 
 
@@ -43,15 +44,18 @@ class Estimate:
     cost: float | None
 
     def __str__(self) -> str:
-        money = "unknown cost" if self.cost is None else f"about {self.cost:.2f}"
+        money = "unknown cost" if self.cost is None else f"about {self.cost:.2f} in money"
         return f"{self.requests} requests, about {self.input_tokens} tokens in and {self.output_tokens} out, {money}"
 
 
-def estimate(prompts: list[str], typical_words: int, price: Price | None) -> Estimate:
+NOTHING = Estimate(0, 0, 0, 0.0)
+
+
+def estimate(prompts: Iterable[str], typical_words: int, price: Price | None) -> Estimate:
     """For one draw a prompt, with answers of ``typical_words``."""
-    tokens_in = sum(map(estimated_tokens, prompts))
-    tokens_out = int(len(prompts) * typical_words * _WORDS_TO_TOKENS)
-    return Estimate(len(prompts), tokens_in, tokens_out, None if price is None else cost(price, tokens_in, tokens_out))
+    sizes = [estimated_tokens(prompt) for prompt in prompts]
+    tokens_in, tokens_out = sum(sizes), int(len(sizes) * typical_words * _WORDS_TO_TOKENS)
+    return Estimate(len(sizes), tokens_in, tokens_out, None if price is None else cost(price, tokens_in, tokens_out))
 
 
 def cost(price: Price, input_tokens: int, output_tokens: int) -> float:

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cotdistill.annotation.asking import OUT_OF_BUDGET, AnswerLog, Request, Transport, ask_all
-from cotdistill.annotation.costs import Budget, Estimate, estimate, price_of
+from cotdistill.annotation.asked import Asked, ask, asked
+from cotdistill.annotation.asking import OUT_OF_BUDGET, AnswerLog, Request, logged_keys
+from cotdistill.annotation.costs import Budget, Estimate, estimate
 from cotdistill.annotation.keep import refusal
-from cotdistill.annotation.prompting import BANDS, prompts_fingerprint, teacher_prompt
+from cotdistill.annotation.measure import BANDS
+from cotdistill.annotation.prompting import prompts_fingerprint, teacher_prompt
 from cotdistill.annotation.rationales import Missing
 from cotdistill.artifacts import content_key, file_sha256, hold
-from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Sampling, ScriptedTeacher
+from cotdistill.config import AnnotationConfig, AskedTeacher, ScriptedTeacher, TransformersTeacher, VLLMTeacher
 from cotdistill.errors import DataError
 from cotdistill.progress import track
 from cotdistill.records import Question, Rationale, count_by
 from cotdistill.tasks.answers import extract_answer, same_answer
 from cotdistill.tasks.prompts import clean_rationale
 
-_SCRIPTED = Limits(concurrency=1, max_failed_share=1.0)
+LOG = "answers.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LiveSource:
     """Rationales of a teacher that is asked; raw answers are kept below ``answers`` and are never asked for twice."""
 
-    teacher: OpenAITeacher | ScriptedTeacher
+    teacher: AskedTeacher
     answers: Path
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
@@ -38,7 +40,7 @@ class LiveSource:
         Raises DataError where the budget is spent or too many questions stay unanswered; what was answered is kept.
         """
         with hold(self.answers):
-            log = AnswerLog(self.answers / "answers.jsonl")
+            log = AnswerLog(self.answers / LOG)
             try:
                 yield from self._draw(questions, annotation, log)
             finally:
@@ -46,15 +48,16 @@ class LiveSource:
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         written = {"granularity": annotation.granularity, "format": annotation.format}
-        asked = {"prompts": prompts_fingerprint(), "answer_conditioned": annotation.answer_conditioned}
-        script = {"script": file_sha256(self.teacher.answers)} if isinstance(self.teacher, ScriptedTeacher) else {}
-        return written | asked | script
+        how = {"prompts": prompts_fingerprint(), "answer_conditioned": annotation.answer_conditioned}
+        if isinstance(self.teacher, ScriptedTeacher):
+            return written | how | {"script": file_sha256(self.teacher.answers)}
+        in_process = isinstance(self.teacher, TransformersTeacher | VLLMTeacher)
+        return written | how | ({"model": self._asked.model} if in_process else {})
 
     def plan(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
-        """What a first draw for every question would cost, if nothing is in the log."""
-        prompts = [self._prompt(question, annotation) for question in questions]
-        band = BANDS[annotation.granularity or 1]
-        return estimate(prompts, (band.fewest + band.most) // 2, self._price())
+        """What is left to ask: a first draw for every question that is not in the log. Asks nothing."""
+        done = logged_keys(self.answers / LOG)
+        return self._estimate([q for q in questions if self._key(q, annotation, 0) not in done], annotation)
 
     # ---- asking ----
 
@@ -63,16 +66,16 @@ class LiveSource:
     ) -> Iterator[Rationale | Missing]:
         found: list[Rationale | Missing | None] = [None] * len(questions)
         open_places = list(range(len(questions)))
-        budget = Budget(self._limits(), self._price())
-        for draw in range(self._max_draws()):
-            failures = self._ask([questions[place] for place in open_places], annotation, draw, log, budget)
-            for place in open_places:
-                request = self._request(questions[place], annotation, draw)
-                row = log.get(request.key)
-                if row is not None:
+        budget = Budget(self._asked.limits, self._asked.price)
+        for draw in range(self._asked.max_draws):
+            keys = {place: self._key(questions[place], annotation, draw) for place in open_places}
+            new = [questions[place] for place in open_places if keys[place] not in log]
+            failures = self._ask(new, annotation, draw, log, budget) if new else {}
+            for place, key in keys.items():
+                if row := log.get(key):
                     found[place] = self._rationale(questions[place], annotation, row)
                 elif found[place] is None:
-                    found[place] = Missing(questions[place], f"unanswered_{failures[request.key]}")
+                    found[place] = Missing(questions[place], f"unanswered_{failures[key]}")
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
         missing = [outcome for outcome in found if isinstance(outcome, Missing)]
         self._refuse_failures(missing, len(questions))
@@ -81,56 +84,48 @@ class LiveSource:
             yield outcome
 
     def _ask(
-        self, questions: list[Question], annotation: AnnotationConfig, draw: int, log: AnswerLog, budget: Budget
+        self, new: list[Question], annotation: AnnotationConfig, draw: int, log: AnswerLog, budget: Budget
     ) -> dict[str, str]:
-        new = [q for q in questions if self._request(q, annotation, draw).key not in log]
-        if not new:
-            return {}
-        if isinstance(self.teacher, OpenAITeacher):
-            print(f"asking {self.teacher.model}: {self.plan(new, annotation)}", file=sys.stderr)
+        if not isinstance(self.teacher, ScriptedTeacher):
+            print(f"asking {self._asked.name}: {self._estimate(new, annotation)}", file=sys.stderr)
         requests = (self._request(question, annotation, draw) for question in new)
         with track("asking", len(new)) as progress:
-            return asyncio.run(
-                ask_all(
-                    requests,
-                    self._transport(),
-                    log,
-                    self._limits(),
-                    budget,
-                    progress,
-                    max_output_tokens=self._sampling().max_tokens,
-                )
-            )
+            return ask(self.teacher, requests, log, budget, progress)
 
     def _refuse_failures(self, missing: list[Missing], num_questions: int) -> None:
-        if not missing or len(missing) <= self._limits().max_failed_share * num_questions:
+        if not missing or len(missing) <= self._asked.limits.max_failed_share * num_questions:
             return
         counts = ", ".join(f"{reason} {count}" for reason, count in count_by(m.reason for m in missing).items())
         spent = any(one.reason.endswith(OUT_OF_BUDGET) for one in missing)
         remedy = "raise the budget" if spent else "see to the server, or raise limits.max_failed_share"
         problem = f"{len(missing)} of {num_questions} questions are unanswered ({counts})"
-        where = f"teacher {getattr(self.teacher, 'model', self.teacher.kind)}"
+        where = f"teacher {self._asked.name}"
         raise DataError(problem, where=where, remedy=f"{remedy}, and run again: what was answered is kept")
 
-    def _transport(self) -> Transport:
-        if isinstance(self.teacher, ScriptedTeacher):
-            from cotdistill.annotation.scripted import ScriptedServer
-
-            return ScriptedServer(self.teacher)
-        from cotdistill.annotation.openai_server import OpenAIServer
-
-        return OpenAIServer(self.teacher)
-
     # ---- requests and what comes of them ----
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return asked(self.teacher)
+
+    @cached_property
+    def _sampling(self) -> dict[str, Any]:
+        return self._asked.sampling.model_dump(mode="json")
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str:
         conditioned = annotation.answer_conditioned
         return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
 
+    def _key(self, question: Question, annotation: AnnotationConfig, draw: int) -> str:
+        return content_key([self._asked.model, self._prompt(question, annotation), self._sampling, draw])
+
     def _request(self, question: Question, annotation: AnnotationConfig, draw: int) -> Request:
-        prompt = self._prompt(question, annotation)
-        key = content_key([self._model(), prompt, self._sampling().model_dump(mode="json"), draw])
-        return Request(key, question.id, prompt, draw)
+        return Request(self._key(question, annotation, draw), question.id, self._prompt(question, annotation), draw)
+
+    def _estimate(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
+        band = BANDS[annotation.granularity or 1].words
+        prompts = (self._prompt(question, annotation) for question in questions)
+        return estimate(prompts, (band.fewest + band.most) // 2, self._asked.price)
 
     def _rationale(self, question: Question, annotation: AnnotationConfig, row: dict[str, Any]) -> Rationale:
         stated = extract_answer(row["text"], question.answer_type, question.choices)
@@ -143,28 +138,8 @@ class LiveSource:
             "draw": row["draw"],
             "key": row["key"],
         }
-        name = self.teacher.model if isinstance(self.teacher, OpenAITeacher) else self.teacher.kind
         text = clean_rationale(row["text"])
-        return Rationale(question, text, name, annotation.granularity, annotation.format, meta)
-
-    # ---- settings that a script has none of ----
-
-    def _model(self) -> list[str | None]:
-        if isinstance(self.teacher, OpenAITeacher):
-            return [self.teacher.base_url, self.teacher.model]
-        return ["scripted", file_sha256(self.teacher.answers)]
-
-    def _limits(self) -> Limits:
-        return self.teacher.limits if isinstance(self.teacher, OpenAITeacher) else _SCRIPTED
-
-    def _sampling(self) -> Sampling:
-        return self.teacher.sampling if isinstance(self.teacher, OpenAITeacher) else Sampling()
-
-    def _max_draws(self) -> int:
-        return self.teacher.max_draws if isinstance(self.teacher, OpenAITeacher) else 1
-
-    def _price(self) -> Any:
-        return price_of(self.teacher) if isinstance(self.teacher, OpenAITeacher) else None
+        return Rationale(question, text, self._asked.name, annotation.granularity, annotation.format, meta)
 
 
 def _accepted(outcome: Rationale | Missing | None, annotation: AnnotationConfig) -> bool:

@@ -10,7 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from cotdistill.artifacts import content_key
 from cotdistill.errors import ConfigError
@@ -30,16 +30,6 @@ FAMILIES: dict[AnswerType, str] = {
     "text": "symbolic",
 }
 _TRUTH = {"Yes": "True", "No": "False"}
-
-
-class Band(NamedTuple):
-    """Between how many words a rationale of a granularity lies for a problem of two or three steps."""
-
-    fewest: int
-    most: int
-
-
-BANDS = {1: Band(2, 25), 2: Band(5, 45), 3: Band(10, 70), 4: Band(15, 110), 5: Band(30, 160), 6: Band(50, 320)}
 
 
 def teacher_prompt(question: Question, granularity: int | None, format: Format, *, answer_conditioned: bool) -> str:

@@ -15,11 +15,10 @@ from cotdistill.annotation.rationales import Missing
 from cotdistill.artifacts import file_sha256
 from cotdistill.config import (
     AnnotationConfig,
+    AskedTeacher,
     DatasetTeacher,
     HumanTeacher,
-    OpenAITeacher,
     ProceduralTeacher,
-    ScriptedTeacher,
     Teacher,
 )
 from cotdistill.errors import ConfigError
@@ -51,7 +50,7 @@ def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = No
 
     ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept.
     """
-    if isinstance(teacher, OpenAITeacher | ScriptedTeacher):
+    if isinstance(teacher, AskedTeacher):
         from cotdistill.annotation.live import LiveSource
 
         if answers is None:

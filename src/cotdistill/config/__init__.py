@@ -3,9 +3,14 @@
 One file a section. ``load_run`` reads a run file.
 """
 
+from cotdistill.config.adapter import (
+    LoRA,
+    Quantize,
+)
 from cotdistill.config.annotation import (
     AnnotationConfig,
     AnswerOnlyTeacher,
+    AskedTeacher,
     Corrupted,
     DatasetTeacher,
     HumanTeacher,
@@ -22,7 +27,9 @@ from cotdistill.config.annotation import (
     Swapped,
     Teacher,
     TeacherConfig,
+    TransformersTeacher,
     Truncated,
+    VLLMTeacher,
 )
 from cotdistill.config.base import (
     Settings,
@@ -65,6 +72,18 @@ from cotdistill.config.run import (
     to_yaml,
     with_models,
 )
+from cotdistill.config.selection import (
+    GranularityMix,
+    HybridGranularity,
+    LowestRankSurprisal,
+    Selection,
+)
+from cotdistill.config.study import (
+    Factors,
+    Study,
+    StudyComparison,
+    load_study,
+)
 from cotdistill.config.task import (
     BENCHMARKS,
     PROCEDURAL_KINDS,
@@ -92,6 +111,7 @@ __all__ = [
     "AlphaBeta",
     "AnnotationConfig",
     "AnswerOnlyTeacher",
+    "AskedTeacher",
     "BenchmarkTask",
     "CachedTeacher",
     "Comparison",
@@ -101,17 +121,22 @@ __all__ = [
     "Divergence",
     "Dtype",
     "EvaluationConfig",
+    "Factors",
     "FileTask",
     "ForwardKL",
+    "GranularityMix",
     "HiddenCosine",
     "HiddenMSE",
     "HiddenTerm",
     "HumanTeacher",
+    "HybridGranularity",
     "JensenShannon",
     "LayerMap",
     "Limits",
     "LiveTeacher",
+    "LoRA",
     "LossConfig",
+    "LowestRankSurprisal",
     "Model",
     "ModelConfig",
     "OpenAITeacher",
@@ -120,6 +145,7 @@ __all__ = [
     "Price",
     "ProceduralTask",
     "ProceduralTeacher",
+    "Quantize",
     "RegionName",
     "Removed",
     "ReverseKL",
@@ -127,11 +153,14 @@ __all__ = [
     "RunConfig",
     "Sampling",
     "ScriptedTeacher",
+    "Selection",
     "Settings",
     "Shuffled",
     "SignalConfig",
     "SkewForwardKL",
     "SkewReverseKL",
+    "Study",
+    "StudyComparison",
     "Swapped",
     "TaskConfig",
     "Teacher",
@@ -140,9 +169,12 @@ __all__ = [
     "TotalVariation",
     "TrainingConfig",
     "TrainingTarget",
+    "TransformersTeacher",
     "Truncated",
+    "VLLMTeacher",
     "arm_of",
     "load_run",
+    "load_study",
     "models_of",
     "parse_overrides",
     "set_dotted",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.base import FolderPath, Settings, kind_shorthand
+from cotdistill.config.model import Dtype, Model
+from cotdistill.config.selection import Selection
 from cotdistill.records import Format
 
 
@@ -84,6 +86,42 @@ class OpenAITeacher(Settings):
     limits: Limits = Limits()
 
 
+class _LocalTeacher(Settings):
+    """Base of the models that run in this process; ``max_draws`` is as of a server's."""
+
+    model: Model
+    sampling: Sampling = Sampling()
+    max_draws: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def draws_differ(self) -> _LocalTeacher:
+        if self.max_draws > 1 and self.sampling.temperature == 0:
+            raise ValueError("max_draws above 1 needs a sampling.temperature above 0: all draws would be the same")
+        return self
+
+
+class TransformersTeacher(_LocalTeacher):
+    """A model of transformers, in this process, ``max_batch_size`` prompts at once."""
+
+    kind: Literal["transformers"] = "transformers"
+    dtype: Dtype = "auto"
+    max_batch_size: int = Field(default=16, ge=1)
+
+
+class VLLMTeacher(_LocalTeacher):
+    """A model of vllm, in this process; ``max_batch_size`` prompts are handed over, and then kept, at once.
+
+    ``max_model_len`` is the most tokens of prompt and answer together (default: what the model has).
+    """
+
+    kind: Literal["vllm"] = "vllm"
+    dtype: Dtype = "auto"
+    max_batch_size: int = Field(default=1024, ge=1)
+    max_model_len: int | None = Field(default=None, ge=1)
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+
+
 class ScriptedTeacher(Settings):
     """Answers written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and ``output``."""
 
@@ -91,7 +129,10 @@ class ScriptedTeacher(Settings):
     answers: FolderPath
 
 
-Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OpenAITeacher | ScriptedTeacher
+AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher
+"""Teachers that are asked with our prompts; their raw answers are kept."""
+
+Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | AskedTeacher
 
 TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(kind_shorthand)]
 
@@ -163,6 +204,12 @@ class AnnotationConfig(Settings):
     perturbation: Annotated[
         Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
     ] = None
+    selection: Annotated[Selection, Field(discriminator="kind")] | None = Field(
+        default=None, description="a granularity a question, or the best of several rationales"
+    )
+    max_total_words: int | None = Field(
+        default=None, ge=1, description="a budget of words to learn, answers included; questions beyond are left out"
+    )
     decontaminate: Literal["off", "report", "questions", "ngrams"] = Field(
         default="questions",
         description="leave out evaluation questions, by their words (questions) or also by 13 words in a row (ngrams)",

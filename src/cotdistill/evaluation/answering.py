@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
 from cotdistill.models.generation import Generated, Sampling, generate, num_positions
 from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
+from cotdistill.models.stopping import cut_at_stop, holds_a_stop
 from cotdistill.models.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question, Verdict
@@ -126,17 +127,6 @@ def plan_batches(
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
     """What ends an output besides the stop tokens."""
     return config.stop if config.stop is not None else STOPS if config.few_shot else ()
-
-
-def holds_a_stop(tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> Callable[[Sequence[int]], bool]:
-    """Whether tokens end with or near a stop string; called after every token, it looks at the last ones only."""
-    window = max(len(stop.encode()) for stop in stops) + 1  # a token is a byte at least
-    return lambda token_ids: any(stop in decode(tokenizer, token_ids[-window:]) for stop in stops)
-
-
-def cut_at_stop(text: str, stops: Sequence[str]) -> str:
-    """``text`` before the first stop string in it."""
-    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
 
 
 def vote(samples: Sequence[Prediction]) -> Prediction:

@@ -34,10 +34,14 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Tokens drawn at a ``temperature``; ``seeds``, one a prompt, fix what is drawn whatever the batch."""
+    """Tokens drawn at a ``temperature``; ``seeds``, one a prompt, fix what is drawn whatever the batch.
+
+    With ``top_p`` below 1 only from the fewest most probable tokens that have so much of the probability.
+    """
 
     temperature: float
     seeds: Sequence[str]
+    top_p: float = 1.0
 
 
 def generate(
@@ -112,15 +116,26 @@ class _Choice:
 
     def __init__(self, sampling: Sampling | None, indices: Sequence[int]):
         self.temperature = sampling.temperature if sampling else None
+        self.top_p = sampling.top_p if sampling else 1.0
         self.draws = [random.Random(sampling.seeds[i]) for i in indices] if sampling else []
 
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
         """Token ids ``[rows]`` from float32 ``logits [rows, vocabulary]``; ``rows`` names the prompt of each row."""
         if self.temperature is None:
             return logits.argmax(dim=-1)
-        cumulative = (logits / self.temperature).softmax(dim=-1).double().cumsum(dim=-1)
+        probabilities = (logits / self.temperature).softmax(dim=-1)
+        if self.top_p < 1:
+            probabilities = _nucleus(probabilities, self.top_p)
+        cumulative = probabilities.double().cumsum(dim=-1)
         points = torch.tensor([self.draws[row].random() for row in rows], dtype=torch.float64, device=logits.device)
         return torch.searchsorted(cumulative, points[:, None] * cumulative[:, -1:], right=True)[:, 0]
+
+
+def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """``probabilities [rows, vocabulary]`` with zeros at all tokens but the most probable ones that reach ``top_p``."""
+    ordered, places = probabilities.sort(dim=-1, descending=True)
+    beyond = ordered.cumsum(dim=-1) - ordered >= top_p
+    return torch.zeros_like(probabilities).scatter(-1, places, ordered.masked_fill(beyond, 0.0))
 
 
 class _Batch:

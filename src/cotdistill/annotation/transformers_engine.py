@@ -1,0 +1,57 @@
+"""A teacher of transformers in this process, generating as evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cotdistill.annotation.asking import Answer, Request, Unanswered
+from cotdistill.config import TransformersTeacher
+from cotdistill.models.generation import Sampling, generate, num_positions
+from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
+from cotdistill.models.stopping import cut_at_stop, holds_a_stop
+from cotdistill.models.template import decode, encode_prompt, stop_token_ids
+
+
+class TransformersEngine:
+    """The model of a :class:`TransformersTeacher` in memory. Raises ModelError where it cannot be loaded."""
+
+    def __init__(self, teacher: TransformersTeacher):
+        device = pick_device()
+        self._teacher, self._settings = teacher, teacher.sampling
+        self._tokenizer = load_tokenizer(teacher.model)
+        self._model = load_model(teacher.model, dtype=resolve_dtype(teacher.dtype, device), device=device)
+        self._stop_ids = stop_token_ids(self._model, self._tokenizer)
+        stops = self._settings.stop
+        self._is_complete = holds_a_stop(self._tokenizer, stops) if stops else None
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer | Unanswered]:
+        """A prompt that leaves no room for the answer in the model's positions is not asked."""
+        outcomes: list[Answer | Unanswered] = [Unanswered("prompt_too_long", retryable=False) for _ in requests]
+        prompts = [encode_prompt(self._tokenizer, request.prompt) for request in requests]
+        limit = num_positions(self._model)
+        places = [
+            place
+            for place, prompt in enumerate(prompts)
+            if limit is None or len(prompt) + self._settings.max_tokens <= limit
+        ]
+        generated = generate(
+            self._model,
+            [prompts[place] for place in places],
+            max_new_tokens=self._settings.max_tokens,
+            max_batch_size=self._teacher.max_batch_size,
+            stop_token_ids=self._stop_ids,
+            is_complete=self._is_complete,
+            sampling=self._sampling([requests[place] for place in places]),
+        )
+        for output in generated:
+            place = places[output.index]
+            text = cut_at_stop(decode(self._tokenizer, output.token_ids), self._settings.stop)
+            finish = "stop" if output.finished else "length"
+            outcomes[place] = Answer(text, finish, len(prompts[place]), len(output.token_ids))
+        return outcomes
+
+    def _sampling(self, requests: Sequence[Request]) -> Sampling | None:
+        """Drawn by the request's key, which holds seed and draw: the same in whatever batch."""
+        if self._settings.temperature == 0:
+            return None
+        return Sampling(self._settings.temperature, [request.key for request in requests], self._settings.top_p)
