@@ -123,12 +123,17 @@ def pooled(
     )
 
 
-def holm(results: Sequence[ComparisonResult]) -> list[ComparisonResult]:
-    """The same comparisons in the same order with ``adjusted_p_value`` filled: Holm's, over this family."""
+def holm(results: Sequence[ComparisonResult], *, family_size: int | None = None) -> list[ComparisonResult]:
+    """The same comparisons in the same order with ``adjusted_p_value`` filled: Holm's, over this family.
+
+    ``family_size`` counts also comparisons that were declared and have no result yet, as if their p were 1.
+    """
+    size = len(results) if family_size is None else family_size
+    assert size >= len(results)
     adjusted: dict[int, float] = {}
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(results)), key=lambda i: results[i].p_value)):
-        largest = max(largest, min(1.0, (len(results) - rank) * results[index].p_value))
+        largest = max(largest, min(1.0, (size - rank) * results[index].p_value))
         adjusted[index] = largest
     return [replace(result, adjusted_p_value=adjusted[index]) for index, result in enumerate(results)]
 
