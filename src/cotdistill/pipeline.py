@@ -195,6 +195,7 @@ def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> R
         runs=runs,
         data_dir=data_dir,
         evaluation=evaluation,
+        student=config.student,
     )
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
+from typing import Any
 
 from cotdistill.annotation.decontaminate import NO_OVERLAP, Overlap, overlap_by_set
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
+from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.sources import source_of
 from cotdistill.artifacts import content_key, open_stage, write_rows
-from cotdistill.config import AnnotationConfig, Teacher
-from cotdistill.errors import DataError
+from cotdistill.config import AnnotationConfig, Model, Teacher
+from cotdistill.errors import ConfigError, DataError
+from cotdistill.models.source import model_identity
 from cotdistill.records import Question, Rationale, count_by, read_rows
 
 VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""
 
-_NOT_IDENTITY = {"data_dir": True, "limits": True, "answers": True}
+_MACHINE = ("max_batch_size", "tensor_parallel_size", "gpu_memory_utilization")
+_NOT_IDENTITY = dict.fromkeys(("data_dir", "limits", "answers", *_MACHINE), True)
 """Settings of a teacher that change where its rationales come from, not what they are."""
 
 
@@ -38,6 +42,8 @@ def collect_rationales(
     ``answers`` is the folder for the raw answers of a teacher that is asked. The answer of a rationale is always the
     gold one. Raises DataError for rationales that were never released.
     """
+    if annotation.selection is not None:
+        raise ConfigError("a selection needs a folder for what it scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
     for found in source_of(teacher, data_dir, answers).rationales(questions, annotation):
@@ -58,12 +64,14 @@ def annotate(
     runs: Path,
     data_dir: Path | None = None,
     evaluation: Sequence[Question] = (),
+    student: Model | None = None,
 ) -> Rationales:
     """:func:`collect_rationales` into ``runs/annotation/<key>``, or the finished rationales that are there.
 
     Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
     out and counted as ``annotation.decontaminate`` says, and what is kept is perturbed where that is set. The manifest
     says for every evaluation set how many training questions are in it, ``dropped.jsonl`` holds what was left out.
+    ``student`` is asked where ``annotation.selection`` needs one and names none.
     Raises DataError where nothing is left.
     """
     # One folder a teacher: what it answered serves every annotation that asks the same again.
@@ -77,7 +85,8 @@ def annotate(
         "keep": annotation.keep,
         "perturbation": annotation.perturbation and annotation.perturbation.model_dump(mode="json"),
         "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
-        "source": source_of(teacher, data_dir, answers).identity(questions, annotation),
+        "source": _source_identity(questions, teacher, annotation, data_dir, answers),
+        **_selection_identity(annotation, student),
     }
     with open_stage(runs, "annotation", identity) as stage:
         records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
@@ -85,22 +94,57 @@ def annotate(
             by_set = overlap_by_set(questions, compared)
             overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)
             clean, leaked = _without_leaks(questions, overlap, annotation.decontaminate)
-            made = collect_rationales(clean, teacher, annotation, data_dir, answers=answers)
-            everything = (*leaked, *made.left_out)
+            collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
+            if annotation.selection:
+                made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
+            else:
+                made = collect(clean, teacher, annotation)
+            kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
+            kept, beyond = within_words(kept, annotation.max_total_words) if annotation.max_total_words else (kept, [])
+            everything = (*leaked, *made.left_out, *beyond)
             dropped = count_by(one.reason for one in everything)
             write_rows(left_out, (one.to_row() for one in everything))
-            if not len(made):
+            if not kept:
                 counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
                 raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
-            kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
             write_rows(records, (rationale.to_row() for rationale in kept))
-            summary = {"rationales": len(made), "overlap": overlap.to_row() | {"evaluation": len(compared)}}
+            words = sum(map(num_learnt_words, kept))
+            overlap_row = overlap.to_row() | {"evaluation": len(compared)}
+            summary = {"rationales": len(kept), "words": words, "overlap": overlap_row}
             sets = {name: {"questions": count} | found.to_row() for name, (count, found) in by_set.items()}
             contamination = {"left_out_by": annotation.decontaminate, "evaluation": sets}
             stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
         rows = tuple(Rationale.from_row(row) for row in read_rows(records))
         shown = tuple(Dropped(**row) for row in read_rows(left_out))
         return Rationales(rows, stage.manifest()["dropped"], stage.path, shown)
+
+
+def _source_identity(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    data_dir: Path | None,
+    answers: Path,
+) -> dict[str, Any]:
+    """What the source says of itself, level by level where a selection takes several."""
+    source = source_of(teacher, data_dir, answers)
+    if annotation.selection is None:
+        return source.identity(questions, annotation)
+    levels = levels_of(annotation)
+    at_levels = [annotation.model_copy(update={"granularity": level}) for level in levels]
+    return {str(level): source.identity(questions, at) for level, at in zip(levels, at_levels, strict=True)}
+
+
+def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> dict[str, Any]:
+    """What selection and budget add to the identity: nothing where there is none."""
+    identity: dict[str, Any] = {}
+    if (selection := annotation.selection) is not None:
+        asked = student_of(selection, student)
+        settings = selection.model_dump(mode="json", exclude={"student"})
+        identity["selection"] = settings | ({"student": model_identity(asked)} if asked else {})
+    if annotation.max_total_words is not None:
+        identity["max_total_words"] = annotation.max_total_words
+    return identity
 
 
 def _without_leaks(

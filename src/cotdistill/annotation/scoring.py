@@ -1,0 +1,109 @@
+"""A student's view of texts before it is trained on any, as a stage: each text is scored once, whoever asks.
+
+The rank-surprisal ratio is that of arXiv 2601.14249 (equation 7): the sum of the ranks of a rationale's tokens under
+the student, each cut at 100, over the sum of their surprisals. Low is good: words the student would not have said (much
+to learn), yet among those that it thinks of first (within reach). Of a set it is the mean over its texts of their mean
+rank, over that of their mean surprisal, so that a long text counts as much as a short one. Ours is of the statement of
+the answer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cotdistill.artifacts import RowAppender, content_key, open_stage
+from cotdistill.config import Model
+from cotdistill.models.source import model_identity
+from cotdistill.progress import track
+from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.tasks.prompts import prompt_text, response_parts
+
+if TYPE_CHECKING:
+    from cotdistill.models.scoring import ScoredText, TextScore
+
+VERSION = 1
+"""Raised whenever a change of code changes what a scoring holds."""
+
+MAX_RANK = 100
+"""The paper's own: ranks above it are not told apart."""
+
+_OPENING = "The answer is"
+_MAX_BATCH_TOKENS = 8192
+
+
+def difficulties(questions: Sequence[Question], student: Model, runs: Path) -> list[float]:
+    """How hard each question is for ``student``: the surprisal of the gold answer without a rationale, in nats."""
+    from cotdistill.models.scoring import ScoredText
+
+    texts = [ScoredText(prompt_text(q, "answer"), _OPENING, f" {q.answer}.") for q in questions]
+    return [round(score.surprisal, 4) for score in score_under(student, texts, runs)]
+
+
+def rationale_scores(rationales: Sequence[Rationale], student: Model, runs: Path) -> list[TextScore]:
+    """Each rationale with its statement of the answer, as ``student`` would read it in training."""
+    from cotdistill.models.scoring import ScoredText
+
+    texts = []
+    for rationale in rationales:
+        target = "answer" if rationale.rationale is None else "rationale"
+        texts.append(ScoredText(prompt_text(rationale.question, target), "", "".join(response_parts(rationale))))
+    return score_under(student, texts, runs)
+
+
+def rank_surprisal_ratio(score: TextScore) -> float:
+    """Of one text; infinite where nothing in it surprises."""
+    return round(score.rank / score.surprisal, 4) if score.surprisal > 0 else float("inf")
+
+
+def rank_surprisal_ratio_of_set(scores: Sequence[TextScore]) -> float:
+    """Of a set of rationales: mean over its texts of their mean rank, over that of their mean surprisal."""
+    surprisal = sum(score.surprisal / score.num_tokens for score in scores)
+    return round(sum(score.rank / score.num_tokens for score in scores) / surprisal, 4) if surprisal else float("inf")
+
+
+def score_under(student: Model, texts: Sequence[ScoredText], runs: Path) -> list[TextScore]:
+    """Scores of ``texts`` in their order, made in ``runs/scoring/<key>`` or found there; a killed one goes on."""
+    from cotdistill.models.scoring import TextScore
+
+    identity = {
+        "version": VERSION,
+        "model": model_identity(student),
+        "max_rank": MAX_RANK,
+        "texts": content_key([list(text) for text in texts]),
+    }
+    with open_stage(runs, "scoring", identity) as stage:
+        file = stage.path / "scores.jsonl"
+        if not stage.finished:
+            _score(student, texts, file)
+            num_tokens = sum(row["num_tokens"] for row in read_rows(file))
+            stage.finish({"texts": len(texts), "num_tokens": num_tokens}, seeds={}, dropped={})
+        by_place = {row.pop("place"): TextScore(**row) for row in read_rows(file)}
+    return [by_place[place] for place in range(len(texts))]
+
+
+def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
+    import torch
+
+    from cotdistill.models.loading import load_model, load_tokenizer, pick_device
+    from cotdistill.models.scoring import score_texts
+
+    with RowAppender(file) as appender:
+        done = {row["place"] for row in appender.rows}
+        left = [place for place in range(len(texts)) if place not in done]
+        if not left:
+            return
+        model = load_model(student, dtype=torch.float32, device=pick_device())
+        found = score_texts(
+            model,
+            load_tokenizer(student),
+            [texts[place] for place in left],
+            max_batch_tokens=_MAX_BATCH_TOKENS,
+            max_rank=MAX_RANK,
+        )
+        with track("score", len(texts), done=len(done)) as progress:
+            for place, score in found:
+                appender.append({"place": left[place]} | asdict(score))
+                progress.advance()

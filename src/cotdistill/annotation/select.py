@@ -1,0 +1,170 @@
+"""Selection: which of the rationales that a teacher can give a question gets, and which questions get any.
+
+Best of n by verification needs none of this: a teacher that is asked draws until ``annotation.keep`` accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import accumulate
+from pathlib import Path
+
+from cotdistill.annotation.rationales import Dropped, Rationales
+from cotdistill.annotation.scoring import difficulties, rank_surprisal_ratio, rationale_scores
+from cotdistill.config import AnnotationConfig, Model, Teacher
+from cotdistill.config.selection import GranularityMix, HybridGranularity, LowestRankSurprisal, Selection
+from cotdistill.errors import ConfigError
+from cotdistill.records import Question, Rationale, count_by
+from cotdistill.tasks.prompts import response_parts
+
+Collect = Callable[[Sequence[Question], Teacher, AnnotationConfig], Rationales]
+
+
+def levels_of(annotation: AnnotationConfig) -> tuple[int | None, ...]:
+    """The levels at which rationales may be collected."""
+    selection = annotation.selection
+    if isinstance(selection, GranularityMix):
+        return tuple(sorted(selection.shares))
+    if isinstance(selection, HybridGranularity):
+        return tuple(dict.fromkeys(selection.levels))
+    return (selection and selection.levels) or (annotation.granularity,)
+
+
+def student_of(selection: Selection | None, student: Model | None) -> Model | None:
+    """The student that the selection asks, None where it asks none. Raises ConfigError where it is not known."""
+    if selection is None or isinstance(selection, GranularityMix):
+        return None
+    if (asked := selection.student or student) is None:
+        raise ConfigError(f"selection {selection.kind} needs a student", remedy="set annotation.selection.student")
+    return asked
+
+
+def select(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    *,
+    student: Model | None,
+    collect: Collect,
+    runs: Path,
+) -> Rationales:
+    """The rationales that ``annotation.selection`` chooses, in the order of ``questions``; each knows its level.
+
+    A question whose level has no acceptable rationale is left out, as it is without a selection.
+    """
+    selection, plain = annotation.selection, annotation.model_copy(update={"selection": None})
+    asked = student_of(selection, student)
+    if isinstance(selection, LowestRankSurprisal):
+        assert asked is not None
+        return _lowest_rank_surprisal(questions, teacher, plain, selection, asked, collect, runs)
+    if isinstance(selection, HybridGranularity):
+        assert asked is not None
+        measured = dict(zip((q.id for q in questions), difficulties(questions, asked, runs), strict=True))
+        shares = selection.shares or (1.0,) * len(selection.levels)
+        order = sorted(questions, key=lambda question: (measured[question.id], _hash(question.id, 0)))
+        levels = dict(zip((q.id for q in order), _by_share(len(order), selection.levels, shares), strict=True))
+    else:
+        assert isinstance(selection, GranularityMix)
+        measured = {}
+        order = sorted(questions, key=lambda question: _hash(question.id, selection.seed))
+        chosen = _by_share(len(order), tuple(selection.shares), tuple(selection.shares.values()))
+        levels = dict(zip((q.id for q in order), chosen, strict=True))
+    return _at_levels(questions, teacher, plain, levels, measured, collect)
+
+
+def within_words(rationales: Sequence[Rationale], max_total_words: int) -> tuple[list[Rationale], list[Dropped]]:
+    """The rationales that fit a budget of words of what is learnt (rationale and answer), and those beyond it.
+
+    They are taken in the order of a hash of their ids until the next one does not fit, so that the questions of a small
+    budget are among those of a larger one, and arms of equal budget differ in how many questions it buys.
+    """
+    order = sorted(range(len(rationales)), key=lambda place: _hash(rationales[place].id, 0))
+    words = accumulate(num_learnt_words(rationales[place]) for place in order)
+    kept = {place for place, total in zip(order, words, strict=True) if total <= max_total_words}
+    beyond = [Dropped.of(one, "over_budget") for place, one in enumerate(rationales) if place not in kept]
+    return [one for place, one in enumerate(rationales) if place in kept], beyond
+
+
+def num_learnt_words(rationale: Rationale) -> int:
+    """Words of what the student learns to write: the rationale and the statement of the answer."""
+    return len("".join(response_parts(rationale)).split())
+
+
+def _at_levels(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    levels: dict[str, int],
+    measured: dict[str, float],
+    collect: Collect,
+) -> Rationales:
+    """Rationales at each question's level, with what was measured of it in ``meta["difficulty"]``."""
+    found: dict[str, Rationale] = {}
+    left_out: list[Dropped] = []
+    for level in sorted(set(levels.values())):
+        at_level = [question for question in questions if levels[question.id] == level]
+        made = collect(at_level, teacher, annotation.model_copy(update={"granularity": level}))
+        found |= {rationale.id: rationale for rationale in made}
+        left_out += made.left_out
+    records = [found[question.id] for question in questions if question.id in found]
+    if measured:
+        records = [replace(one, meta=one.meta | {"difficulty": measured[one.id]}) for one in records]
+    return _rationales(records, left_out)
+
+
+def _lowest_rank_surprisal(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    selection: LowestRankSurprisal,
+    student: Model,
+    collect: Collect,
+    runs: Path,
+) -> Rationales:
+    candidates: list[Rationale] = []
+    refused: dict[str, Dropped] = {}
+    for level in selection.levels or (annotation.granularity,):
+        for draw in range(selection.num_draws):
+            made = collect(questions, _draw(teacher, draw), annotation.model_copy(update={"granularity": level}))
+            candidates += made.records
+            refused |= {dropped.id: dropped for dropped in made.left_out}
+    best: dict[str, tuple[float, Rationale]] = {}
+    for candidate, score in zip(candidates, rationale_scores(candidates, student, runs), strict=True):
+        ratio = rank_surprisal_ratio(score)
+        if candidate.id not in best or ratio < best[candidate.id][0]:
+            best[candidate.id] = (ratio, replace(candidate, meta=candidate.meta | {"rank_surprisal": ratio}))
+    order = sorted(best, key=lambda name: (best[name][0], _hash(name, 0)))
+    kept = set(order[: max(1, round(selection.keep_share * len(order)))])
+    left_out = [refused[question.id] for question in questions if question.id not in best]
+    left_out += [Dropped.of(best[name][1], "high_rank_surprisal", f"{best[name][0]}") for name in order[len(kept) :]]
+    return _rationales([best[question.id][1] for question in questions if question.id in kept], left_out)
+
+
+def _draw(teacher: Teacher, draw: int) -> Teacher:
+    """The teacher as it draws once more: with another seed, under which its answers are asked for and kept anew."""
+    if draw == 0:
+        return teacher
+    sampling = getattr(teacher, "sampling", None)
+    if sampling is None or sampling.temperature == 0:
+        problem = f"the teacher {teacher.kind} gives the same rationale however often it is drawn"
+        raise ConfigError(problem, where="annotation.selection", remedy="set num_draws: 1, or a sampling.temperature")
+    other = sampling.model_copy(update={"seed": (sampling.seed or 0) + draw})
+    return teacher.model_copy(update={"sampling": other})
+
+
+def _rationales(records: Sequence[Rationale], left_out: Sequence[Dropped]) -> Rationales:
+    dropped = count_by(one.reason for one in left_out)
+    return Rationales(tuple(records), dropped, left_out=tuple(left_out))
+
+
+def _by_share(count: int, levels: Sequence[int], shares: Sequence[float]) -> list[int]:
+    """A level for each of ``count`` places in order: the first share of them gets the first level, and so on."""
+    ends = [round(count * reached / sum(shares)) for reached in accumulate(shares)]
+    starts = [0, *ends[:-1]]
+    return [level for level, start, end in zip(levels, starts, ends, strict=True) for _ in range(start, end)]
+
+
+def _hash(name: str, seed: int) -> bytes:
+    return blake2b(f"{seed} {name}".encode("utf-8", "backslashreplace"), digest_size=8).digest()

@@ -1,0 +1,59 @@
+"""Which rationale a question gets where a teacher could give several, and which questions get one at all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cotdistill.config.base import Settings
+from cotdistill.config.model import Model
+
+Level = Annotated[int, Field(ge=1, le=6)]
+
+
+class HybridGranularity(Settings):
+    """Coarse rationales for questions that are easy for the student, fine ones for hard ones.
+
+    How hard a question is, the untrained student says: by the surprisal of the gold answer without a rationale. In that
+    order the questions fall into ``shares`` (default: equal ones), one for each of the ``levels``. ``student`` is by
+    default the one that will be trained.
+    """
+
+    kind: Literal["hybrid"] = "hybrid"
+    levels: tuple[Level, ...] = Field(default=(1, 3, 5), min_length=2, description="from the easiest questions on")
+    shares: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    student: Model | None = None
+
+    @model_validator(mode="after")
+    def a_share_a_level(self) -> HybridGranularity:
+        if self.shares is not None:
+            if len(self.shares) != len(self.levels):
+                raise ValueError(f"{len(self.shares)} shares for {len(self.levels)} levels; give one a level")
+            if sum(self.shares) <= 0:
+                raise ValueError("all shares are 0")
+        return self
+
+
+class GranularityMix(Settings):
+    """Every level for its share of the questions, whatever their difficulty: by a hash of their ids and ``seed``."""
+
+    kind: Literal["mix"] = "mix"
+    shares: dict[Level, Annotated[float, Field(gt=0)]] = Field(min_length=1, description="level: weight")
+    seed: int = 0
+
+
+class LowestRankSurprisal(Settings):
+    """Of the rationales at ``levels`` (default: the annotation's granularity) the one with the lowest rank-surprisal
+    ratio under the student (arXiv 2601.14249; see ``annotation/scoring.py``), of ``num_draws`` each where the teacher
+    is asked. ``keep_share`` leaves out the questions whose chosen rationale has the highest ratios.
+    """
+
+    kind: Literal["rank_surprisal"] = "rank_surprisal"
+    levels: tuple[Level, ...] | None = Field(default=None, min_length=1)
+    num_draws: int = Field(default=1, ge=1)
+    keep_share: float = Field(default=1.0, gt=0, le=1)
+    student: Model | None = None
+
+
+Selection = HybridGranularity | GranularityMix | LowestRankSurprisal
