@@ -97,6 +97,7 @@ from cotdistill.config.training import (
     CachedTeacher,
     LiveTeacher,
     SignalConfig,
+    TeacherContext,
     TrainingConfig,
     TrainingTarget,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "TaskConfig",
     "Teacher",
     "TeacherConfig",
+    "TeacherContext",
     "TokenLoss",
     "TotalVariation",
     "TrainingConfig",

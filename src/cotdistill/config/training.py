@@ -18,16 +18,22 @@ TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answ
 """What a student is taught to write; ``tasks/prompts.py`` has the words."""
 
 
+TeacherContext = Literal["none", "rationale", "answer"]
+"""What a teacher's prompt holds besides the student's: nothing, the gold rationale with its answer, the gold answer."""
+
+
 class LiveTeacher(Settings):
     """The teacher's distributions, computed while training.
 
     A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
-    ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare).
+    ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare). With a
+    ``context`` a model can be its own teacher: it reads the gold rationale or answer in its prompt.
     """
 
     kind: Literal["live"] = "live"
     model: Model
     alignment: Alignment = "none"
+    context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
 
 
 class CachedTeacher(Settings):
@@ -43,6 +49,7 @@ class CachedTeacher(Settings):
     k: int = Field(default=64, ge=1, description="tokens a position, for topk")
     num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
     path: FolderPath | None = Field(default=None, description="a captured folder; default: found or made in runs")
+    context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
 
 
 def _signal_shorthand(value: Any) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from cotdistill.config import TrainingTarget
+from cotdistill.config import TeacherContext, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers import split_statement
 
@@ -35,11 +35,11 @@ def answer_name(answer_type: AnswerType) -> str:
     return _ANSWER_NAMES[answer_type]
 
 
-def prompt_text(question: Question, target: Target) -> str:
-    """The question, its choices as "(A) ..." lines, and one sentence that says what to reply."""
+def prompt_text(question: Question, target: Target, hint: str = "") -> str:
+    """The question, its choices as "(A) ..." lines, a hint for a teacher, and one sentence that says what to reply."""
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]
     asked = _PREFIXES.get(target, "") + question.question
-    return "\n".join([asked, *choices, _instruction(question.answer_type, target)])
+    return "\n".join([asked, *choices, *([hint] if hint else []), _instruction(question.answer_type, target)])
 
 
 def _instruction(answer_type: AnswerType, target: Target) -> str:
@@ -81,6 +81,16 @@ def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[
     if target in ("answer", "predict") or not reasoning:
         return (answer, "") if target == "answer_then_rationale" else ("", answer)
     return (f"{answer}\n", reasoning) if target == "answer_then_rationale" else (f"{reasoning}\n", answer)
+
+
+def hint_of(rationale: Rationale, context: TeacherContext) -> str:
+    """What a teacher may know that its student does not: the gold answer, alone or behind the rationale."""
+    known = {
+        "none": "",
+        "answer": answer_statement(rationale.question),
+        "rationale": "".join(response_parts(rationale)),
+    }
+    return f"For reference: {known[context]}" if known[context] else ""
 
 
 def answer_statement(question: Question) -> str:

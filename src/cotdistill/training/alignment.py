@@ -29,7 +29,7 @@ from itertools import accumulate
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import Alignment, TrainingTarget
+from cotdistill.config import Alignment, TeacherContext, TrainingTarget
 from cotdistill.errors import DataError, ModelError
 from cotdistill.models.template import stop_token_id
 from cotdistill.models.token_bytes import spelled, token_bytes
@@ -86,6 +86,7 @@ def align(
     teacher: PreTrainedTokenizerBase,
     alignment: Alignment,
     target: TrainingTarget = "rationale_then_answer",
+    context: TeacherContext = "none",
 ) -> Alignments:
     """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
 
@@ -93,7 +94,7 @@ def align(
     ModelError for a tokenizer whose bytes cannot be told.
     """
     pairs = (
-        (make_example(r, student, asked), make_example(r, teacher, asked), "".join(response_parts(r, asked)))
+        (*(make_example(r, side, asked, context) for side in (student, teacher)), "".join(response_parts(r, asked)))
         for r in rationales
         for asked in asked_of(r, target)
     )

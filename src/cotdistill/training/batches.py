@@ -67,7 +67,8 @@ class Batch:
     """Right-padded examples. Loss rows are flat positions into ``[rows * length]``, with their targets and regions.
 
     ``keys`` are those of the examples, row by row; ``input_ids`` and ``attention_mask`` are ``[rows, length]``;
-    ``positions``, ``targets`` and ``regions`` are ``[num_loss_tokens]``, example after example.
+    ``positions``, ``targets`` and ``regions`` are ``[num_loss_tokens]``, example after example. ``teacher`` holds the
+    same loss rows behind the prompts of a teacher who knows more; None where it reads the student's.
     """
 
     keys: tuple[str, ...]
@@ -76,10 +77,12 @@ class Batch:
     positions: Tensor
     targets: Tensor
     regions: Tensor
+    teacher: Batch | None = None
 
     def to(self, device: torch.device) -> Batch:
         tensors = (self.input_ids, self.attention_mask, self.positions, self.targets, self.regions)
-        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors))
+        teacher = self.teacher.to(device) if self.teacher else None
+        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors), teacher)
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -97,4 +100,7 @@ def collate(examples: Sequence[Example]) -> Batch:
                 targets.append(target)
                 regions.append(int(region))
     keys = tuple(example.key for example in examples)
-    return Batch(keys, input_ids, attention_mask, *(torch.tensor(values) for values in (positions, targets, regions)))
+    loss_rows = (torch.tensor(values) for values in (positions, targets, regions))
+    has_context = any(example.teacher_prompt is not None for example in examples)
+    teacher = collate([example.of_teacher() for example in examples]) if has_context else None
+    return Batch(keys, input_ids, attention_mask, *loss_rows, teacher)

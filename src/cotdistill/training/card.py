@@ -19,6 +19,8 @@ def model_card(
     """Markdown with the metadata block that model hubs read; scores are added once the student was evaluated."""
     sources = count_by(_source(rationale) for rationale in rationales)
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
+    if config.signal and config.signal.context != "none":
+        teacher += f", who reads the gold {config.signal.context}"
     losses = ", ".join(f"{term.weight:g} x {term.kind} on {term.region}" for term in config.loss)
     lines = [
         "---",

@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.config import Divergence, ForwardKL
+from cotdistill.errors import ModelError
+from cotdistill.models.generation import num_positions
 from cotdistill.models.heads import all_hidden_states, head_of, last_hidden_states
 from cotdistill.training import losses
 from cotdistill.training.batches import Batch
@@ -115,7 +117,18 @@ class LiveSignal:
 
     @torch.no_grad()
     def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:
-        """The teacher's rows, with its hidden states of ``layers``."""
+        """The teacher's rows, with its hidden states of ``layers``.
+
+        Raises ModelError where the teacher's prompts and the responses are over its positions.
+        """
+        batch = batch.teacher or batch
+        limit = num_positions(self.teacher)
+        if limit is not None and batch.input_ids.shape[1] > limit:
+            raise ModelError(
+                f"{batch.input_ids.shape[1]} tokens of prompt and response are over the teacher's {limit} positions",
+                where=self.teacher.name_or_path,
+                remedy="lower training.max_length",
+            )
         if not layers:
             hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
             return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)

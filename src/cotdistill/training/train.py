@@ -69,11 +69,14 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     if signal is None:
         return None
     identity = model_identity(signal.model)
+    settings: dict[str, Any] = {}
     if isinstance(signal, LiveTeacher) and signal.alignment != "none":
-        return {"model": identity, "alignment": signal.alignment}
-    if isinstance(signal, LiveTeacher) or signal.store == "hidden":
-        return identity
-    return {"model": identity, **signal.model_dump(mode="json", include={"store", "k", "num_samples"})}
+        settings["alignment"] = signal.alignment
+    if isinstance(signal, CachedTeacher) and signal.store != "hidden":
+        settings |= signal.model_dump(mode="json", include={"store", "k", "num_samples"})
+    if signal.context != "none":
+        settings["context"] = signal.context
+    return {"model": identity, **settings} if settings else identity
 
 
 def train(
@@ -125,7 +128,8 @@ def _align(
 ) -> Alignments | None:
     if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
         return None
-    return align(rationales, tokenizer, load_tokenizer(config.signal.model), config.signal.alignment, config.target)
+    signal = config.signal
+    return align(rationales, tokenizer, load_tokenizer(signal.model), signal.alignment, config.target, signal.context)
 
 
 def _open_signal(
@@ -170,5 +174,10 @@ def _examples(
     rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
 ) -> tuple[list[Example], dict[str, int]]:
     return make_examples(
-        rationales, tokenizer, max_length=config.max_length, too_long=config.too_long, target=config.target
+        rationales,
+        tokenizer,
+        max_length=config.max_length,
+        too_long=config.too_long,
+        target=config.target,
+        context=config.signal.context if config.signal else "none",
     )
