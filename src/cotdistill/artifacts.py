@@ -11,12 +11,14 @@ import contextlib
 import errno
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -83,7 +85,11 @@ class RowAppender:
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
-        self._file.write(dump_row(row) + "\n")
+        self.append_all([row])
+
+    def append_all(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows together: a kill leaves all of them or, but for the shortest of moments, none."""
+        self._file.write("".join(dump_row(row) + "\n" for row in rows))
         self._file.flush()
 
     def close(self) -> None:
@@ -161,7 +167,7 @@ class Stage:
         remedy = f"delete {self.path} and run again; only this stage and what depends on it is made anew"
         try:
             files = self.manifest()["files"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             raise ArtifactError("the manifest is corrupted", where=self.path / MANIFEST, remedy=remedy) from None
         for name, expected in files.items():
             file = self.path / name
@@ -175,20 +181,58 @@ def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
     return runs / noun / content_key(identity)
 
 
+_unattended: ContextVar[Callable[[str], None] | None] = ContextVar("unattended", default=None)
+
+
+@contextlib.contextmanager
+def unattended(say: Callable[[str], None]) -> Iterator[None]:
+    """Let work go on with nobody watching: wait for a folder that is held, set a damaged stage aside, ``say`` so."""
+    token = _unattended.set(say)
+    try:
+        yield
+    finally:
+        _unattended.reset(token)
+
+
 @contextlib.contextmanager
 def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
     """Hold the folder of the stage with this identity; a finished one is verified first.
 
-    Raises ArtifactError where another process holds the folder, a finished file is corrupted, or the disk is full.
+    Raises ArtifactError where another process holds the folder, a finished file is corrupted (but see
+    :func:`unattended` for both), or the disk is full.
     """
     path = stage_path(runs, noun, identity)
     with disk_errors(path), hold(path):
         stage = Stage(noun, path, identity)
         if stage.finished:
-            stage.verify()
-        else:
+            _verify_or_set_aside(stage)
+        if not stage.finished:
             write_json_atomically(path / "identity.json", identity)
         yield stage
+
+
+def _verify_or_set_aside(stage: Stage) -> None:
+    try:
+        stage.verify()
+    except ArtifactError as error:
+        say = _unattended.get()
+        if say is None:
+            raise
+        say(f"{error.where}: {error.problem}; set aside as {_set_aside(stage.path)} and made again")
+
+
+def _set_aside(path: Path) -> Path:
+    """Move what is in a folder that this process holds into a new one beside it, which is returned.
+
+    The lock stays, for those who wait for it. The manifest goes last: a stage half moved is still seen to be damaged.
+    """
+    places = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
+    aside = next(place for place in places if not place.exists())
+    aside.mkdir()
+    for file in sorted(path.iterdir(), key=lambda file: file.name == MANIFEST):
+        if file.name not in (".lock", ".owner"):
+            file.rename(aside / file.name)
+    return aside
 
 
 @contextlib.contextmanager
@@ -205,11 +249,15 @@ def hold(path: Path) -> Iterator[None]:
     except Timeout:
         owner = path / ".owner"
         who = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
-        raise ArtifactError(
-            f"another process ({who}) is working in this run folder",
-            where=path,
-            remedy="wait until it ends, or choose another --runs",
-        ) from None
+        say = _unattended.get()
+        if say is None:
+            raise ArtifactError(
+                f"another process ({who}) is working in this run folder",
+                where=path,
+                remedy="wait until it ends, or choose another --runs",
+            ) from None
+        say(f"{path}: waits for another process ({who})")
+        lock.acquire()
     try:
         (path / ".owner").write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield

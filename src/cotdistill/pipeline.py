@@ -76,7 +76,7 @@ def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     started = time.time()
     path = runs / run.name
     with disk_errors(path), hold(path):
-        load = _loading_once(say)
+        load = loading_once(say)
         for config in run.arms.values():
             check_arm(before_training(config, run), load)
         write_text_atomically(path / "config.yaml", to_yaml(run))
@@ -151,7 +151,7 @@ def after_training(config: RunConfig, run: Run, runs: Path, load: LoadTask = loa
     return with_models(config, trained)
 
 
-def _loading_once(say: Say) -> LoadTask:
+def loading_once(say: Say) -> LoadTask:
     """``load_task`` for a run: arms share tasks, and what a task leaves out is said once."""
     loaded: dict[str, Task] = {}
 
