@@ -35,6 +35,7 @@ from cotdistill.config import (
 from cotdistill.evaluation.averages import by_task
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
+from cotdistill.models.adapters import check_quantization
 from cotdistill.models.loading import load_tokenizer, model_identity
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.tasks import Task, load_task
@@ -122,6 +123,7 @@ def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
     for task in (config.task, *(config.evaluation.tasks or ())):
         load(task)
     model_identity(config.student)
+    check_quantization(config.training.adapter if config.training else None)
     signal = config.training.signal if config.training else None
     if signal is not None and getattr(signal, "alignment", "none") == "none":
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from cotdistill.config.adapter import LoRA
 from cotdistill.config.base import FolderPath, Settings
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, LossConfig, TotalVariation
 from cotdistill.config.model import Dtype, Model
@@ -80,6 +81,8 @@ class TrainingConfig(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss: tuple[LossConfig, ...] = (CrossEntropy(),)
     signal: SignalConfig | None = None
+    adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
+    gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
 

@@ -27,6 +27,26 @@ def all_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask:
     ).hidden_states
 
 
+def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
+    """Keep only the inputs of the model's layers for backward, which computes the layers again: the same gradients.
+
+    Only in training mode. Raises ModelError for a model that transformers cannot do it for.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(
+            f"{type(model).__name__} has no gradient checkpointing",
+            where="training.gradient_checkpointing",
+            remedy="set it to false, and training.max_batch_tokens lower",
+        )
+    # The re-entrant kind gives no gradients where the embeddings are frozen, as beside adapters.
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)  # its newer name
+    enable({"use_reentrant": False})
+
+
+def disable_gradient_checkpointing(model: PreTrainedModel) -> None:
+    getattr(model, "activation_checkpointing_disable", model.gradient_checkpointing_disable)()
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What turns hidden states into logits: a linear map, then the factor and soft cap of some families.

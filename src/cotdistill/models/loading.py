@@ -9,12 +9,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from cotdistill.config import Dtype, ModelConfig
+from cotdistill.config import Dtype, ModelConfig, Quantize
 from cotdistill.errors import ModelError
+from cotdistill.models.adapters import four_bit, merge_saved
 from cotdistill.models.conversion import load_gguf
 from cotdistill.models.layers import keep_layers
 from cotdistill.models.quiet import no_progress_bars
-from cotdistill.models.source import locate, model_identity, no_weights
+from cotdistill.models.source import base_of, is_adapter, locate, model_identity, no_weights
 
 __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
 
@@ -40,24 +41,33 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def load_model(config: ModelConfig, *, dtype: torch.dtype, device: str | torch.device) -> PreTrainedModel:
+def load_model(
+    config: ModelConfig, *, dtype: torch.dtype, device: str | torch.device, quantize: Quantize = "none"
+) -> PreTrainedModel:
     """The model in eval mode with weights of ``dtype`` on ``device``, cut to ``keep_layers`` where the config says so.
 
-    Only safetensors and GGUF weights are read, and no code of the model's authors is run, unless the config allows it.
-    Raises ModelError for weights that are missing, incomplete or unreadable.
+    A folder of LoRA adapters gives the model that they belong to with them merged in. Only safetensors and GGUF weights
+    are read, and no code of the model's authors is run, unless the config allows it. ``quantize`` needs CUDA and a
+    folder of safetensors. Raises ModelError for weights that are missing, incomplete or unreadable.
     """
     path = locate(config)
     gguf = path if path.is_file() else _only_gguf(config, path)
+    model: Any
     with no_progress_bars():
         try:
-            model = load_gguf(gguf, dtype=dtype) if gguf else _from_folder(config, path, dtype)
+            if is_adapter(path):
+                model = merge_saved(load_model(base_of(path), dtype=dtype, device=device), path)
+            elif gguf:
+                model = load_gguf(gguf, dtype=dtype)
+            else:
+                model = _from_folder(config, path, dtype, torch.device(device), quantize)
         except (ModelError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # as above
             raise _unreadable(config, "model", error) from error
     if config.keep_layers:
         keep_layers(model, config.keep_layers, name=config.model)
-    return model.to(device=torch.device(device)).eval()  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return (model if quantize == "4bit" else model.to(device=torch.device(device))).eval()
 
 
 def resolve_dtype(dtype: Dtype, device: str | torch.device) -> torch.dtype:
@@ -81,11 +91,14 @@ def _fast_in_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and amx is not None and amx()
 
 
-def _from_folder(config: ModelConfig, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def _from_folder(
+    config: ModelConfig, folder: Path, dtype: torch.dtype, device: torch.device, quantize: Quantize
+) -> PreTrainedModel:
     if not (folder / "config.json").is_file():
         raise ModelError("no config.json in the folder", where=config.model, remedy="give a Hugging Face model folder")
     if not config.allow_pickle and not any(folder.glob("*.safetensors")):
         raise no_weights(config, folder)
+    packing = {"quantization_config": four_bit(dtype), "device_map": {"": device}} if quantize == "4bit" else {}
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
@@ -93,6 +106,7 @@ def _from_folder(config: ModelConfig, folder: Path, dtype: torch.dtype) -> PreTr
         trust_remote_code=config.trust_remote_code,
         local_files_only=True,
         output_loading_info=True,
+        **packing,
     )
     model, report = loaded
     # Transformers would fill what is missing with random numbers and warn.

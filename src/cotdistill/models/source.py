@@ -6,6 +6,7 @@ Nothing here loads torch, so that runs can be planned without it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from cotdistill.models import builtin, hub
 CONFIG_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 WEIGHT_SUFFIXES = (".safetensors", ".gguf")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth")
+ADAPTER_CONFIG = "adapter_config.json"
+BASE_MODEL = "base_model.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -31,7 +34,9 @@ def model_identity(config: ModelConfig) -> str:
         return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
     if is_hub_name(config.model):
         return f"{config.model}@{hub.resolve_commit(config.model, config.revision)}{cut}"
-    return f"sha256:{_files_sha256(_model_files(config, locate(config)))}{cut}"
+    path = locate(config)
+    base = f"+{model_identity(base_of(path))}" if is_adapter(path) else ""
+    return f"sha256:{_files_sha256(_model_files(config, path))}{base}{cut}"
 
 
 def locate(config: ModelConfig) -> Path:
@@ -47,6 +52,38 @@ def locate(config: ModelConfig) -> Path:
     if not path.exists():
         raise ModelError("no such model folder", where=config.model, remedy=hub.ELSEWHERE)
     return path
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def config_folder(config: ModelConfig) -> Path:
+    """The folder that says how the model is built: its own, or that of the model that its adapters belong to."""
+    path = locate(config)
+    return config_folder(base_of(path)) if is_adapter(path) else path
+
+
+def base_of(folder: Path) -> ModelConfig:
+    """The model that the adapters in ``folder`` belong to.
+
+    Raises ModelError where it is not said, or is another one now than when they were trained.
+    """
+    try:
+        if not (folder / BASE_MODEL).is_file():  # made by another tool
+            described = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+            return ModelConfig(model=described["base_model_name_or_path"], revision=described.get("revision"))
+        described = json.loads((folder / BASE_MODEL).read_text(encoding="utf-8"))
+        base, identity = ModelConfig.model_validate(described["model"]), described["identity"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError("does not say which model its adapters belong to", where=folder) from None
+    if model_identity(base) != identity:
+        raise ModelError(
+            f"its adapters belong to another version of {base.model} than is there now",
+            where=folder,
+            remedy="bring that model back, or train again (merge: true needs no base)",
+        )
+    return base
 
 
 def is_hub_name(name: str) -> bool:

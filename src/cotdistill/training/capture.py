@@ -66,9 +66,9 @@ def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtyp
     """Examples, rows and bytes of a capture, known before it begins; loads no weights."""
     from transformers import AutoConfig
 
-    from cotdistill.models.source import locate
+    from cotdistill.models.source import config_folder
 
-    width = AutoConfig.from_pretrained(locate(config.model)).get_text_config().hidden_size
+    width = AutoConfig.from_pretrained(config_folder(config.model)).get_text_config().hidden_size
     columns = _columns(config, width, resolve_dtype(dtype, pick_device()))
     num_rows = total_loss_tokens(examples)
     return {

@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
 from cotdistill.config import CachedTeacher, LiveTeacher, Model, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.models.saving import save_model
 from cotdistill.models.vocabulary import check_same_vocabulary
 from cotdistill.records import Rationale
 from cotdistill.tasks.prompts import Target, target_of_student
@@ -25,11 +23,15 @@ from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
 from cotdistill.training.examples import Example, make_examples
 from cotdistill.training.signal_store import StoredSignal
+from cotdistill.training.students import open_student, write_student
 from cotdistill.training.teacher_signal import LiveSignal, TeacherSignal
 from cotdistill.training.trainer import CHECKPOINT, train_student
 
 VERSION = 1
 """Raised whenever a change of code changes what a training makes."""
+
+KEYLESS = {"checkpoint_every", "gradient_checkpointing", "signal"}
+"""Settings that change no student, and the signal, which has a line of its own in the identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def training_identity(
     Settings at their defaults are left out, so that a setting that is new leaves what was made before it in its place;
     a default that changes must raise VERSION.
     """
-    settings = config.model_dump(mode="json", exclude={"checkpoint_every", "signal"}, exclude_defaults=True)
+    settings = config.model_dump(mode="json", exclude=KEYLESS, exclude_defaults=True)
     if "loss" in settings:  # its kind is a term's own default, but says what its other settings mean
         settings["loss"] = [{"kind": term.kind} | term.model_dump(exclude_defaults=True) for term in config.loss]
     return {
@@ -113,11 +115,11 @@ def _train(
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
     signal = _open_signal(config, examples, tokenizer, runs, alignments)
-    model = load_model(student, dtype=torch.float32, device=device)
-    totals = train_student(model, examples, config, signal=signal, seed=seed, folder=stage.path)
-    # The student is saved in the type it computed in: half the size, and what its evaluation loads anyway.
-    torch.nn.Module.to(model, dtype=resolve_dtype(config.dtype, device))
-    save_model(model, tokenizer, stage.path / "student")
+    opened = open_student(student, config, seed=seed, device=device)
+    totals = train_student(
+        opened.model, examples, config, signal=signal, seed=seed, folder=stage.path
+    )
+    write_student(opened, student, config, tokenizer, stage.path / "student")
     card = model_card(student.model, rationales, config, totals, recipe)
     write_text_atomically(stage.path / "student" / "README.md", card)
     stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)

@@ -16,6 +16,7 @@ from cotdistill.artifacts import RowAppender, write_rows
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
 from cotdistill.models.generation import num_positions
+from cotdistill.models.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
 from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
@@ -63,6 +64,8 @@ def train_student(
     dtype = resolve_dtype(config.dtype, device)
     lengths = [len(example) for example in examples]
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(examples), config.batch_size)))
+    if config.gradient_checkpointing:
+        enable_gradient_checkpointing(student)
     module = DistillationLoss(student, config.loss, signal).train()
     named = module.trained_parameters()
     parameters = list(named.values())
@@ -109,6 +112,8 @@ def train_student(
             progress.advance(note=f"loss {loss:.3f}, {num_tokens / seconds:,.0f} tokens/s")
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
                 save_checkpoint(folder / CHECKPOINT, state, step=step + 1)
+    if config.gradient_checkpointing:
+        disable_gradient_checkpointing(student)
     student.eval()
     return _summary(folder / METRICS, len(examples))
 

@@ -1,0 +1,30 @@
+"""A student's adapter: few trained weights beside a frozen model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Len
+from pydantic import Field
+
+from cotdistill.config.base import Settings
+
+Quantize = Literal["none", "4bit"]
+"""How a frozen model's weights are kept in memory."""
+
+
+class LoRA(Settings):
+    """Low-rank adaptation: only matrices of ``rank`` beside the model's linear layers are trained.
+
+    ``auto`` adapts every linear layer but the head. ``merge: false`` keeps the student as a peft adapter folder, which
+    is loaded wherever a model is; its base must stay where it is. ``quantize: 4bit`` (QLoRA) needs CUDA and the
+    package bitsandbytes.
+    """
+
+    kind: Literal["lora"] = "lora"
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0, description="an adapter's output counts alpha / rank times")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: Literal["auto"] | Annotated[tuple[str, ...], Len(1)] = "auto"
+    merge: bool = True
+    quantize: Quantize = "none"

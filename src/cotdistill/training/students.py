@@ -1,0 +1,69 @@
+"""A student while it is trained, all of it or adapters beside it, and how it becomes a folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.config import ModelConfig, TrainingConfig
+from cotdistill.models.adapters import add_adapter, check_quantization, save_adapter
+from cotdistill.models.loading import load_model, resolve_dtype
+from cotdistill.models.saving import save_model, save_tokenizer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStudent:
+    """``model`` is what is trained; where only adapters are, they are in it, and ``adapted`` is peft's view of it."""
+
+    model: PreTrainedModel
+    adapted: PeftModel | None = None
+
+
+def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, device: torch.device) -> OpenStudent:
+    """The student with trained weights in float32; a model that is frozen beside adapters has the computing type.
+
+    Raises ModelError where the model cannot be loaded or adapted.
+    """
+    if config.adapter is None:
+        return OpenStudent(load_model(student, dtype=torch.float32, device=device))
+    check_quantization(config.adapter)
+    dtype = resolve_dtype(config.dtype, device)
+    model = load_model(student, dtype=dtype, device=device, quantize=config.adapter.quantize)
+    return OpenStudent(model, add_adapter(model, config.adapter, seed=seed))
+
+
+def write_student(
+    opened: OpenStudent, student: ModelConfig, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write the trained student into ``folder``: a plain model, or adapters where the config keeps them apart.
+
+    A plain model is saved in the type it computed in: half the size, and what its evaluation loads anyway.
+    """
+    model, adapted = opened.model, opened.adapted
+    dtype = resolve_dtype(config.dtype, model.device)
+    if adapted is not None and config.adapter is not None:
+        if not config.adapter.merge:
+            save_adapter(adapted, student, folder)
+            return save_tokenizer(model, tokenizer, folder)
+        if config.adapter.quantize == "none":
+            model = adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+        else:
+            model = _merged_into_plain(adapted, student, dtype, folder.with_name("adapter.tmp"))
+    torch.nn.Module.to(model, dtype=dtype)
+    return save_model(model, tokenizer, folder)  # pyright: ignore[reportArgumentType]
+
+
+def _merged_into_plain(adapted: PeftModel, student: ModelConfig, dtype: torch.dtype, scratch: Path) -> PreTrainedModel:
+    """Adapters that were trained beside quantised weights, merged into the weights that these were made from."""
+    save_adapter(adapted, student, scratch)
+    merged = load_model(ModelConfig(model=str(scratch)), dtype=dtype, device="cpu")
+    shutil.rmtree(scratch)
+    return merged
