@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.annotation.faulty_server import FaultyServer
 
-from cotdistill.annotation import annotate
+from cotdistill.annotation import annotate, plan
 from cotdistill.annotation.costs import PRICES, Budget, price_of
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
 from cotdistill.errors import ConfigError, DataError, ModelError
@@ -186,7 +186,7 @@ def test_answers_from_a_script(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from cotdistill.annotation import annotate
+from cotdistill.annotation import annotate, plan
 from tests.annotation.test_live import LEVEL, questions
 from cotdistill.config import Limits, OpenAITeacher
 teacher = OpenAITeacher(model="m", base_url=sys.argv[1], limits=Limits(concurrency=4))
@@ -216,3 +216,23 @@ def test_killed_at_ten_moments_it_ends_with_the_same_records(tmp_path: Path) -> 
     assert [r.to_row() | {"meta": r.meta | {"key": None}} for r in made] == [
         r.to_row() | {"meta": r.meta | {"key": None}} for r in whole
     ]
+
+
+def test_a_plan_counts_what_is_left_and_asks_and_writes_nothing(tmp_path: Path) -> None:
+    price = Price(input=1.0, output=2.0)
+    with FaultyServer(right) as server:
+        asked = teacher(server, limits={"price": price})
+        before = plan(questions(10), asked, LEVEL, runs=tmp_path, evaluation=questions(2))
+        assert list(tmp_path.iterdir()) == []
+        annotate(questions(6), asked, LEVEL, runs=tmp_path)
+        between = plan(questions(10), asked, LEVEL, runs=tmp_path)
+        made = annotate(questions(10), asked, LEVEL, runs=tmp_path)
+        after = plan(questions(10), asked, LEVEL, runs=tmp_path)
+        assert sum(server.attempts.values()) == 10
+    assert (before.questions, before.estimate.requests, before.finished) == (8, 8, False)
+    assert (between.questions, between.estimate.requests, between.path) == (10, 4, made.path)
+    assert (after.estimate.requests, after.finished) == (0, True)
+    assert before.estimate.cost == pytest.approx(
+        (before.estimate.input_tokens + before.estimate.output_tokens * 2) / 1e6
+    )
+    assert 100 < before.estimate.input_tokens / 8 < 400

@@ -49,7 +49,8 @@ def transformers_serve(model: Path, log: Path, *, seconds: float) -> Iterator[st
     try:
         deadline = time.monotonic() + seconds
         while True:
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
+            assert server.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
                 break
             time.sleep(0.1)

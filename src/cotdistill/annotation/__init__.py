@@ -1,6 +1,7 @@
 """Annotation: rationales for questions, from whichever teacher."""
 
 from cotdistill.annotation.annotate import annotate, collect_rationales
+from cotdistill.annotation.plan import Plan, plan
 from cotdistill.annotation.rationales import Missing, Rationales
 
-__all__ = ["Missing", "Rationales", "annotate", "collect_rationales"]
+__all__ = ["Missing", "Plan", "Rationales", "annotate", "collect_rationales", "plan"]

@@ -8,7 +8,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from cotdistill.annotation.decontaminate import NO_OVERLAP, Overlap, overlap_by_set
+from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
@@ -74,26 +74,12 @@ def annotate(
     ``student`` is asked where ``annotation.selection`` needs one and names none.
     Raises DataError where nothing is left.
     """
-    # One folder a teacher: what it answered serves every annotation that asks the same again.
-    teacher_key = content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
-    answers = runs / "answers" / teacher_key
-    compared = evaluation if annotation.decontaminate != "off" else ()
-    identity = {
-        "version": VERSION,
-        "questions": content_key([question.to_row() for question in questions]),
-        "teacher": teacher.model_dump(mode="json", exclude=_NOT_IDENTITY),
-        "keep": annotation.keep,
-        "perturbation": annotation.perturbation and annotation.perturbation.model_dump(mode="json"),
-        "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
-        "source": _source_identity(questions, teacher, annotation, data_dir, answers),
-        **_selection_identity(annotation, student),
-    }
+    answers = answers_folder(teacher, runs)
+    identity = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
     with open_stage(runs, "annotation", identity) as stage:
         records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
         if not stage.finished:
-            by_set = overlap_by_set(questions, compared)
-            overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)
-            clean, leaked = _without_leaks(questions, overlap, annotation.decontaminate)
+            clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
             collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
             if annotation.selection:
                 made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
@@ -109,14 +95,39 @@ def annotate(
                 raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
             write_rows(records, (rationale.to_row() for rationale in kept))
             words = sum(map(num_learnt_words, kept))
-            overlap_row = overlap.to_row() | {"evaluation": len(compared)}
-            summary = {"rationales": len(kept), "words": words, "overlap": overlap_row}
-            sets = {name: {"questions": count} | found.to_row() for name, (count, found) in by_set.items()}
-            contamination = {"left_out_by": annotation.decontaminate, "evaluation": sets}
+            summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}
             stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
         rows = tuple(Rationale.from_row(row) for row in read_rows(records))
         shown = tuple(Dropped(**row) for row in read_rows(left_out))
         return Rationales(rows, stage.manifest()["dropped"], stage.path, shown)
+
+
+def answers_folder(teacher: Teacher, runs: Path) -> Path:
+    """One folder a teacher: what it answered serves every annotation that asks the same again."""
+    return runs / "answers" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+
+
+def annotation_identity(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    runs: Path,
+    data_dir: Path | None,
+    evaluation: Sequence[Question],
+    student: Model | None,
+) -> dict[str, Any]:
+    """All that can change what :func:`annotate` makes of these arguments."""
+    compared = evaluation if annotation.decontaminate != "off" else ()
+    return {
+        "version": VERSION,
+        "questions": content_key([question.to_row() for question in questions]),
+        "teacher": teacher.model_dump(mode="json", exclude=_NOT_IDENTITY),
+        "keep": annotation.keep,
+        "perturbation": annotation.perturbation and annotation.perturbation.model_dump(mode="json"),
+        "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
+        "source": _source_identity(questions, teacher, annotation, data_dir, answers_folder(teacher, runs)),
+        **_selection_identity(annotation, student),
+    }
 
 
 def _source_identity(
@@ -147,12 +158,21 @@ def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> 
     return identity
 
 
-def _without_leaks(
-    questions: Sequence[Question], overlap: Overlap, decontaminate: str
-) -> tuple[list[Question], list[Dropped]]:
-    """The questions that are trained on, and those that are left out because they are evaluation questions."""
+def without_leaks(
+    questions: Sequence[Question], evaluation: Sequence[Question], decontaminate: str
+) -> tuple[list[Question], list[Dropped], dict[str, Any]]:
+    """The questions that are trained on, those left out because they are evaluation questions, and what was found."""
+    compared = evaluation if decontaminate != "off" else ()
+    by_set = overlap_by_set(questions, compared)
+    overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)
+    found = {
+        "left_out_by": decontaminate,
+        "evaluation": {name: {"questions": count} | found.to_row() for name, (count, found) in by_set.items()},
+        "overlap": overlap.to_row() | {"evaluation": len(compared)},
+    }
     leaks: frozenset[int] = frozenset()
     if decontaminate in ("questions", "ngrams"):
         leaks = overlap.normalised | (overlap.ngram if decontaminate == "ngrams" else frozenset())
     clean = [question for place, question in enumerate(questions) if place not in leaks]
-    return clean, [Dropped(questions[place].id, "in_evaluation", questions[place].question) for place in sorted(leaks)]
+    left_out = [Dropped(questions[place].id, "in_evaluation", questions[place].question) for place in sorted(leaks)]
+    return clean, left_out, found
