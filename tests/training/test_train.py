@@ -48,6 +48,8 @@ CHANGES: list[dict[str, Any]] = [
     {"dtype": "bfloat16"},
     {"target": "answer_then_rationale"},
     {"target": "multi_task"},
+    {"on_policy": {}},
+    {"on_policy": {"temperature": 0.7}},
 ]
 
 

@@ -53,6 +53,14 @@ class CachedTeacher(Settings):
     context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
 
 
+class OnPolicy(Settings):
+    """Steps on the student's own samples, scored by a live teacher (GKD, arXiv 2306.13649)."""
+
+    share: float = Field(default=0.5, ge=0, le=1, description="of the steps")
+    max_new_tokens: int = Field(default=256, ge=1, description="a sample that is cut here is trained without its end")
+    temperature: float = Field(default=1.0, gt=0, description="at which samples are drawn")
+
+
 def _signal_shorthand(value: Any) -> Any:
     return {"kind": "live"} | value if isinstance(value, dict) else value
 
@@ -81,6 +89,7 @@ class TrainingConfig(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss: tuple[LossConfig, ...] = (CrossEntropy(),)
     signal: SignalConfig | None = None
+    on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
     gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
     dtype: Dtype = "auto"
@@ -97,6 +106,20 @@ class TrainingConfig(Settings):
             )
         if self.signal is not None and not needing:
             raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
+        return self
+
+    @model_validator(mode="after")
+    def samples_that_the_teacher_can_score(self) -> TrainingConfig:
+        if self.on_policy is None:
+            return self
+        if not isinstance(self.signal, LiveTeacher):
+            raise ValueError("on_policy samples are new, no stored signal has them; use signal: {kind: live, ...}")
+        if self.signal.alignment != "none":
+            raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
+        if any(isinstance(term, CrossEntropy) for term in self.loss):
+            raise ValueError(
+                "cross_entropy would teach a student its own on_policy samples; use divergences, or delete on_policy"
+            )
         return self
 
     @model_validator(mode="after")

@@ -96,10 +96,28 @@ def split_statement(rationale: str) -> tuple[str, str | None]:
     return (f"{reasoning[:-1]}." if closing and reasoning.endswith((",", ";")) else reasoning), closing
 
 
+def statement_seam(output: str, *, first: bool = False) -> int:
+    """Where, in characters, the last statement of the answer opens; with ``first``, where the first one's line ends.
+
+    An output that states nothing is all rationale: the seam is its end, or with ``first`` its start.
+    """
+    statements = _STATEMENT.finditer(output)
+    if first:
+        statement = next(statements, None)
+        return (output.find("\n", statement.end()) + 1 or len(output)) if statement else 0
+    starts = [statement.start() for statement in statements]
+    return _opening_start(output, starts[-1]) if starts else len(output)
+
+
+def _opening_start(text: str, start: int) -> int:
+    """Where the statement opens whose "answer is" begins at ``start``."""
+    opening = _OPENING.search(text[max(0, start - _MAX_OPENING) : start])
+    return start - len(opening[0]) if opening else start
+
+
 def _reasoning_end(rationale: str, end: int) -> int:
     """Where the reasoning before a statement ends whose "answer is" begins at ``end``."""
-    if opening := _OPENING.search(rationale[max(0, end - _MAX_OPENING) : end]):
-        end -= len(opening[0])
+    end = _opening_start(rationale, end)
     while end and rationale[end - 1] in " \t\n*":
         end -= 1
     return end

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +48,9 @@ def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: 
         epoch += 1
 
 
-def micro_batches(step: Sequence[int], lengths: Sequence[int], max_batch_tokens: int) -> list[list[int]]:
+def micro_batches(
+    step: Sequence[int], lengths: Sequence[int] | Mapping[int, int], max_batch_tokens: int
+) -> list[list[int]]:
     """Cut a step, longest first, so that no micro-batch has more padded tokens than ``max_batch_tokens``.
 
     An example that alone is longer makes a micro-batch of its own.

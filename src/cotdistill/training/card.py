@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cotdistill.artifacts import write_text_atomically
 from cotdistill.config import TrainingConfig
@@ -37,6 +38,7 @@ def model_card(
         f"| taught to write | {config.target.replace('_', ' ')} |",
         f"| teacher signal | {teacher} |",
         f"| loss | {losses} |",
+        *([f"| steps on own samples | {_rollouts(totals.rollouts)} |"] if totals.rollouts else []),
         f"| examples, steps | {totals.num_examples}, {totals.num_steps} |",
         f"| tokens, with loss | {totals.num_tokens}, {totals.num_loss_tokens} |",
         f"| loss, first and last step | {totals.first_loss:.4f}, {totals.last_loss:.4f} |",
@@ -60,6 +62,10 @@ def add_scores(student: Path, scores: dict[str, Score]) -> None:
     ]
     table = ["| task | accuracy | 95 % interval | n | unreadable | truncated |", "|---|---|---|---|---|---|", *rows]
     write_text_atomically(card, f"{head}{SCORES}\n\n" + "\n".join(table) + "\n")
+
+
+def _rollouts(totals: dict[str, Any]) -> str:
+    return f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample, {totals['truncated']} samples cut"
 
 
 def _source(rationale: Rationale) -> str:

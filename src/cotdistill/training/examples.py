@@ -76,6 +76,10 @@ class Example:
         response = [*self.input_ids[len(self.prompt) :], self.targets[-1]]
         return _behind(self.teacher_prompt, response, self.regions[-len(response) :], id=self.id)
 
+    def with_response(self, response: Sequence[int], regions: Sequence[Region]) -> Example:
+        """The same prompts, the student's and the teacher's, with another response (its stop token included)."""
+        return replace(_behind(self.prompt, response, regions, id=self.id), teacher_prompt=self.teacher_prompt)
+
 
 def _behind(prompt: Sequence[int], response: Sequence[int], regions: Sequence[Region], *, id: str) -> Example:
     """The one place where positions are shifted; ``regions`` are those of the response."""

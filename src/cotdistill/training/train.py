@@ -22,6 +22,7 @@ from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
 from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signal_store import StoredSignal
 from cotdistill.training.students import open_student, write_student
 from cotdistill.training.teacher_signal import LiveSignal, TeacherSignal
@@ -115,9 +116,11 @@ def _train(
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
     signal = _open_signal(config, examples, tokenizer, runs, alignments)
+    dtype = resolve_dtype(config.dtype, device)
+    rollouts = Rollouts(config.on_policy, tokenizer, seed, dtype) if config.on_policy else None
     opened = open_student(student, config, seed=seed, device=device)
     totals = train_student(
-        opened.model, examples, config, signal=signal, seed=seed, folder=stage.path
+        opened.model, examples, config, signal=signal, seed=seed, folder=stage.path, rollouts=rollouts
     )
     write_student(opened, student, config, tokenizer, stage.path / "student")
     card = model_card(student.model, rationales, config, totals, recipe)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -23,6 +24,7 @@ from cotdistill.records import read_rows
 from cotdistill.training.batches import all_steps, collate, micro_batches, num_steps_per_epoch
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.examples import Example
+from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.teacher_signal import TeacherSignal
@@ -34,7 +36,10 @@ CHECKPOINT = "checkpoint.tmp"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSummary:
-    """Totals of a finished training; tokens are those that went through the model, padding left out."""
+    """Totals of a finished training; tokens are those that went through the model, padding left out.
+
+    ``rollouts`` are of the steps on the student's own samples: their number, mean tokens and how many were cut.
+    """
 
     num_steps: int
     num_examples: int
@@ -43,6 +48,7 @@ class TrainingSummary:
     first_loss: float
     last_loss: float
     seconds: float
+    rollouts: dict[str, Any] | None = None
 
 
 def train_student(
@@ -53,13 +59,18 @@ def train_student(
     signal: TeacherSignal | None,
     seed: int,
     folder: Path,
+    rollouts: Rollouts | None = None,
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
+
+    ``rollouts`` draws the examples of on-policy steps.
 
     Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
     that is not finite; what was saved before it is kept.
     """
     _check_lengths(student, examples)
+    if rollouts is not None:
+        rollouts.check(student, examples)
     device = student.device
     dtype = resolve_dtype(config.dtype, device)
     lengths = [len(example) for example in examples]
@@ -83,9 +94,13 @@ def train_student(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
+            chosen, counts = {i: examples[i] for i in indices}, {}
+            if rollouts is not None and rollouts.are_of(step):
+                chosen = rollouts.sample(student, chosen, step=step)
+                counts = {"rollouts": rollouts.counts(chosen.values())}
+            sizes = {i: len(example) for i, example in chosen.items()}
             batches = [
-                collate([examples[i] for i in micro])
-                for micro in micro_batches(indices, lengths, config.max_batch_tokens)
+                collate([chosen[i] for i in micro]) for micro in micro_batches(indices, sizes, config.max_batch_tokens)
             ]
             loss, term_means, num_loss_tokens = accumulate(module, batches, device=device, dtype=dtype)
             grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
@@ -93,7 +108,7 @@ def train_student(
                 raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
             optimizer.step()
             seconds = time.perf_counter() - started
-            num_tokens = sum(lengths[i] for i in indices)
+            num_tokens = sum(sizes.values())
             metrics.append(
                 {
                     "step": step + 1,
@@ -107,6 +122,7 @@ def train_student(
                     "num_loss_tokens": num_loss_tokens,
                     "num_tokens": num_tokens,
                     "seconds": round(seconds, 4),
+                    **counts,
                 }
             )
             progress.advance(note=f"loss {loss:.3f}, {num_tokens / seconds:,.0f} tokens/s")
@@ -161,4 +177,5 @@ def _summary(path: Path, num_examples: int) -> TrainingSummary:
         first_loss=rows[0]["loss"],
         last_loss=rows[-1]["loss"],
         seconds=round(sum(row["seconds"] for row in rows), 1),
+        rollouts=rollout_totals([row["rollouts"] for row in rows if "rollouts" in row]),
     )

@@ -1,0 +1,112 @@
+"""On-policy steps: the student's own samples for a step's prompts, in place of the written responses.
+
+As in GKD (Agarwal et al. 2023, arXiv 2306.13649), a share of the steps trains on what the student itself writes, held
+against the teacher's distributions at each of its tokens; no gradient goes through the sampling. Which steps these are
+follows from seed and step, and what is drawn from seed, step and example, so that a resumed run draws the same.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.config import OnPolicy
+from cotdistill.errors import TrainingError
+from cotdistill.models.generation import Sampling, generate, num_positions
+from cotdistill.models.template import decode, stop_token_id, stop_token_ids
+from cotdistill.tasks.answers import statement_seam
+from cotdistill.training.examples import Example, Region
+
+MAX_ROWS = 64
+"""Samples that are written at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Draws the samples of a training; ``dtype`` is what matrix products compute in, as in the training step."""
+
+    config: OnPolicy
+    tokenizer: PreTrainedTokenizerBase
+    seed: int
+    dtype: torch.dtype
+
+    def check(self, student: PreTrainedModel, examples: Collection[Example]) -> None:
+        """Raise TrainingError where a prompt leaves the student no room for a whole sample."""
+        limit, longest = num_positions(student), max(examples, key=lambda example: len(example.prompt))
+        if limit is not None and len(longest.prompt) + self.config.max_new_tokens > limit:
+            raise TrainingError(
+                f"a prompt of {len(longest.prompt)} tokens and {self.config.max_new_tokens} sampled ones are over the "
+                f"student's {limit} positions",
+                where=f"rationale {longest.id}",
+                remedy="lower training.on_policy.max_new_tokens or training.max_length",
+            )
+
+    def are_of(self, step: int) -> bool:
+        """Whether the step (from 0) trains on samples."""
+        return random.Random(f"{self.seed}/{step}/on_policy").random() < self.config.share
+
+    def sample(self, student: PreTrainedModel, examples: Mapping[int, Example], *, step: int) -> dict[int, Example]:
+        """The student's own responses to the prompts of ``examples``, by the same numbers, in the same order.
+
+        A sample that the limit cut has no stop token: the student is not taught to stop half-way.
+        """
+        sampling = Sampling(self.config.temperature, [f"{self.seed}/{step}/{i}/{e.id}" for i, e in examples.items()])
+        numbers, was_training = list(examples), student.training
+        student.eval()
+        with torch.autocast(student.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            written = {
+                numbers[output.index]: (output.token_ids, output.finished)
+                for output in generate(
+                    student,
+                    [example.prompt for example in examples.values()],
+                    max_new_tokens=self.config.max_new_tokens,
+                    max_batch_size=MAX_ROWS,
+                    stop_token_ids=stop_token_ids(student, self.tokenizer),
+                    sampling=sampling,
+                )
+            }
+        student.train(was_training)
+        return {number: self._example(example, *written[number]) for number, example in examples.items()}
+
+    def counts(self, samples: Collection[Example]) -> dict[str, Any]:
+        """For a step's metrics: the mean number of a sample's tokens (its stop token counts) and how many were cut."""
+        stop = stop_token_id(self.tokenizer)
+        return {
+            "mean_length": sum(example.num_loss_tokens for example in samples) / len(samples),
+            "truncated": sum(example.targets[-1] != stop for example in samples),
+        }
+
+    def _example(self, example: Example, token_ids: list[int], finished: bool) -> Example:
+        regions = self._regions(example, token_ids)
+        if not finished:
+            return example.with_response(token_ids, regions)
+        return example.with_response([*token_ids, stop_token_id(self.tokenizer)], [*regions, example.regions[-1]])
+
+    def _regions(self, example: Example, token_ids: Sequence[int]) -> list[Region]:
+        """Rationale and answer are told apart by the statement of an answer, in the order that the prompt asks for."""
+        parts = list(dict.fromkeys(r for r in example.regions if r in (Region.RATIONALE, Region.ANSWER)))
+        if len(parts) == 1:
+            return parts * len(token_ids)
+        first, second = parts
+        seam = statement_seam(decode(self.tokenizer, token_ids), first=first is Region.ANSWER)
+        num_first = bisect_right(
+            range(1, len(token_ids) + 1), seam, key=lambda end: len(decode(self.tokenizer, token_ids[:end]))
+        )
+        return [first] * num_first + [second] * (len(token_ids) - num_first)
+
+
+def rollout_totals(steps: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """For a training's summary: the counts of its steps on samples; None where there was none."""
+    if not steps:
+        return None
+    return {
+        "num_steps": len(steps),
+        "mean_length": sum(step["mean_length"] for step in steps) / len(steps),
+        "truncated": sum(step["truncated"] for step in steps),
+    }
