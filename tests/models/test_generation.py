@@ -138,6 +138,18 @@ def test_a_growing_cache_holds_what_a_dynamic_one_does(model, prompts):
         torch.testing.assert_close(ours.values, theirs.values)
 
 
+def test_rows_that_are_left_close_up_with_few_moves():
+    assert generation._closed_up([True, False, True, False, True, True]) == [0, 5, 2, 4]
+    assert generation._closed_up([False, True]) == [1]
+    assert generation._closed_up([True, True, False]) == [0, 1]
+
+
+def test_prompts_are_read_with_others_of_their_length():
+    prompts = [[0] * length for length in (9, 5, 5, 4, 1, 1, 1)]
+    pieces = [[len(prompt) for prompt in piece] for piece in generation._of_like_length(prompts, 10)]
+    assert pieces == [[9], [5, 5], [4, 1], [1, 1]]
+
+
 def test_prompts_that_cannot_be_continued_are_refused_by_number(model):
     with pytest.raises(ModelError, match="prompt 1: the prompt has no token"):
         generate(model, [[5], []], set())
@@ -153,8 +165,10 @@ def few_shot_prompts() -> list[list[int]]:
     return [common + [generator.randrange(2, VOCAB) for _ in range(generator.randrange(1, 30))] for _ in range(12)]
 
 
-@pytest.mark.parametrize("batch", [2, 5, 64])
-def test_a_shared_prefix_changes_nothing(model, few_shot_prompts, batch):
+@pytest.mark.parametrize(("batch", "read"), [(2, 512), (64, 512), (64, 40)])
+def test_a_shared_prefix_changes_nothing(model, few_shot_prompts, batch, read, monkeypatch):
+    """However many of the tokens behind it are read at a time."""
+    monkeypatch.setitem(generation.READ_TOKENS, "cpu", read)
     assert shared_prefix.num_shared(few_shot_prompts) == 100
     assert shared_prefix.can_share(model)
     stops = {3, 7, 11}

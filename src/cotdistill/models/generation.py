@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from cotdistill.errors import ModelError
-from cotdistill.models.kv_cache import growing_cache
+from cotdistill.models.kv_cache import growing_cache, grows_in_place, joined
 from cotdistill.models.shared_prefix import MIN_SHARED, attending_to_prefix, can_share, compute_prefix, num_shared
 
-COMPACT_SHARE = 0.25
-"""The share of a batch that must be finished for its rows to be dropped: dropping copies the cache of the others."""
+READ_TOKENS = {"cpu": 512}
+"""Prompt tokens that are read in one forward pass, by kind of device: prompts of like length are read together, so that
+little is spent on padding."""
+MANY_READ_TOKENS = 8192
+"""The same for every other kind."""
 
 IsComplete = Callable[[Sequence[int]], bool]
 """Whether what was written so far ends a continuation, for example because it holds a stop string."""
@@ -104,11 +107,19 @@ def _generate_batch(
                 yield row, written[row], True
         if not live or step + 1 == max_new_tokens:
             break
-        if len(rows) - len(live) >= COMPACT_SHARE * len(rows):
-            batch.keep([place for place, row in enumerate(rows) if row in live])
-            rows = [row for row in rows if row in live]
+        if len(live) < len(rows):
+            places = _closed_up([row in live for row in rows])
+            batch.keep(places)
+            rows = [rows[place] for place in places]
     for row in sorted(live):
         yield row, written[row], False
+
+
+def _closed_up(kept: Sequence[bool]) -> list[int]:
+    """The places that are kept, with the last ones in the gaps of the others: few rows have to move."""
+    num_kept = sum(kept)
+    last = [place for place in range(num_kept, len(kept)) if kept[place]]
+    return [place if kept[place] else last.pop() for place in range(num_kept)]
 
 
 class _Choice:
@@ -139,7 +150,7 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 
 
 class _Batch:
-    """Left-padded rows with their key-value cache, which advance one token at a time.
+    """Left-padded rows, longest first, with their key-value cache, which advance one token at a time.
 
     What the rows begin with in common is held once, apart from the cache (see ``shared_prefix``); padding, mask and
     cache are about the tokens behind it.
@@ -147,48 +158,84 @@ class _Batch:
 
     def __init__(self, model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int):
         self.model = model
-        self.cache = growing_cache(model)
         shared = num_shared(prompts) if len(prompts) > 1 else 0
         if shared < MIN_SHARED or not can_share(model):
             shared = 0
         self.prefix = compute_prefix(model, prompts[0][:shared]) if shared else None
-        longest = max(map(len, prompts)) - shared
-        padding = torch.tensor([shared + longest - len(prompt) for prompt in prompts])
-        # any id will do for padding: it is masked
-        ids = [[0] * (shared + longest - len(prompt)) + list(prompt[shared:]) for prompt in prompts]
-        places = torch.arange(longest + max_new_tokens)
+        self.num_shared = shared
+        self.unread: list[Sequence[int]] = [prompt[shared:] for prompt in prompts]
+        self.length = max(map(len, self.unread))
+        padding = torch.tensor([self.length - len(own) for own in self.unread])
         # [rows, all tokens that there may be]; each step sees its first columns.
-        self.mask = (places >= padding[:, None]).long().to(model.device)
-        self.positions = (shared + (places[:longest] - padding[:, None]).clamp(min=0)).to(model.device)
-        self.inputs = torch.tensor(ids, device=model.device)
-        self.length = longest
+        self.mask = (torch.arange(self.length + max_new_tokens) >= padding[:, None]).long().to(model.device)
+        self.positions = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
 
     @torch.inference_mode()
     def next_tokens(self, choose: _Choice, rows: Sequence[int]) -> list[int]:
         """The chosen next token of every row, which becomes the row's next input."""
+        if self.unread:
+            logits = self._read()
+        else:
+            logits = self._forward(self.inputs, self.mask[:, : self.length], self.positions, self.cache)
+            self.positions = self.positions + 1
+        tokens = choose(logits, rows)
+        self.inputs = tokens[:, None]
+        self.length += 1
+        return tokens.tolist()
+
+    def _read(self) -> Tensor:
+        """Read the prompts, some rows at a time; the float32 logits ``[rows, vocabulary]`` of their next tokens."""
+        parts: list[DynamicCache] = []
+        logits = []
+        for own in _of_like_length(self.unread, self._most_read_tokens()):
+            padding = torch.tensor([len(own[0]) - len(tokens) for tokens in own])
+            places = torch.arange(len(own[0]))
+            # any id will do for padding: it is masked
+            ids = torch.tensor([[0] * (len(own[0]) - len(tokens)) + list(tokens) for tokens in own])
+            mask = (places >= padding[:, None]).long()
+            positions = self.num_shared + (places - padding[:, None]).clamp(min=0)
+            parts.append(growing_cache(self.model))
+            device = self.model.device
+            logits.append(self._forward(ids.to(device), mask.to(device), positions.to(device), parts[-1]))
+        self.cache = joined(parts)
+        self.unread = []
+        return torch.cat(logits)
+
+    def _most_read_tokens(self) -> int:
+        """All of them where a layer of the cache is not our own: such ones cannot be joined."""
+        if not grows_in_place(self.model):
+            return sum(map(len, self.unread)) * len(self.unread)
+        return READ_TOKENS.get(self.model.device.type, MANY_READ_TOKENS)
+
+    def _forward(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
         prefix: dict[str, Any] = {"shared_prefix": self.prefix} if self.prefix else {}
         with attending_to_prefix(self.model) if self.prefix else nullcontext():
             output = self.model(
-                input_ids=self.inputs,
-                attention_mask=self.mask[:, : self.length],
-                position_ids=self.positions,
-                past_key_values=self.cache,
+                input_ids=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
                 **prefix,
             )
-        tokens = choose(output.logits[:, -1].float(), rows)
-        self.inputs = tokens[:, None]
-        self.positions = self.positions[:, -1:] + 1
-        self.length += 1
-        return tokens.tolist()
+        return output.logits[:, -1].float()
 
     @torch.inference_mode()
     def keep(self, places: list[int]) -> None:
-        """Drop all rows but those at ``places``."""
+        """Drop all rows but those at ``places``, which come in this order."""
         kept = torch.tensor(places, device=self.model.device)
         self.cache.batch_select_indices(kept)
         self.mask, self.inputs, self.positions = self.mask[kept], self.inputs[kept], self.positions[kept]
+
+
+def _of_like_length(prompts: Sequence[Sequence[int]], most_tokens: int) -> Iterator[Sequence[Sequence[int]]]:
+    """``prompts``, longest first, cut into pieces of ``most_tokens`` with their padding, or of one prompt."""
+    start = 0
+    while start < len(prompts):
+        end = start + max(1, most_tokens // len(prompts[start]))
+        yield prompts[start:end]
+        start = end
 
 
 def num_positions(model: PreTrainedModel) -> int | None:

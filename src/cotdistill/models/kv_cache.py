@@ -7,9 +7,11 @@ a CPU (16 rows of 200 tokens, bfloat16 and float32).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -40,11 +42,15 @@ class GrowingLayer(DynamicLayer):
         return self.num_tokens
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows only, in this order."""
-        if self.buffers is not None:
-            keys, values = self.buffers
-            self.buffers = (keys.index_select(0, indices), values.index_select(0, indices))
-            self._filled()
+        """Keep these rows only, in this order. Only rows that move are copied."""
+        if self.buffers is None:
+            return
+        moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
+        for buffer in self.buffers:
+            buffer[moved, :, : self.num_tokens] = buffer[indices[moved], :, : self.num_tokens]
+        keys, values = self.buffers
+        self.buffers = (keys[: len(indices)], values[: len(indices)])
+        self._filled()
 
     def _grown(self, which: int, states: Tensor) -> Tensor:
         rows, heads, _, head_size = states.shape
@@ -66,3 +72,33 @@ def growing_cache(model: PreTrainedModel) -> DynamicCache:
     cache = DynamicCache(config=model.config)
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def grows_in_place(model: PreTrainedModel) -> bool:
+    """Whether all layers of the model's cache are :class:`GrowingLayer`."""
+    return all(type(layer) is GrowingLayer for layer in growing_cache(model).layers)
+
+
+def joined(caches: Sequence[DynamicCache]) -> DynamicCache:
+    """One cache of the rows of all ``caches``, each padded on its left to the longest. Several must be of
+    :class:`GrowingLayer` alone; they are used up."""
+    whole = caches[0]
+    for index, layer in enumerate(whole.layers if len(caches) > 1 else ()):
+        parts = [cache.layers[index] for cache in caches]
+        assert isinstance(layer, GrowingLayer)
+        longest = max(part.get_seq_length() for part in parts)
+        keys, values = (_padded([_states(part)[which] for part in parts], longest) for which in (0, 1))
+        layer.num_tokens, layer.buffers = 0, None
+        for part in parts[1:]:
+            part.buffers = None  # pyright: ignore[reportAttributeAccessIssue]
+        layer.update(keys, values)
+    return whole
+
+
+def _states(layer: Any) -> tuple[Tensor, Tensor]:
+    return layer.keys, layer.values
+
+
+def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
+    """``[all rows, heads, length, head size]``, zeros on the left: they are masked, and must be finite."""
+    return torch.cat([nn.functional.pad(part, (0, 0, length - part.shape[2], 0)) for part in parts])

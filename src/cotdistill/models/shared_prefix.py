@@ -13,10 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
-from cotdistill.models.kv_cache import GrowingLayer, growing_cache
+from cotdistill.models.kv_cache import GrowingLayer, growing_cache, grows_in_place
 
 NAME = "cotdistill_shared_prefix"
 MIN_SHARED = 32
@@ -36,8 +35,7 @@ def num_shared(prompts: Sequence[Sequence[int]]) -> int:
 
 def can_share(model: PreTrainedModel) -> bool:
     """Whether the model's attention can be replaced and looks back over all tokens in every layer."""
-    whole = all(type(layer) is GrowingLayer for layer in growing_cache(model).layers)
-    return whole and model._supports_attention_backend and model.config._attn_implementation == "sdpa"
+    return grows_in_place(model) and model._supports_attention_backend and model.config._attn_implementation == "sdpa"
 
 
 @torch.inference_mode()
@@ -82,34 +80,20 @@ def _attention(
     query ``[rows, heads, new tokens, head size]``, key and value ``[rows, key heads, own tokens, head size]``,
     attention_mask ``[rows, 1, new tokens, own tokens]`` (0, or very negative where a token is not seen).
     """
-    prefix_key, prefix_value = shared_prefix[cast("int", module.layer_idx)]
-    if query.shape[2] > 1:  # reading prompts happens once: here the prefix may be repeated for the time of one layer
-        rows, _, length, _ = query.shape
-        key, value = (
-            torch.cat([prefix.expand(rows, -1, -1, -1), own], dim=2)
-            for prefix, own in ((prefix_key, key), (prefix_value, value))
-        )
-        seen = attention_mask.new_zeros(rows, 1, length, prefix_key.shape[2])
-        mask = torch.cat([seen, attention_mask], dim=3)
-        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, is_causal=False)
-    return _attend_with_one_token(query, key, value, attention_mask, scaling, prefix_key[0], prefix_value[0]), None
-
-
-def _attend_with_one_token(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float, prefix_key: Tensor, prefix_value: Tensor
-) -> Tensor:
-    """One new token a row; ``[rows, 1, heads, head size]``. All rows' queries meet the prefix in one product a head."""
-    rows, heads, _, size = query.shape
+    prefix_key, prefix_value = (states[0] for states in shared_prefix[cast("int", module.layer_idx)])
+    rows, heads, length, size = query.shape
     key_heads, num_prefix, _ = prefix_key.shape
-    group = heads // key_heads
-    own = (query * scaling).view(rows, key_heads, group, size)
-    together = own.transpose(0, 1).reshape(key_heads, rows * group, size)
-    to_prefix = (together @ prefix_key.transpose(1, 2)).view(key_heads, rows, group, num_prefix).transpose(0, 1)
-    to_own = own @ key.transpose(2, 3) + mask
-    weights = torch.cat([to_prefix, to_own], dim=3).softmax(dim=3, dtype=torch.float32).to(query.dtype)
-    prefix_weights = weights[..., :num_prefix].transpose(0, 1).reshape(key_heads, rows * group, num_prefix)
-    of_prefix = (prefix_weights @ prefix_value).view(key_heads, rows, group, size).transpose(0, 1)
-    return (of_prefix + weights[..., num_prefix:] @ value).reshape(rows, 1, heads, size)
+    num_queries = heads // key_heads * length  # for each key head of a row
+    own = (query * scaling).reshape(rows, key_heads, num_queries, size)
+    together = own.transpose(0, 1).reshape(key_heads, rows * num_queries, size)  # all rows meet the prefix at once
+    to_prefix = (together @ prefix_key.transpose(1, 2)).view(key_heads, rows, num_queries, num_prefix).transpose(0, 1)
+    to_own = (own @ key.transpose(2, 3)).view(rows, key_heads, -1, length, key.shape[2]) + attention_mask[:, :, None]
+    scores = torch.cat([to_prefix, to_own.flatten(2, 3)], dim=3)
+    weights = scores.softmax(dim=3, dtype=torch.float32).to(query.dtype)
+    prefix_weights = weights[..., :num_prefix].transpose(0, 1).reshape(key_heads, rows * num_queries, num_prefix)
+    of_prefix = (prefix_weights @ prefix_value).view(key_heads, rows, num_queries, size).transpose(0, 1)
+    attended = of_prefix + weights[..., num_prefix:] @ value
+    return attended.reshape(rows, heads, length, size).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, _attention)
