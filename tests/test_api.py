@@ -65,6 +65,20 @@ def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> N
         cot.train("student", rationales, loss=[cot.ForwardKL()], runs=tmp_path)
 
 
+def test_annotation_takes_the_settings_of_a_run_file_by_name(tmp_path: Path) -> None:
+    task = cot.load_task("procedural", kinds=["navigate"], difficulty=1, num_train=8, num_test=4)
+    leaking = [*task.train, task.test[0]]
+    made = cot.annotate(leaking, "procedural", evaluation=task.test, perturbation="removed", runs=tmp_path)
+    assert made.dropped == {"in_evaluation": 1}
+    assert [rationale.rationale for rationale in made] == [None] * 8
+    everything = cot.annotate(leaking, "procedural", evaluation=task.test, decontaminate="report", runs=tmp_path)
+    assert len(everything) == 9
+    with pytest.raises(cot.CotDistillError, match="decontaminate"):
+        cot.annotate(task.train, "procedural", decontaminate="of", runs=tmp_path)
+    with pytest.raises(cot.CotDistillError, match="no rationales were released"):
+        cot.annotate(task.train, "dataset", data_dir=tmp_path, runs=tmp_path)
+
+
 def test_nothing_to_work_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(cot.CotDistillError, match="no questions to evaluate on"):
         cot.evaluate("student", [], runs=tmp_path)

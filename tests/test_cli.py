@@ -221,6 +221,27 @@ def test_a_dry_run_writes_nothing(lab: Path) -> None:
     assert not (lab / "dry").exists()
 
 
+def test_a_dry_annotation_says_what_it_would_ask_and_cost_and_writes_nothing(lab: Path) -> None:
+    teacher = "teacher={kind: openai, model: gpt-4o}"  # no key is needed to plan
+    outcome = run_command(lab, "annotate", "good.yaml", "--dry-run", "--runs", "dry", "--set", teacher, "--json")
+    assert outcome.status == 0, outcome.err
+    planned = json.loads(outcome.out)["good"]
+    assert (planned["questions"], planned["requests"], planned["finished"]) == (8, 8, False)
+    assert planned["cost"] == pytest.approx((planned["input_tokens"] * 2.5 + planned["output_tokens"] * 10) / 1e6)
+    assert not (lab / "dry").exists()
+
+
+@pytest.mark.parametrize("command", ["annotate", "train", "evaluate"])
+def test_a_single_command_checks_every_arm_before_it_begins(lab: Path, command: str) -> None:
+    """The teacher's vocabulary is not the student's, which a run would say only after it had collected rationales."""
+    signal = "training.signal={kind: live, model: ./stranger}"
+    loss = "training.loss=[{kind: forward_kl}]"
+    outcome = run_command(lab, command, "good.yaml", "--runs", "checked", "--set", signal, "--set", loss)
+    assert outcome.status == 2
+    assert "vocabular" in outcome.err
+    assert not (lab / "checked").exists()
+
+
 def test_settings_on_the_command_line_override_the_file(lab: Path) -> None:
     planned = run_command(lab, "run", "good.yaml", "--dry-run", "--json", "--set", "seed=7", "--set", "training=null")
     assert json.loads(planned.out)["good"]["seed"] == 7

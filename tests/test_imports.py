@@ -19,6 +19,7 @@ LIGHT = (
     "cotdistill.tasks.files",
     "cotdistill.models.source",
     "cotdistill.evaluation.statistics",
+    "cotdistill.pipeline",
     "cotdistill.reports",
     "cotdistill.reports.show",
 )

@@ -63,15 +63,32 @@ def annotate(
     granularity: int | None = 3,
     format: Format = "cot",
     keep: str = "all",
+    answer_conditioned: bool = False,
+    perturbation: str | Settings | None = None,
+    decontaminate: str = "questions",
+    evaluation: Sequence[Question] = (),
+    data_dir: str | Path | None = None,
     runs: str | Path = "runs",
 ) -> Rationales:
-    """Rationales for ``questions`` from a teacher: a kind by name (``procedural``, ``human``, ...) or its settings."""
+    """Rationales for ``questions`` from a teacher: a kind by name (``procedural``, ``human``, ...) or its settings.
+
+    The settings are those of a run's ``annotation``. Questions that are in ``evaluation`` are left out as
+    ``decontaminate`` says; ``data_dir`` holds released rationales.
+    """
     from cotdistill import annotation
 
-    values = {"granularity": granularity, "format": format, "keep": keep}
+    values = {
+        "granularity": granularity,
+        "format": format,
+        "keep": keep,
+        "answer_conditioned": answer_conditioned,
+        "perturbation": perturbation,
+        "decontaminate": decontaminate,
+    }
     config = validated(AnnotationConfig, values, where="annotate")
     source = validated(_TeacherArgument, {"teacher": teacher}, where="annotate").teacher
-    return annotation.annotate(questions, source, config, runs=Path(runs))
+    folder = None if data_dir is None else Path(data_dir)
+    return annotation.annotate(questions, source, config, runs=Path(runs), data_dir=folder, evaluation=evaluation)
 
 
 def train(

@@ -14,6 +14,8 @@ from cotdistill.errors import CotDistillError
 
 if TYPE_CHECKING:
     from cotdistill.config import Run, RunConfig
+    from cotdistill.config.study import Study
+    from cotdistill.pipeline import LoadTask
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
@@ -89,20 +91,28 @@ def run_command(
 
 @app.command()
 def annotate(
-    file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+    file: RunFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what is left to ask and its cost, ask nothing")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Collect the rationales of each arm, and nothing more."""
-    from cotdistill.pipeline import annotate_arm
+    from cotdistill.pipeline import annotate_arm, plan_arm
 
-    rows = {}
-    for name, config in _arms(_load(file, settings), arm).items():
-        if config.training is not None:
-            rationales = annotate_arm(config, runs)
-            rows[name] = {
-                "rationales": len(rationales),
-                "dropped": rationales.dropped,
-                "path": str(rationales.path),
-            }
+    rows: dict[str, dict[str, Any]] = {}
+    arms, load = _checked_arms(_load(file, settings), arm)
+    for name, config in arms.items():
+        if config.training is None:
+            continue
+        if dry_run:
+            rows[name] = plan_arm(config, runs, load).to_row()
+        else:
+            made = annotate_arm(config, runs, load)
+            rows[name] = {"rationales": len(made), "dropped": made.dropped, "path": str(made.path)}
     _print_rows(rows, as_json)
 
 
@@ -141,10 +151,11 @@ def train(
 
     rows = {}
     run = _load(file, settings)
-    for name, untrained in _arms(run, arm).items():
-        config = after_training(untrained, run, runs)
+    arms, load = _checked_arms(run, arm)
+    for name, untrained in arms.items():
+        config = after_training(untrained, run, runs, load)
         if config.training is not None:
-            student = train_arm(config, annotate_arm(config, runs), runs)
+            student = train_arm(config, annotate_arm(config, runs, load), runs)
             rows[name] = {"student": str(student.model), "dropped": student.dropped, **student.summary}
     _print_rows(rows, as_json)
 
@@ -158,16 +169,24 @@ def evaluate(
 
     rows = {}
     run = _load(file, settings)
-    for name, config in _arms(run, arm).items():
-        result = execute_arm(name, after_training(config, run, runs), runs, say=_say)
+    arms, load = _checked_arms(run, arm)
+    for name, config in arms.items():
+        result = execute_arm(name, after_training(config, run, runs, load), runs, say=_say, load=load)
         rows[name] = result.evaluation.score.to_row() | {"path": str(result.evaluation.path)}
     _print_rows(rows, as_json)
 
 
 @app.command()
 def report(file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, as_json: AsJson = False) -> None:
-    """Write the report of a run file again from what is on disk (missing stages are made)."""
-    _execute_and_report(_load(file, settings), runs, as_json)
+    """Write the report of a run file again (missing stages are made), or that of a study file as far as it is done."""
+    from cotdistill.config import parse_overrides
+    from cotdistill.config.run import read_yaml
+    from cotdistill.config.study import load_study
+
+    if "students" in read_yaml(file):
+        _report_study(load_study(file, parse_overrides(settings or [])), runs, as_json)
+    else:
+        _execute_and_report(_load(file, settings), runs, as_json)
 
 
 @app.command()
@@ -228,26 +247,54 @@ def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:
     return {arm: run.arms[arm]}
 
 
+def _checked_arms(run: Run, arm: str | None) -> tuple[dict[str, RunConfig], LoadTask]:
+    """The arms to make, once it is known that each of them can be, and a way to load their tasks once."""
+    from cotdistill.pipeline import before_training, check_arm, loading_once
+
+    arms, load = _arms(run, arm), loading_once(_say)
+    for config in arms.values():
+        check_arm(before_training(config, run), load)
+    return arms, load
+
+
 def _execute_and_report(run: Run, runs: Path, as_json: bool) -> Path:
     """Make what is missing, write the report, print its table; returns the path of the report's page."""
     from cotdistill.artifacts import disk_errors
     from cotdistill.pipeline import execute
     from cotdistill.reports import print_table, write_report
-    from cotdistill.reports.result import report_of
+    from cotdistill.reports.result import evidence_of_run
 
     result = execute(run, runs, say=_say)
-    report = report_of(result)
+    evidence = evidence_of_run(result)
     with disk_errors(result.path):
-        page = write_report(report, result.path)
+        page = write_report(evidence, result.path)
     if as_json:
         print((result.path / "summary.json").read_text(encoding="utf-8"))
     else:
-        print_table(report)
+        print_table(evidence)
         print(f"report: {page}")
         for name, arm in result.arms.items():
             if arm.student:
                 print(f"student {name}: {arm.student.model}")
     return page
+
+
+def _report_study(study: Study, runs: Path, as_json: bool) -> None:
+    """Write the report of what is on disk of a study; nothing is run."""
+    from cotdistill.artifacts import disk_errors
+    from cotdistill.reports import print_table, write_report
+    from cotdistill.reports.result import evidence_of_study
+    from cotdistill.studies.result import load_result
+
+    result = load_result(study, runs)
+    evidence = evidence_of_study(result)
+    with disk_errors(result.path):
+        page = write_report(evidence, result.path, summary=False)
+    if as_json:
+        print(json.dumps(evidence.summary(), ensure_ascii=False))
+    else:
+        print_table(evidence)
+        print(f"report: {page}")
 
 
 def _print_plan(run: Run, as_json: bool) -> None:

@@ -1,4 +1,7 @@
-"""A run: annotate, train and evaluate each arm, skip what is done, and keep the result of every arm together."""
+"""A run: annotate, train and evaluate each arm, skip what is done, and keep the result of every arm together.
+
+What loads torch is imported where it is used: an annotation that is only read, or asked of a server, does without.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cotdistill.annotation import Rationales, annotate
+from cotdistill.annotation import Plan, Rationales, annotate, plan
 from cotdistill.artifacts import (
     canonical_json,
     disk_errors,
@@ -32,19 +35,16 @@ from cotdistill.config import (
     to_yaml,
     with_models,
 )
-from cotdistill.evaluation.averages import by_task
-from cotdistill.evaluation.evaluate import Evaluation, evaluate
-from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
-from cotdistill.models.adapters import check_quantization
-from cotdistill.models.loading import load_tokenizer, model_identity
-from cotdistill.models.vocabulary import check_same_vocabulary
+from cotdistill.models.source import model_identity
 from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
-from cotdistill.training.capture import capture_size, readable_size
-from cotdistill.training.card import add_scores
-from cotdistill.training.signal_store import StoredSignal
-from cotdistill.training.train import Student, capture_signal, student_examples, train
+
+if TYPE_CHECKING:
+    from cotdistill.evaluation.evaluate import Evaluation
+    from cotdistill.evaluation.statistics import ComparisonResult
+    from cotdistill.training.signal_store import StoredSignal
+    from cotdistill.training.train import Student
 
 Say = Callable[[str], None]
 LoadTask = Callable[[BenchmarkTask | FileTask | ProceduralTask], Task]
@@ -74,6 +74,8 @@ class RunResult:
 
 def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     """Make every arm of ``run`` below ``runs``; stages that are finished are read, not made again."""
+    from cotdistill.evaluation.statistics import compare, holm
+
     started = time.time()
     path = runs / run.name
     with disk_errors(path), hold(path):
@@ -123,9 +125,17 @@ def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
     for task in (config.task, *(config.evaluation.tasks or ())):
         load(task)
     model_identity(config.student)
-    check_quantization(config.training.adapter if config.training else None)
-    signal = config.training.signal if config.training else None
+    if config.training is None:
+        return
+    if config.training.adapter is not None:
+        from cotdistill.models.adapters import check_quantization
+
+        check_quantization(config.training.adapter)
+    signal = config.training.signal
     if signal is not None and getattr(signal, "alignment", "none") == "none":
+        from cotdistill.models.loading import load_tokenizer
+        from cotdistill.models.vocabulary import check_same_vocabulary
+
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
 
 
@@ -170,6 +180,9 @@ def loading_once(say: Say) -> LoadTask:
 
 def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: LoadTask = load_task) -> ArmResult:
     """One arm: rationales, student, predictions."""
+    from cotdistill.evaluation.averages import by_task
+    from cotdistill.training.card import add_scores
+
     if config.training is None:
         say(f"{name}: evaluate {config.student.model}, untrained")
         evaluation = _counted_evaluation(name, config, None, runs, say, load)
@@ -186,34 +199,48 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: Loa
 
 
 def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Rationales:
-    data_dir = getattr(config.task, "data_dir", None)
+    return annotate(runs=runs, **_annotation_of(config, load))
+
+
+def plan_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Plan:
+    """What is left to ask for the arm's rationales, and about what it costs."""
+    return plan(runs=runs, **_annotation_of(config, load))
+
+
+def _annotation_of(config: RunConfig, load: LoadTask) -> dict[str, Any]:
     evaluation = [question for task in config.evaluation.tasks or (config.task,) for question in load(task).test]
     if config.evaluation.few_shot:
         evaluation += exemplar_questions(evaluation, _data_dir(config))
-    return annotate(
-        load(config.task).train,
-        config.teacher,
-        config.annotation,
-        runs=runs,
-        data_dir=data_dir,
-        evaluation=evaluation,
-        student=config.student,
-    )
+    return {
+        "questions": load(config.task).train,
+        "teacher": config.teacher,
+        "annotation": config.annotation,
+        "data_dir": getattr(config.task, "data_dir", None),
+        "evaluation": evaluation,
+        "student": config.student,
+    }
 
 
 def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
+    from cotdistill.training.train import train
+
     assert config.training is not None, "an untrained arm has nothing to train"
     recipe = to_yaml(config)
     return train(config.student, list(rationales), config.training, seed=config.seed, runs=runs, recipe=recipe)
 
 
 def capture_arm(config: RunConfig, rationales: Rationales, runs: Path) -> StoredSignal:
+    from cotdistill.training.train import capture_signal
+
     assert config.training is not None, "an untrained arm has no signal to capture"
     return capture_signal(config.student, list(rationales), config.training, runs=runs)
 
 
 def size_of_capture(config: RunConfig, rationales: Rationales) -> dict[str, Any]:
     """What capturing the arm's teacher will read and write, in tokens and bytes."""
+    from cotdistill.training.capture import capture_size, readable_size
+    from cotdistill.training.train import student_examples
+
     assert config.training is not None
     assert isinstance(config.training.signal, CachedTeacher)
     examples = student_examples(config.student, list(rationales), config.training)
@@ -223,6 +250,8 @@ def size_of_capture(config: RunConfig, rationales: Rationales) -> dict[str, Any]
 
 def evaluate_arm(config: RunConfig, student: Student | None, runs: Path, load: LoadTask = load_task) -> Evaluation:
     """Test the student, or the untrained model where there is none, on the arm's evaluation tasks."""
+    from cotdistill.evaluation.evaluate import evaluate
+
     tasks = config.evaluation.tasks or (config.task,)
     questions = [question for task in tasks for question in load(task).test]
     model = ModelConfig(model=str(student.model)) if student else config.student
