@@ -80,6 +80,7 @@ from cotdistill.config.selection import (
 )
 from cotdistill.config.study import (
     Factors,
+    Resources,
     Study,
     StudyComparison,
     load_study,
@@ -151,6 +152,7 @@ __all__ = [
     "Quantize",
     "RegionName",
     "Removed",
+    "Resources",
     "ReverseKL",
     "Run",
     "RunConfig",

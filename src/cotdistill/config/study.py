@@ -41,6 +41,14 @@ class StudyComparison(Settings):
     b: Side
 
 
+class Resources(Settings):
+    """What a cell needs of a Ray cluster, and how often it is tried again where its node goes down."""
+
+    num_cpus: float = Field(default=1, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+    max_retries: int = Field(default=3, ge=0)
+
+
 class Study(Settings):
     """A study file. ``grid`` maps an axis to its values: ``teacher``, ``student``, ``seed`` or any dotted key of a run.
 
@@ -59,6 +67,7 @@ class Study(Settings):
     grid: dict[str, Any] = Field(default={})
     controls: tuple[Factors, ...] = ()
     comparisons: tuple[StudyComparison, ...] = ()
+    resources: Resources = Resources()
 
     @field_validator("grid")
     @classmethod
