@@ -17,6 +17,7 @@ _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(
     [
         "cotdistill.cli",
+        "cotdistill.pipeline",
         "cotdistill.reports.result",
         "matplotlib.figure",
         "scipy.stats",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +20,14 @@ from rich.console import Console
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics import ComparisonResult, holm, wilson_interval
 from cotdistill.records import Score
-from cotdistill.reports import Arm, RunReport, print_table, write_report
-from cotdistill.reports.figures import accuracy_figure, write_figure
-from cotdistill.reports.page import in_words, markdown_page
+from cotdistill.reports import Arm, Evidence, Missing, Untested, print_table, write_report
+from cotdistill.reports.figures import write_figure
+from cotdistill.reports.figures.arms import draw_accuracy
+from cotdistill.reports.figures.canvas import short
+from cotdistill.reports.page import markdown_page
+from cotdistill.reports.table_files import to_csv, to_latex
 from cotdistill.reports.tables import markdown_text, one_line, score_table, to_markdown
+from cotdistill.reports.verdict import finding, in_markdown, verdict
 
 HOSTILE = [
     "a|b",
@@ -53,8 +60,8 @@ def comparison(a: str, b: str, difference: float, p_value: float) -> ComparisonR
 
 
 @pytest.fixture
-def report() -> RunReport:
-    return RunReport(
+def report() -> Evidence:
+    return Evidence(
         name="small",
         question="Does reasoning help?",
         arms={
@@ -106,7 +113,7 @@ def test_summary_has_the_promised_shape(report, tmp_path):
 
 
 def test_page_shows_scores_comparisons_and_cost(report):
-    page = rendered(markdown_page(report, figure="accuracy.png"))
+    page = rendered(markdown_page(report, {"accuracy.svg": draw_accuracy(report)}))
     scores, comparisons, cost = (cells(table) for table in page.iter("table"))
     assert scores[0] == ["arm", "accuracy", "95 % interval", "n", "correct", "wrong", "unreadable", "truncated"]
     assert scores[3] == ["cot", "50.5 %", "43.6 to 57.4", "200", "101", "91", "3", "5"]
@@ -121,34 +128,36 @@ def test_page_shows_scores_comparisons_and_cost(report):
     ]
     text = "".join(page.itertext())
     assert "Does reasoning help?" in text
-    assert "The whole run took 1 min 40 s." in text
-    assert [image.get("src") for image in page.iter("img")] == ["accuracy.png"]
+    assert "All of it was computed in 1 min 40 s." in text
+    assert [image.get("src") for image in page.iter("img")] == ["accuracy.svg"]
 
 
 def test_a_single_arm_needs_no_comparisons(tmp_path):
-    page = write_report(RunReport("alone", "", {"mine": arm(0, 10, unreadable=0, truncated=0)}), tmp_path)
-    assert [len(cells(table)) for table in rendered(page.read_text(encoding="utf-8")).iter("table")] == [2]
+    write_report(Evidence("alone", "", {"mine": arm(0, 10, unreadable=0, truncated=0)}), tmp_path)
+    page = rendered((tmp_path / "report.md").read_text(encoding="utf-8"))
+    assert [len(cells(table)) for table in page.iter("table")] == [2]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["comparisons"] == []
 
 
 def test_no_arms_is_an_error():
     with pytest.raises(DataError, match="no arms to report"):
-        RunReport("empty", "", {})
+        Evidence("empty", "", {})
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_page_shows_hostile_names_as_plain_text(name):
-    def named(name: str) -> RunReport:
-        return RunReport(name, name, {name: arm(50), "other": arm(60)}, [comparison(name, "other", -0.05, 0.2)])
+    def named(name: str) -> Evidence:
+        return Evidence(name, name, {name: arm(50), "other": arm(60)}, [comparison(name, "other", -0.05, 0.2)])
 
-    page = rendered(markdown_page(named(name), figure="accuracy.png"))
+    page = rendered(markdown_page(named(name), {}))
     shown = one_line(name)
     scores, comparisons = (cells(table) for table in page.iter("table"))
     assert scores[1][0] == comparisons[1][0] == shown
     assert {len(row) for row in scores} == {8}
     assert {len(row) for row in comparisons} == {6}
     assert "".join(page.find("h1").itertext()) == "".join(page.find("p").itertext()) == shown
-    plain = rendered(markdown_page(named("plain"), figure="accuracy.png"))
+    assert f"No difference shown between {shown} and other" in "".join(page.itertext())
+    plain = rendered(markdown_page(named("plain"), {}))
     assert [element.tag for element in page.iter()] == [element.tag for element in plain.iter()]
 
 
@@ -159,7 +168,7 @@ def test_escaping_leaves_ordinary_names_readable():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_terminal_shows_hostile_names_as_plain_text(name):
     output = StringIO()
-    print_table(RunReport("r", "", {name: arm(50)}), Console(file=output, width=200, force_terminal=False))
+    print_table(Evidence("r", "", {name: arm(50)}), Console(file=output, width=200, force_terminal=False))
     line = output.getvalue().splitlines()[2]
     assert line.startswith(one_line(name).encode("utf-8", "replace").decode())
     assert "\x1b" not in output.getvalue()
@@ -169,7 +178,7 @@ def test_terminal_tables_fit_80_columns_and_keep_every_number(report):
     output = StringIO()
     longer = {f"{name} with a name that is far too long": scored for name, scored in report.arms.items()}
     for arms, comparisons in ((report.arms, report.comparisons), (longer, ())):
-        print_table(RunReport("r", "", arms, comparisons), Console(file=output, width=80))
+        print_table(Evidence("r", "", arms, comparisons), Console(file=output, width=80))
     text = output.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     for _, *numbers in score_table(report).rows:
@@ -177,47 +186,113 @@ def test_terminal_tables_fit_80_columns_and_keep_every_number(report):
     assert "+20.5" in text
 
 
+def said(*comparisons: ComparisonResult) -> str:
+    return "".join(finding(comparisons[0]))
+
+
 def test_a_finding_follows_the_corrected_p():
     alone, other = comparison("cot", "base", 0.12, 0.03), comparison("kd", "base", 0.02, 0.6)
-    assert in_words(alone) == (
-        "**cot** is 12.0 points above **base** on 200 items (95 % interval 6.0 to 19.0, p = 0.0300); "
-        "chance hardly explains it. **cot** alone is right 31 times, **base** alone once."
+    assert in_markdown(finding(alone)) == (
+        "**cot** beats **base** by 12.0 points (95 % interval 6.0 to 19.0, McNemar p = 0.0300, 200 items, 1 seed)."
     )
-    in_family = in_words(holm([alone, other])[0])
-    assert "cannot be told apart" in in_family
-    assert "p = 0.0600 after Holm's correction" in in_family
+    in_family = said(holm([alone, other])[0])
+    assert in_family.startswith("No difference shown between cot and base: +12.0 points may be chance")
+    assert "p = 0.0600, Holm-corrected" in in_family
 
 
-def test_a_loss_is_called_below():
-    assert "**kd** is 20.0 points below **base**" in in_words(comparison("kd", "base", -0.2, 0.00001))
+def test_a_loss_falls_behind():
+    assert said(comparison("kd", "base", -0.2, 0.00001)).startswith("kd falls behind base by 20.0 points")
+
+
+def test_several_seeds_are_tested_over_items_and_say_so():
+    pooled = replace(comparison("cot", "base", 0.12, 0.03), num_seeds=3)
+    assert "sign-flip test over items p = 0.0300, 200 items, 3 seeds" in said(pooled)
+
+
+def test_the_verdict_is_the_first_comparison_and_claims_nothing_without_one(report):
+    assert "".join(verdict(report)).startswith("cot beats answers by 20.5 points")
+    undeclared = "".join(verdict(replace(report, comparisons=())))
+    assert "highest accuracy is that of teacher at 90.0 %" in undeclared
+    assert "no difference is claimed" in undeclared
+    alone = Evidence("alone", "", {"mine": arm(50)})
+    assert "".join(verdict(alone)) == "mine has an accuracy of 25.0 % (95 % interval 19.5 to 31.4, 200 items)."
+
+
+def test_half_a_study_says_what_is_missing(report):
+    missing = [Missing("cot (seed 1)", "no space left on the device"), Missing("cot (seed 2)")]
+    untested = [Untested("cot", "human", "no seed of which both arms are done")]
+    half = replace(report, comparisons=(), missing=missing, untested=untested)
+    assert "".join(verdict(half)) == "No declared comparison can be tested yet; 2 cells are missing."
+    page = rendered(markdown_page(half, {}))
+    listed = [table for table in map(cells, page.iter("table")) if table[0] == ["cell", "why"]]
+    assert listed == [
+        [["cell", "why"], ["cot (seed 1)", "no space left on the device"], ["cot (seed 2)", "not run yet"]]
+    ]
+    assert "cot against human was declared but is not tested: no seed of which" in "".join(page.itertext())
+    nothing = Evidence("s", "", {}, missing=missing)
+    assert "Nothing is finished yet; 2 cells are missing." in markdown_page(nothing, {})
 
 
 def test_files_are_complete_and_nothing_else_is_left(report, tmp_path):
     folder = tmp_path / "new" / "reports"
-    assert write_report(report, folder) == folder / "report.md"
+    assert write_report(report, folder) == folder / "report.html"
     write_report(report, folder)
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "accuracy.png",
-        "accuracy.svg",
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()) == [
+        "figures/accuracy.pdf",
+        "figures/accuracy.svg",
+        "report.html",
         "report.md",
         "summary.json",
+        "tables/comparisons.csv",
+        "tables/comparisons.md",
+        "tables/comparisons.tex",
+        "tables/cost.csv",
+        "tables/cost.md",
+        "tables/cost.tex",
+        "tables/scores.csv",
+        "tables/scores.md",
+        "tables/scores.tex",
     ]
-    png = (folder / "accuracy.png").read_bytes()
-    assert png.startswith(b"\x89PNG")
-    assert png.endswith(b"IEND\xaeB`\x82")
-    assert ElementTree.parse(folder / "accuracy.svg").getroot().tag.endswith("svg")
+    assert (folder / "figures" / "accuracy.pdf").read_bytes().startswith(b"%PDF")
+    assert ElementTree.parse(folder / "figures" / "accuracy.svg").getroot().tag.endswith("svg")
+
+
+def test_csv_holds_raw_values(report):
+    rows = list(csv.DictReader(StringIO(to_csv(score_table(report)))))
+    score = report.arms["cot"].score
+    assert rows[2]["arm"] == "cot"
+    assert [float(rows[2][key]) for key in ("accuracy", "95 % interval low", "95 % interval high")] == [
+        score.accuracy,
+        *score.interval,
+    ]
+
+
+def test_csv_hides_formulas_from_spreadsheets():
+    evil = Evidence("r", "", {'=HYPERLINK("http://x")': arm(50), "-1+2": arm(50)})
+    assert [row["arm"][:2] for row in csv.DictReader(StringIO(to_csv(score_table(evil))))] == ["'=", "'-"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_latex_escapes_hostile_names(name):
+    line = to_latex(score_table(Evidence("r", "", {name: arm(50)}))).splitlines()[5]
+    assert line.count(" & ") == 7
+    assert line.endswith(r" & 3 & 5 \\")
+    bare = re.sub(
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}|\\[&%$#_{}]", "", line
+    )
+    assert not set(bare.replace(" & ", "").removesuffix(r"\\")) & set("\\{}~^<>|&%$#_")
 
 
 def test_a_figure_that_fails_leaves_the_old_one(report, tmp_path):
     path = tmp_path / "accuracy.unknown"
     path.write_text("old")
     with pytest.raises(ValueError, match="unknown"):
-        write_figure(accuracy_figure(report), path)
+        write_figure(draw_accuracy(report).figure, path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("accuracy.unknown", "old")]
 
 
 def test_figure_places_every_arm_at_its_accuracy_in_order(report):
-    (axes,) = accuracy_figure(report).axes
+    (axes,) = draw_accuracy(report).figure.axes
     points = [bars.lines[0].get_xydata()[0].tolist() for bars in axes.containers]
     assert points == [[pytest.approx(100 * a.score.accuracy), row] for row, a in enumerate(report.arms.values())]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(report.arms)
@@ -228,7 +303,7 @@ def test_figure_places_every_arm_at_its_accuracy_in_order(report):
 
 
 def test_figure_sets_base_and_teacher_apart_in_shape_and_colour(report):
-    (axes,) = accuracy_figure(report).axes
+    (axes,) = draw_accuracy(report).figure.axes
     points = [bars.lines[0] for bars in axes.containers]
     looks = [(point.get_color(), point.get_marker(), point.get_markerfacecolor()) for point in points]
     base, answers, cot, teacher = looks
@@ -239,12 +314,14 @@ def test_figure_sets_base_and_teacher_apart_in_shape_and_colour(report):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_figure_draws_hostile_names(name, tmp_path):
-    write_figure(accuracy_figure(RunReport(name, name, {name: arm(50)})), tmp_path / "figure.svg")
-    assert (tmp_path / "figure.svg").stat().st_size > 0
+    drawing = draw_accuracy(Evidence(name, name, {name: arm(50)}))
+    write_figure(drawing.figure, tmp_path / "figure.pdf")
+    words = [element.text for element in ElementTree.fromstring(drawing.svg).iter() if element.tag.endswith("text")]
+    assert short(name) in words
 
 
 def test_names_of_many_arms_do_not_overlap():
-    figure = accuracy_figure(RunReport("grid", "", {f"arm {number}": arm(number + 40) for number in range(84)}))
+    figure = draw_accuracy(Evidence("grid", "", {f"arm {number}": arm(number + 40) for number in range(84)})).figure
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
@@ -264,9 +341,9 @@ def test_drawing_leaves_matplotlibs_global_state_alone(tmp_path):
 import sys, matplotlib
 before = matplotlib.rcParams.copy()
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_reports import RunReport, arm, write_report
+from test_reports import Evidence, arm, write_report
 from pathlib import Path
-write_report(RunReport("r", "", {{"cot": arm(50)}}), Path({str(tmp_path)!r}))
+write_report(Evidence("r", "", {{"cot": arm(50)}}), Path({str(tmp_path)!r}))
 print(matplotlib.rcParams.copy() == before, "matplotlib.pyplot" in sys.modules)
 """
     assert in_fresh_process(code) == "True False"

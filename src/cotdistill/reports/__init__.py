@@ -1,7 +1,17 @@
-"""What a run found, for people and for programs: tables, a figure, a page and ``summary.json``."""
+"""What a run or a study found, for people and for programs: pages, tables, figures and ``summary.json``."""
 
-from cotdistill.reports.run_report import BASE, TEACHER, Arm, RunReport
+from cotdistill.reports.evidence import BASE, TEACHER, Arm, Cell, Evidence, Missing, Untested
 from cotdistill.reports.tables import print_table
 from cotdistill.reports.write import write_report
 
-__all__ = ["BASE", "TEACHER", "Arm", "RunReport", "print_table", "write_report"]
+__all__ = [
+    "BASE",
+    "TEACHER",
+    "Arm",
+    "Cell",
+    "Evidence",
+    "Missing",
+    "Untested",
+    "print_table",
+    "write_report",
+]

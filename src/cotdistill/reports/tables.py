@@ -1,4 +1,4 @@
-"""The tables of a report, as text that is the same in the terminal and on the page.
+"""The tables of a report: values with a kind a column, and how each kind is written for people.
 
 Names and questions come from files of the user, so they are made harmless where they are shown: no control characters
 in the terminal, no markup on the page.
@@ -10,67 +10,176 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from cotdistill.evaluation.statistics import ComparisonResult
-from cotdistill.reports.run_report import RunReport
+from cotdistill.reports.evidence import Arm, Evidence
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+Kind = Literal["label", "number", "percent", "points", "interval", "p"]
+"""What a column holds: words; a number as it is; a fraction shown as percent; a signed difference of fractions shown
+in percentage points; a pair of such bounds; a p-value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    heading: str
+    kind: Kind = "label"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings and rows of plain text; the first ``num_labels`` columns are words, the others numbers."""
+    """A table with its raw values, row by row; fractions stay fractions until they are shown."""
 
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_labels: int = 1
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    values: tuple[tuple[Any, ...], ...]
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        return tuple(column.heading for column in self.columns)
 
-def score_table(report: RunReport) -> Table:
-    """One row an arm: accuracy and interval in percent, and the counts of the four verdicts."""
-    headings = ("arm", "accuracy", "95 % interval", "n", "correct", "wrong", "unreadable", "truncated")
-    scores = {name: arm.score for name, arm in report.arms.items()}
-    rows = [
-        (
-            name,
-            f"{100 * score.accuracy:.1f} %",
-            interval(score.interval),
-            *map(str, (score.n, score.correct, score.wrong, score.unreadable, score.truncated)),
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """All cells as text."""
+        return tuple(
+            tuple(shown(value, column.kind) for value, column in zip(row, self.columns, strict=True))
+            for row in self.values
         )
-        for name, score in scores.items()
-    ]
-    return Table(headings, tuple(rows))
 
 
-def extras_table(report: RunReport) -> Table | None:
-    """One row an arm, one column for every extra that some arm has; None where no arm has any."""
-    keys = list(dict.fromkeys(key for arm in report.arms.values() for key in arm.extras))
-    if not keys:
+def tables(evidence: Evidence) -> list[Table]:
+    """Every table that the evidence fills, in the order of a page."""
+    found = (
+        score_table(evidence),
+        comparison_table(evidence.comparisons),
+        task_table(evidence),
+        gain_table(evidence),
+        factor_table(evidence),
+        extras_table(evidence),
+        missing_table(evidence),
+    )
+    return [table for table in found if table is not None]
+
+
+def score_table(evidence: Evidence) -> Table | None:
+    """One row an arm: accuracy and interval, and the counts of the four verdicts; None where no arm has a score."""
+    if not evidence.arms:
         return None
-    headings = ("arm", *(key.removeprefix("num_").replace("_", " ") for key in keys))
-    rows = [(name, *(quantity(arm.extras.get(key)) for key in keys)) for name, arm in report.arms.items()]
-    return Table(headings, tuple(rows))
+    counts = ("n", "correct", "wrong", "unreadable", "truncated")
+    several = any(arm.num_seeds > 1 for arm in evidence.arms.values())
+    seeds = (Column("seeds", "number"), Column("seeds' range", "interval")) if several else ()
+    columns = (
+        Column("arm"),
+        Column("accuracy", "percent"),
+        Column("95 % interval", "interval"),
+        *seeds,
+        *(Column(name, "number") for name in counts),
+    )
+
+    def row(name: str, arm: Arm) -> tuple[Any, ...]:
+        score = arm.score
+        verdicts = (getattr(score, count) for count in counts)
+        return (name, score.accuracy, score.interval, *(_seeds(arm) if seeds else ()), *verdicts)
+
+    return Table("scores", "Accuracy", columns, tuple(row(name, arm) for name, arm in evidence.arms.items()))
+
+
+def _seeds(arm: Arm) -> tuple[int, tuple[float, float] | None]:
+    """How many seeds there are, and the lowest and highest accuracy among them."""
+    found = arm.seed_accuracies() if arm.num_seeds > 1 else []
+    return arm.num_seeds, (min(found), max(found)) if found else None
 
 
 def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
-    """One row a comparison, differences in percentage points; None where nothing was compared."""
+    """One row a comparison; None where nothing was compared."""
     if not comparisons:
         return None
-    headings = ("a", "b", "a - b (points)", "95 % interval", "p", "p (Holm)")
-    rows = [
-        (
-            c.a,
-            c.b,
-            f"{100 * c.difference:+.1f}",
-            interval(c.interval),
-            p_value(c.p_value),
-            "" if c.adjusted_p_value is None else p_value(c.adjusted_p_value),
-        )
-        for c in comparisons
-    ]
-    return Table(headings, tuple(rows), num_labels=2)
+    columns = (
+        Column("a"),
+        Column("b"),
+        Column("a - b (points)", "points"),
+        Column("95 % interval", "interval"),
+        Column("p", "p"),
+        Column("p (Holm)", "p"),
+    )
+    rows = ((c.a, c.b, c.difference, c.interval, c.p_value, c.adjusted_p_value) for c in comparisons)
+    return Table("comparisons", "Comparisons", columns, tuple(rows))
+
+
+def task_table(evidence: Evidence) -> Table | None:
+    """Accuracy by arm and task; None where there are not two tasks."""
+    if len(tasks := evidence.tasks) < 2:
+        return None
+    columns = (Column("arm"), *(Column(task, "percent") for task in tasks))
+    accuracies = {name: evidence.task_accuracies(name) for name in evidence.arms}
+    rows = tuple((name, *(found.get(task) for task in tasks)) for name, found in accuracies.items())
+    return Table("tasks", "Accuracy by task", columns, rows)
+
+
+def gain_table(evidence: Evidence) -> Table | None:
+    """What each trained arm gains on its student as it was; None where no arm has its base beside it."""
+    gains = [gain for name in evidence.arms if (gain := evidence.gain(name)) is not None]
+    if not gains:
+        return None
+    columns = (
+        Column("arm"),
+        Column("base"),
+        Column("gain (points)", "points"),
+        Column("95 % interval", "interval"),
+        Column("gained", "number"),
+        Column("lost", "number"),
+    )
+    rows = tuple((g.a, g.b, g.difference, g.interval, g.gained, g.lost) for g in gains)
+    return Table("gains", "Gain against the untrained student", columns, rows)
+
+
+def factor_table(evidence: Evidence) -> Table | None:
+    """What arms are made of, as far as they differ; None where they do not."""
+    if not (factors := evidence.varying_factors()):
+        return None
+    rows = ((name, *(arm.factors.get(key) for key in factors)) for name, arm in evidence.arms.items())
+    columns = (Column("arm"), *(Column(_words(key)) for key in factors))
+    return Table("arms", "What the arms are made of", columns, tuple(rows))
+
+
+def extras_table(evidence: Evidence) -> Table | None:
+    """One row an arm, one column for every extra that some arm has; None where no arm has any."""
+    keys = list(dict.fromkeys(key for arm in evidence.arms.values() for key in arm.extras))
+    if not keys:
+        return None
+    rows = tuple((name, *(arm.extras.get(key) for key in keys)) for name, arm in evidence.arms.items())
+    texts = [any(isinstance(arm.extras.get(key), str) for arm in evidence.arms.values()) for key in keys]
+    columns = (Column(_words(key), "label" if text else "number") for key, text in zip(keys, texts, strict=True))
+    return Table("cost", "Cost", (Column("arm"), *columns), rows)
+
+
+def missing_table(evidence: Evidence) -> Table | None:
+    """Cells that have no result, each with its error if it failed; None where all are there."""
+    if not evidence.missing:
+        return None
+    rows = tuple((cell.name, cell.error or "not run yet") for cell in evidence.missing)
+    return Table("missing", "Missing", (Column("cell"), Column("why")), rows)
+
+
+def _words(key: str) -> str:
+    return key.rsplit(".", 1)[-1].removeprefix("num_").replace("_", " ")
+
+
+def shown(value: Any, kind: Kind) -> str:
+    """A value as a table shows it; nothing for None."""
+    if value is None:
+        return ""
+    if kind == "percent":
+        return f"{100 * value:.1f} %"
+    if kind == "points":
+        return f"{100 * value:+.1f}"
+    if kind == "interval":
+        return interval(value)
+    return p_value(value) if kind == "p" else quantity(value)
 
 
 def interval(bounds: tuple[float, float]) -> str:
@@ -98,28 +207,33 @@ def one_line(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """``text`` on one line, escaped: Markdown shows it as it is, in a table cell too, and no HTML comes through."""
-    line = one_line(text).replace("&", "&amp;").replace(">", "&gt;")
+    return escape_markdown(one_line(text))
+
+
+def escape_markdown(line: str) -> str:
+    line = line.replace("&", "&amp;").replace(">", "&gt;")
     line = re.sub(r"<(?! )", "&lt;", line)  # before a space it opens no tag, as in "p < 0.05"
     line = re.sub(r"([\\`*\[\]|~#])", r"\\\1", line)
     return re.sub(r"(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\_", line)  # within a word it is no markup
 
 
 def to_markdown(table: Table) -> str:
-    rules = (":--" if column < table.num_labels else "--:" for column in range(len(table.headings)))
+    rules = (":--" if column.kind == "label" else "--:" for column in table.columns)
     lines = [table.headings, *table.rows]
     cells = ["| " + " | ".join(map(markdown_text, line)) + " |" for line in lines]
     return "\n".join([cells[0], "| " + " | ".join(rules) + " |", *cells[1:]]) + "\n"
 
 
-def print_table(report: RunReport, console: Console | None = None) -> None:
-    """Print the scores and, where there are any, the comparisons; to standard output unless ``console`` is given."""
+def print_table(evidence: Evidence, console: Console | None = None) -> None:
+    """Print scores, comparisons and what is missing; to standard output unless ``console`` is given."""
     from rich.console import Console
 
     console = console or Console()
-    _print(score_table(report), console)
-    if (comparisons := comparison_table(report.comparisons)) is not None:
-        console.print()
-        _print(comparisons, console)
+    found = (score_table(evidence), comparison_table(evidence.comparisons), missing_table(evidence))
+    for number, table in enumerate(table for table in found if table is not None):
+        if number:
+            console.print()
+        _print(table, console)
 
 
 def _print(table: Table, console: Console) -> None:
@@ -128,11 +242,11 @@ def _print(table: Table, console: Console) -> None:
     from rich.text import Text
 
     drawn = TerminalTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column, heading in enumerate(table.headings):
-        if column < table.num_labels:
-            drawn.add_column(heading, overflow="fold")
-        else:
-            drawn.add_column(heading, justify="right", no_wrap=True)  # where space is short, names give way to numbers
+    for column in table.columns:
+        if column.kind == "label":
+            drawn.add_column(column.heading, overflow="fold")
+        else:  # where space is short, names give way to numbers
+            drawn.add_column(column.heading, justify="right", no_wrap=True)
     for row in table.rows:
         drawn.add_row(*(Text(one_line(cell)) for cell in row))  # Text: square brackets are no markup
     console.print(drawn)

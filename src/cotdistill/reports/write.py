@@ -5,21 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from cotdistill.artifacts import write_json_atomically, write_text_atomically
-from cotdistill.reports.figures import accuracy_figure, write_figure
+from cotdistill.reports.evidence import Evidence
+from cotdistill.reports.figures import draw_all, write_figure
+from cotdistill.reports.html import html_page
 from cotdistill.reports.page import markdown_page
-from cotdistill.reports.run_report import RunReport
+from cotdistill.reports.table_files import to_csv, to_latex
+from cotdistill.reports.tables import tables, to_markdown
+
+PAGE = "report.html"
 
 
-def write_report(report: RunReport, folder: Path) -> Path:
-    """Write ``accuracy.png``, ``accuracy.svg``, ``report.md`` and ``summary.json``; returns the path of the page.
+def write_report(evidence: Evidence, folder: Path, *, summary: bool = True) -> Path:
+    """Write ``report.html``, ``report.md``, ``tables/`` and ``figures/``; returns the path of ``report.html``.
 
-    Every file is written whole or not at all, and the summary last: where it exists, the report is complete.
+    Every file is written whole or not at all. ``summary.json`` comes last, so that where it exists the report is
+    complete; a study writes its own, and so says ``summary=False``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = accuracy_figure(report)
-    write_figure(figure, folder / "accuracy.png")
-    write_figure(figure, folder / "accuracy.svg")
-    page = folder / "report.md"
-    write_text_atomically(page, markdown_page(report, figure="accuracy.png"))
-    write_json_atomically(folder / "summary.json", report.summary())
-    return page
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    drawings = draw_all(evidence)
+    for drawing in drawings:
+        write_text_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
+        write_figure(drawing.figure, folder / "figures" / f"{drawing.name}.pdf")
+    for table in tables(evidence):
+        for suffix, write in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
+            write_text_atomically(folder / "tables" / f"{table.name}.{suffix}", write(table))
+    pictures = {f"figures/{drawing.name}.svg": drawing for drawing in drawings}
+    write_text_atomically(folder / "report.md", markdown_page(evidence, pictures))
+    write_text_atomically(folder / PAGE, html_page(evidence, drawings))
+    if summary:
+        write_json_atomically(folder / "summary.json", evidence.summary())
+    return folder / PAGE

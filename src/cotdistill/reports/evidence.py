@@ -1,0 +1,158 @@
+"""What a report is made from, whether of a run or of a study: arms with their scores, cells, and declared comparisons.
+
+An *arm* is one way to make a student; a *cell* is that arm under one seed, with its predictions and its loss by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.averages import by_task
+from cotdistill.evaluation.statistics import ComparisonResult, pooled, score
+from cotdistill.records import Prediction, Question, Score
+
+BASE, TEACHER = "base", "teacher"
+"""Arms of these names are points of reference rather than outcomes, and are drawn apart from the others."""
+
+Fact = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The training loss by step; curves of the same ``loss`` (its terms) can be compared."""
+
+    loss: str
+    steps: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An arm under one seed: every prediction, the questions they answer, and how the training went."""
+
+    seed: int
+    predictions: Sequence[Prediction]
+    questions: Sequence[Question] = ()
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm. Over several seeds ``score`` is of their mean accuracy, with verdicts counted over all of them.
+
+    ``extras`` is whatever else is worth a column: ``seconds``, ``training_tokens``, ... ``factors`` says what the arm
+    was made of (student, teacher, granularity, ...), and ``base`` names the arm of the same student, untrained.
+    """
+
+    score: Score
+    extras: Mapping[str, Fact] = field(default_factory=dict)
+    factors: Mapping[str, Fact] = field(default_factory=dict)
+    base: str | None = None
+    cells: Sequence[Cell] = ()
+
+    @property
+    def num_seeds(self) -> int:
+        return max(1, len(self.cells))
+
+    def seed_accuracies(self) -> list[float]:
+        """Accuracy under each seed, as fractions."""
+        return [score(cell.predictions).accuracy for cell in self.cells]
+
+    def to_row(self) -> dict[str, Any]:
+        row = self.score.to_row()
+        assert not row.keys() & self.extras.keys(), "an extra would hide a part of the score"
+        factors = {"factors": dict(self.factors)} if self.factors else {}
+        seeds = {"seed_accuracies": self.seed_accuracies()} if self.num_seeds > 1 else {}
+        return row | dict(self.extras) | factors | seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cell that has no result: not run yet, or failed with ``error``."""
+
+    name: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Untested:
+    """A declared comparison of arms ``a`` and ``b`` that cannot be made, and why."""
+
+    a: str
+    b: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A run or a study as far as it is done: its question, its arms in order, the comparisons declared between them.
+
+    ``seconds`` is what all of it took to compute, stages that arms share counted once. Raises DataError where there is
+    neither an arm nor a missing cell.
+    """
+
+    name: str
+    question: str
+    arms: Mapping[str, Arm]
+    comparisons: Sequence[ComparisonResult] = ()
+    seconds: float = 0.0
+    missing: Sequence[Missing] = ()
+    untested: Sequence[Untested] = ()
+
+    def __post_init__(self) -> None:
+        if not self.arms and not self.missing:
+            raise DataError("no arms to report", where=self.name, remedy="run at least one arm")
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells there are with a result and without."""
+        return len(self.missing) + sum(arm.num_seeds for arm in self.arms.values())
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of all tasks with predictions, sorted."""
+        return sorted({task for name in self.arms for task in self.task_accuracies(name)})
+
+    def task_accuracies(self, arm: str) -> dict[str, float]:
+        """An arm's accuracy on each task, the mean over its seeds, as fractions."""
+        scores = [by_task(cell.predictions) for cell in self.arms[arm].cells]
+        tasks = sorted({task for one in scores for task in one})
+        return {task: _mean([one[task].accuracy for one in scores if task in one]) for task in tasks}
+
+    def gain(self, arm: str) -> ComparisonResult | None:
+        """The arm against its base on the same items, None where it has none or theirs differ."""
+        base = self.arms[arm].base
+        if base is None or base == arm or base not in self.arms:
+            return None
+        references = {cell.seed: cell for cell in self.arms[base].cells}
+        first = next(iter(references.values()), None)
+        pairs = [(cell.predictions, references.get(cell.seed, first)) for cell in self.arms[arm].cells]
+        try:
+            return pooled([(mine, other.predictions) for mine, other in pairs if other], names=(arm, base))
+        except DataError:
+            return None
+
+    def varying_factors(self) -> list[str]:
+        """The factors in which arms differ, in order of their appearance."""
+        keys = dict.fromkeys(key for arm in self.arms.values() for key in arm.factors)
+        return [key for key in keys if len({arm.factors.get(key) for arm in self.arms.values()}) > 1]
+
+    def summary(self) -> dict[str, Any]:
+        """The content of ``summary.json``; all accuracies, differences and intervals are fractions."""
+        missing = [{"name": cell.name, "error": cell.error} for cell in self.missing]
+        return {
+            "name": self.name,
+            "question": self.question,
+            "arms": {name: arm.to_row() for name, arm in self.arms.items()},
+            "comparisons": [comparison.to_row() for comparison in self.comparisons],
+            "seconds": self.seconds,
+            **({"missing": missing} if missing else {}),
+            **({"untested": [asdict(pair) for pair in self.untested]} if self.untested else {}),
+        }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,72 @@
+"""What a report says of an arm beside its score: what it is made of, what it took, and how its training went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cotdistill.config import RunConfig
+from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.reports.evidence import Curve, Fact
+
+MAX_POINTS = 300
+"""Points of a learning curve that are kept; more show nothing at the size of a page."""
+
+
+def factors_of(config: RunConfig) -> dict[str, Fact]:
+    """What an arm is made of, in words: those settings that experiments vary, None where one does not apply."""
+    training, annotation = config.training, config.annotation
+    if training is None:
+        return {"student": config.student.model}
+    kind = config.teacher.kind
+    writes = kind not in ("answer_only", "human")
+    teacher = getattr(config.teacher, "teacher", None) or getattr(config.teacher, "model", None) or kind
+    return {
+        "student": config.student.model,
+        "teacher": str(teacher),
+        "granularity": annotation.granularity if writes else None,
+        "format": annotation.format if writes else None,
+        "keep": annotation.keep if kind != "answer_only" else None,
+        "perturbation": annotation.perturbation.kind if annotation.perturbation else None,
+        "loss": " + ".join(term.kind for term in training.loss),
+        "signal": training.signal.model.model if training.signal else None,
+    }
+
+
+def mean_words(rationales: Iterable[str | None]) -> float | None:
+    """The mean number of words of the rationales that there are; None where there is none."""
+    counts = [len(rationale.split()) for rationale in rationales if rationale]
+    return round(sum(counts) / len(counts), 1) if counts else None
+
+
+def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
+    return round(sum(prediction.num_output_tokens for prediction in predictions) / len(predictions), 1)
+
+
+def read_curve(path: Path) -> Curve | None:
+    """The loss by step of a training's ``metrics.jsonl``, thinned to MAX_POINTS means; None where there is none."""
+    rows = list(read_rows(path)) if path.is_file() else []
+    if not rows:
+        return None
+    size = -(-len(rows) // MAX_POINTS)
+    bins = [rows[start : start + size] for start in range(0, len(rows), size)]
+    terms = rows[0].get("terms") or {"loss": 0.0}
+    return Curve(
+        " + ".join(name.split("_", 1)[-1].replace("_", " ") for name in terms),
+        [part[-1]["step"] for part in bins],
+        [sum(row["loss"] for row in part) / len(part) for part in bins],
+    )
+
+
+def questions_reader() -> Callable[[Path], tuple[Question, ...]]:
+    """Reads the questions of an evaluation's folder; arms share them, so what is equal is kept once."""
+    read: dict[str, tuple[Question, ...]] = {}
+
+    def questions(folder: Path) -> tuple[Question, ...]:
+        path = folder / "questions.jsonl"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if text not in read:
+            read[text] = tuple(Question.from_row(row) for row in read_rows(path)) if text else ()
+        return read[text]
+
+    return questions

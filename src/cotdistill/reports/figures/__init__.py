@@ -1,0 +1,30 @@
+"""The figures of a report. matplotlib is loaded when a figure is drawn, not before."""
+
+from __future__ import annotations
+
+from cotdistill.reports.evidence import Evidence
+from cotdistill.reports.figures.arms import draw_accuracy, draw_gain, draw_strength
+from cotdistill.reports.figures.canvas import Drawing, write_figure
+from cotdistill.reports.figures.cost import draw_cost
+from cotdistill.reports.figures.curves import draw_curves
+from cotdistill.reports.figures.granularity import draw_granularity, draw_length
+from cotdistill.reports.figures.tasks import draw_tasks
+
+__all__ = ["Drawing", "draw_all", "write_figure"]
+
+
+def draw_all(evidence: Evidence) -> list[Drawing]:
+    """Every figure that the evidence fills, in the order of a page; none where no arm has a score."""
+    if not evidence.arms:
+        return []
+    draw = (
+        draw_accuracy,
+        draw_granularity,
+        draw_tasks,
+        draw_gain,
+        draw_strength,
+        draw_cost,
+        draw_length,
+        draw_curves,
+    )
+    return [drawing for one in draw if (drawing := one(evidence)) is not None]

@@ -1,0 +1,143 @@
+"""What all figures share: size, colours, axes, and how they are saved.
+
+Figures are drawn on their own canvas and never through pyplot: no global state, no display, safe beside a user's plots.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.reports.evidence import BASE, TEACHER
+from cotdistill.reports.tables import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, FAINT, PAPER = "#262626", "#595959", "#d9d9d9", "#ffffff"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255")
+"""Okabe and Ito's colours and two of Tol's, told apart with every kind of colour vision; markers say the same."""
+
+MARKERS = "osD^vPX*"
+WIDTH = 6.4  # inches
+_TEXT = 11.0  # points
+
+STYLES: dict[str, dict[str, Any]] = {
+    BASE: {"color": QUIET, "marker": "o", "markerfacecolor": PAPER},
+    TEACHER: {"color": SERIES[1], "marker": "D", "markerfacecolor": PAPER},
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its file name, its title and one sentence on how to read it.
+
+    ``svg`` is the same for the same figure, with its words as text rather than outlines.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> str:
+        from matplotlib import rc_context
+
+        file = io.StringIO()
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cotdistill"}):
+            self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        return file.getvalue()
+
+
+def arm_style(name: str) -> dict[str, Any]:
+    """Points of reference are set apart from the arms that are compared."""
+    return STYLES.get(name, {"color": SERIES[0], "marker": "o"})
+
+
+def series_style(index: int) -> dict[str, Any]:
+    return {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def new_figure(height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of our width and ``height`` inches; axes side by side share their vertical scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, sharey="row", squeeze=False)
+    return figure, [_plain(axes) for axes in grid.flat]
+
+
+def _plain(axes: Axes) -> Axes:
+    """Axes with as little ink as tells the values."""
+    axes.tick_params(labelsize=_TEXT, colors=INK, length=0, pad=6)
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+    axes.set_facecolor(PAPER)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def label(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
+    """Labels in plain text: a dollar sign in a name is no formula."""
+    for text, put in ((x, axes.set_xlabel), (y, axes.set_ylabel)):
+        if text:
+            put(text, fontsize=_TEXT, color=INK, parse_math=False)
+    if title:
+        axes.set_title(short(title, 48), loc="left", fontsize=_TEXT, color=INK, parse_math=False)
+
+
+def names_down(axes: Axes, names: list[str]) -> None:
+    """One row a name, from top to bottom."""
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), [short(name) for name in names], fontsize=_TEXT)
+    axes.spines["left"].set_visible(False)
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)
+
+
+def legend(axes: Axes, title: str = "") -> None:
+    """Beside the axes, so that it hides no point; nothing for fewer than two entries."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) < 2:
+        return
+    drawn = axes.legend(
+        handles,
+        [short(name, 26) for name in names],
+        title=title or None,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0.0,
+        frameon=False,
+        fontsize=_TEXT - 1,
+        title_fontsize=_TEXT - 1,
+        labelcolor=INK,
+    )
+    drawn.get_title().set_color(INK)
+    for text in (*drawn.get_texts(), drawn.get_title()):
+        text.set_parse_math(False)
+
+
+def short(text: str, width: int = 40) -> str:
+    line = one_line(text)
+    return line if len(line) <= width else textwrap.shorten(line, width, placeholder=" ...") or line[:width]
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Save in the format that the suffix of ``path`` names (pdf, png), all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=200, metadata=metadata)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

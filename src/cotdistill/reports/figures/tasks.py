@@ -1,0 +1,50 @@
+"""Accuracy of every arm on every task, as a map of colours."""
+
+from __future__ import annotations
+
+from cotdistill.reports.evidence import Evidence
+from cotdistill.reports.figures.canvas import Drawing, label, names_down, new_figure, short
+
+_MAX_NUMBERS = 600
+"""More cells than this are too small to hold their number."""
+
+DARK_CELL, LIGHT_CELL = "#fafafa", "#1a1a1a"
+"""Ink on dark and on light cells: the map keeps its colours on a dark page, and so must its numbers."""
+
+
+def draw_tasks(evidence: Evidence) -> Drawing | None:
+    """None where there are not two tasks and two arms."""
+    import numpy as np
+
+    tasks, arms = evidence.tasks, list(evidence.arms)
+    if len(tasks) < 2 or len(arms) < 2:
+        return None
+    found = [evidence.task_accuracies(name) for name in arms]
+    values = np.array([[100 * one.get(task, np.nan) for task in tasks] for one in found])
+    figure, (axes,) = new_figure(1.9 + (0.34 if len(arms) <= 24 else 0.22) * len(arms))
+    edges = (np.arange(len(tasks) + 1) - 0.5, np.arange(len(arms) + 1) - 0.5)
+    mesh = axes.pcolormesh(*edges, values, cmap="cividis", vmin=0, vmax=100, linewidth=0)
+    names_down(axes, arms)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    names = [short(_last(task), 26) for task in tasks]
+    axes.set_xticks(range(len(tasks)), names, rotation=35, ha="right", fontsize=10, rotation_mode="anchor")
+    for text in axes.get_xticklabels():
+        text.set_parse_math(False)
+    axes.spines[:].set_visible(False)
+    if values.size <= _MAX_NUMBERS:
+        size = 10 if len(tasks) <= 10 else 7
+        for (row, column), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                ink = DARK_CELL if value < 55 else LIGHT_CELL
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=ink)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.ax.tick_params(length=0, labelsize=10, colors="#262626")
+    label(bar.ax, y="accuracy in %")
+    caption = "Accuracy in percent by arm and task, the mean over seeds; a gap is a task that an arm was not given."
+    return Drawing("tasks", "Accuracy by task", caption, figure)
+
+
+def _last(task: str) -> str:
+    """The part of a task's name that tells it apart within its family."""
+    return task.rsplit("/", 1)[-1]
