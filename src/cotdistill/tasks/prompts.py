@@ -66,8 +66,10 @@ def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]
 
 def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -> Target:
     """What a student is asked for once it was trained on ``rationales``: the answer alone where that is all it saw."""
-    found = {asked_of(rationale, target)[0] for rationale in rationales}
-    return next(iter(found - {"answer"}), "answer")
+    for rationale in rationales:
+        if (asked := asked_of(rationale, target)[0]) != "answer":
+            return asked
+    return "answer"
 
 
 def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[str, str]:

@@ -94,7 +94,11 @@ def align(
     ModelError for a tokenizer whose bytes cannot be told.
     """
     pairs = (
-        (*(make_example(r, side, asked, context) for side in (student, teacher)), "".join(response_parts(r, asked)))
+        (
+            make_example(r, student, asked, context),
+            make_example(r, teacher, asked, context),
+            "".join(response_parts(r, asked)),
+        )
         for r in rationales
         for asked in asked_of(r, target)
     )

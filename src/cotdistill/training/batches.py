@@ -84,7 +84,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         tensors = (self.input_ids, self.attention_mask, self.positions, self.targets, self.regions)
         teacher = self.teacher.to(device) if self.teacher else None
-        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors), teacher)
+        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors), teacher=teacher)
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -105,4 +105,4 @@ def collate(examples: Sequence[Example]) -> Batch:
     loss_rows = (torch.tensor(values) for values in (positions, targets, regions))
     has_context = any(example.teacher_prompt is not None for example in examples)
     teacher = collate([example.of_teacher() for example in examples]) if has_context else None
-    return Batch(keys, input_ids, attention_mask, *loss_rows, teacher)
+    return Batch(keys, input_ids, attention_mask, *loss_rows, teacher=teacher)

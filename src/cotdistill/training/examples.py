@@ -6,7 +6,7 @@ downstream shifts or masks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from hashlib import blake2b
@@ -130,7 +130,8 @@ def make_examples(
     """
     examples: list[Example] = []
     num_too_long = 0
-    for rationale, asked in ((r, asked) for r in rationales for asked in asked_of(r, target)):
+    lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
+    for rationale, asked in lessons:
         example = make_example(rationale, tokenizer, asked, context)
         if len(example) + 1 <= max_length:
             examples.append(example)
