@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="the run file")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.YAML", help="the study file")]
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
+Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine")]
 Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
@@ -190,6 +193,42 @@ def report(file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, 
 
 
 @app.command()
+def plan(
+    file: StudyFile, runs: Runs = Path("runs"), settings: Settings = None, jobs: Jobs = 1, as_json: AsJson = False
+) -> None:
+    """Say what a study holds, what of it is missing, and what that will take. Nothing is loaded or run."""
+    _print_study_plan(_load_study(file, settings), runs, jobs, as_json)
+
+
+@app.command()
+def study(
+    file: StudyFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    executor: Executor = "local",
+    only: Annotated[str | None, typer.Option(metavar="ID", help="only this cell, in this process")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, and do nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run what is missing of a study. A cell that fails stops only itself; exit status 1 says that one did."""
+    from cotdistill.studies.run import run_study
+
+    loaded = _load_study(file, settings)
+    if dry_run:
+        _print_study_plan(loaded, runs, jobs, as_json)
+        return
+    result = run_study(loaded, runs, jobs=jobs, executor=executor, only=only, say=_say)
+    failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
+    if as_json:
+        print(json.dumps(result.to_row(), ensure_ascii=False))
+    else:
+        print("\n".join(result.lines()))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def show(
     path: Annotated[Path, typer.Argument(help="a run or stage folder, or a JSON Lines file of records")],
     limit: Annotated[int, typer.Option(help="records to show")] = 5,
@@ -235,6 +274,32 @@ def _load(file: Path, settings: list[str] | None) -> Run:
     from cotdistill.config import load_run, parse_overrides
 
     return load_run(file, parse_overrides(settings or []))
+
+
+def _load_study(file: Path, settings: list[str] | None) -> Study:
+    from cotdistill.config import load_study, parse_overrides
+
+    return load_study(file, parse_overrides(settings or []))
+
+
+def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> None:
+    from cotdistill.studies.estimate import estimate, lines
+    from cotdistill.studies.plan import plan
+    from cotdistill.studies.result import read_cell
+
+    planned = plan(study)
+    found = estimate(planned, runs)
+    cells = [
+        {"id": cell.id, "arm": cell.arm, "seed": cell.seed, "status": read_cell(cell, runs / study.name).status}
+        for cell in planned.cells
+    ]
+    if as_json:
+        comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
+        print(json.dumps(found.to_row() | {"cells": cells, "comparisons": comparisons}, ensure_ascii=False))
+        return
+    for cell in cells:
+        print(f"{cell['id']}  {cell['status']:<7}  {cell['arm']}, seed {cell['seed']}")
+    print("\n".join(lines(planned, found, jobs)))
 
 
 def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:

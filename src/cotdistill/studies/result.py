@@ -99,6 +99,13 @@ class ComparedArms:
     result: ComparisonResult | None
     problem: str | None = None
 
+    def __str__(self) -> str:
+        if self.result is None:
+            return f"{self.pair.a} against {self.pair.b}: {self.problem}"
+        low, high = (100 * bound for bound in self.result.interval)
+        difference = f"{100 * self.result.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
+        return f"{self.pair.a} against {self.pair.b}: {difference}, Holm's p {self.result.adjusted_p_value:.2g}"
+
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
@@ -147,6 +154,17 @@ class StudyResult:
             "failed": {result.cell.id: {"arm": result.cell.arm, "error": result.error} for result in self.failed},
             "missing": [result.cell.id for result in self.missing],
         }
+
+    def lines(self) -> list[str]:
+        """The result in a few words: cells, accuracy by arm, comparisons, errors."""
+        counts = ", ".join(f"{len(self.with_status(status))} {status}" for status in ("done", "failed", "missing"))
+        arms = [
+            f"{name}: {accuracy:.1%} over {len(arm.done)} of {len(arm.cells)} cells"
+            for name, arm in self.arms.items()
+            if (accuracy := arm.accuracy()) is not None
+        ]
+        errors = [f"{each.cell.id} {each.cell.arm}, seed {each.cell.seed}: {each.error}" for each in self.failed]
+        return [f"study {self.study.name}: {counts}", *arms, *map(str, self.comparisons), *errors]
 
 
 def _arm_row(arm: ArmResult) -> dict[str, Any]:

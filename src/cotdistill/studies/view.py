@@ -36,7 +36,7 @@ class View:
         else:
             self.failures.append((cell, state["error"]))
         outcome = "done" if state["status"] == "done" else f"FAILED: {state['error']}"
-        self.say(f"{self.counts()}: {title(cell)} {outcome} ({_time(time.monotonic() - since)}){self.time_left()}")
+        self.say(f"{self.counts()}: {title(cell)} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
 
     def counts(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -46,7 +46,7 @@ class View:
         left = self.total - self.done - len(self.failures)
         if not left or not self.ended_here:
             return ""
-        return f"; about {_time((time.monotonic() - self.started_at) / self.ended_here * left)} left"
+        return f"; about {duration((time.monotonic() - self.started_at) / self.ended_here * left)} left"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -59,7 +59,7 @@ class View:
             ProgressBar(total=max(1, self.total), completed=finished, width=60),
         ]
         for cell, since in self.running.values():
-            lines.append(Text(f"  {title(cell)}  {_time(time.monotonic() - since)}"))
+            lines.append(Text(f"  {title(cell)}  {duration(time.monotonic() - since)}"))
         for cell, error in self.failures[-_FAILURES_SHOWN:]:
             lines.append(Text(f"  failed: {title(cell)}: {error}", style="red", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
@@ -83,7 +83,8 @@ def watch(total: int, done: int, say: Callable[[str], None]) -> Iterator[View]:
         yield view
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For example ``1 h 5 min``, ``12 min 3 s``, ``40 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
