@@ -262,11 +262,71 @@ def flips(
 ) -> None:
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
     from cotdistill.evaluation.audit import read_evaluation
-    from cotdistill.evaluation.flips import flips_by_task
+    from cotdistill.evaluation.flips import find_flips, flips_by_task
+
+    (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
+    if items:
+        rows = {flip.id: flip.to_row() for flip in find_flips(questions, predictions, others)}
+    else:
+        rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def effect(
+    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    evaluation: Annotated[Path, typer.Argument(help="the folder of its evaluation, runs/evaluation/KEY")],
+    rationales: Annotated[Path | None, typer.Option(help="a teacher's rationales for the same questions")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many questions")] = None,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure what rationales (its own, people's, a teacher's) do to the gold answer's probability, and attention."""
+    from cotdistill.config import ModelConfig
+    from cotdistill.evaluation.effect import measure_effects
+
+    result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
+    _say(f"effects: {result.path}")
+    _print_rows(result.summary, as_json)
+
+
+@app.command()
+def harness(
+    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    tasks: Annotated[list[str], typer.Argument(help="lm-eval's names of tasks, groups or tags, or its YAML files")],
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many items of each task")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    metric: Annotated[str | None, typer.Option(help="what decides verdicts, e.g. acc_norm")] = None,
+    include: Annotated[Path | None, typer.Option(help="a folder of further task files")] = None,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Run tasks of lm-eval (MMLU, ARC, ...) on a model and keep its samples as predictions."""
+    from cotdistill.config import ModelConfig
+    from cotdistill.evaluation.harness import evaluate_with_harness
+
+    result = evaluate_with_harness(
+        ModelConfig(model=student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
+        include=include,
+    )  # fmt: skip
+    _say(f"predictions: {result.path}")
+    _print_rows({task: score.to_row() for task, score in result.scores.items()}, as_json)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    to: Annotated[Path, typer.Option(help="the folder to write to")],
+    as_json: AsJson = False,
+) -> None:
+    """Write an evaluation's predictions as lm-eval logs its samples, one file a task."""
+    from cotdistill.evaluation.audit import read_evaluation
+    from cotdistill.evaluation.harness import export_samples
 
     questions, predictions = read_evaluation(a)
     _print_rows(
         {task.task: task.to_row() for task in flips_by_task(questions, predictions, read_evaluation(b)[1])}, as_json
+    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
     )
 
 

@@ -45,6 +45,9 @@ class Flip:
     gained: bool
     failure: Failure
 
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFlips:

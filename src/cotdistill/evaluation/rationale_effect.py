@@ -19,6 +19,8 @@ from cotdistill.records import Question
 from cotdistill.tasks.prompts import clean_rationale, prompt_text
 
 OPENING = "The answer is"
+MAX_ATTENTION_TOKENS = 1536
+"""Attention weights take memory with the square of the tokens: 2.5 GB for these with SmolLM2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,15 @@ def answer_log_probability(
 @torch.inference_mode()
 def attention_to_rationale(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str
-) -> float:
+) -> float | None:
     """The share of attention that goes to the rationale's tokens from where the gold answer's tokens are predicted.
 
     A mean over these positions, heads and layers, between 0 and 1; it grows with the rationale's share of the tokens.
+    None beyond ``MAX_ATTENTION_TOKENS``.
     """
     ids, rationale_start, answer_start = _encoded(tokenizer, question, rationale)
+    if len(ids) > MAX_ATTENTION_TOKENS:
+        return None
     rationale_end = (
         rationale_start + len(_response(tokenizer, question, rationale)[0]) - len(_response(tokenizer, question, "")[0])
     )
@@ -82,6 +87,11 @@ def attention_to_rationale(
         output = model(torch.tensor([ids], device=model.device), use_cache=False, output_attentions=True)
     shares = [layer[0, :, answer_start - 1 : -1, rationale_start:rationale_end] for layer in output.attentions]
     return float(torch.stack([share.float().sum(dim=-1).mean() for share in shares]).mean())
+
+
+def num_tokens(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str) -> int:
+    """How many tokens a model reads to measure the effect of ``rationale``."""
+    return len(_encoded(tokenizer, question, rationale)[0])
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str) -> tuple[list[int], int, int]:

@@ -138,6 +138,16 @@ def holm(results: Sequence[ComparisonResult], *, family_size: int | None = None)
     return [replace(result, adjusted_p_value=adjusted[index]) for index, result in enumerate(results)]
 
 
+def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:
+    """The mean of ``values``, one an item, and its 95 % bootstrap interval. Raises DataError for none."""
+    import numpy as np
+
+    if not values:
+        raise DataError("a mean needs at least one value, found none")
+    found = np.asarray(values, dtype=np.float64)
+    return float(found.mean()), *_bootstrap_interval(found, num_resamples=num_resamples, seed=0)
+
+
 def _bootstrap_interval(values: np.ndarray, *, num_resamples: int, seed: int) -> tuple[float, float]:
     """The percentile interval of the mean of ``values`` (integers, one an item) under resampling of items.
 
