@@ -323,11 +323,7 @@ def export(
     from cotdistill.evaluation.audit import read_evaluation
     from cotdistill.evaluation.harness import export_samples
 
-    questions, predictions = read_evaluation(a)
-    _print_rows(
-        {task.task: task.to_row() for task in flips_by_task(questions, predictions, read_evaluation(b)[1])}, as_json
-    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
-    )
+    _print_rows(export_samples(*read_evaluation(path), to), as_json)
 
 
 def _load(file: Path, settings: list[str] | None) -> Run:
