@@ -267,6 +267,7 @@ def flips(
     (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
     if items:
         rows = {flip.id: flip.to_row() for flip in find_flips(questions, predictions, others)}
+    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
     else:
         rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
     _print_rows(rows, as_json)
