@@ -121,12 +121,17 @@ def _resolve(study: Study, factors: Factors) -> tuple[Factors, int, RunConfig]:
 
 
 def _arm_names(arms: list[Factors]) -> list[str]:
-    """A short name for each arm: its factors that are not the same for all arms."""
+    """A short name for each arm: the fewest of its factors that tell all arms apart."""
     axes = dict.fromkeys(axis for arm in arms for axis in arm)
-    varying = [axis for axis in axes if len({_key(arm.get(axis, arm)) for arm in arms}) > 1] or [STUDENT]
-    names = [_arm_name(arm, varying, with_none=False) for arm in arms]
+    varying = [axis for axis in axes if axis == TRAINING or len({_key(arm[axis]) for arm in arms if axis in arm}) > 1]
+    not_in_all = [axis for axis in axes if len({_key(arm.get(axis, arm)) for arm in arms}) > 1]
     distinct = len({_key(arm) for arm in arms})
-    return names if len(set(names)) == distinct else [_arm_name(arm, varying, with_none=True) for arm in arms]
+    names: list[str] = []
+    for shown, with_none in ((varying, False), (not_in_all, False), (not_in_all, True)):
+        names = [_arm_name(arm, shown, with_none=with_none) for arm in arms]
+        if len(set(names)) == distinct:
+            break
+    return names
 
 
 def _arm_name(arm: Factors, axes: Iterable[str], *, with_none: bool) -> str:
