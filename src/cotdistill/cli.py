@@ -258,6 +258,7 @@ def audit(
 def flips(
     a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
     b: Annotated[Path, typer.Argument(help="another one of the same questions")],
+    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
@@ -267,7 +268,6 @@ def flips(
     (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
     if items:
         rows = {flip.id: flip.to_row() for flip in find_flips(questions, predictions, others)}
-    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
     else:
         rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
     _print_rows(rows, as_json)
