@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 
 from cotdistill.config import CrossEntropy, ForwardKL, LossConfig
 from cotdistill.models.heads import head_of, head_parameters, last_hidden_states
+from cotdistill.training import fused
 from cotdistill.training.batches import collate, micro_batches
 from cotdistill.training.examples import Example, Region
 from cotdistill.training.fused import LossInputs, fused_loss, summed_losses
@@ -65,7 +66,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], to
 def test_fused_is_the_plain_loss_in_value_and_gradient(terms: tuple[LossConfig, ...]) -> None:
     """The plain path: logits of all positions in one tensor, autograd through everything."""
     examples = random_examples(7)
-    loss, fused = gradients(examples, terms, max_batch_tokens=10_000)
+    loss, chunked = gradients(examples, terms, max_batch_tokens=10_000)
 
     student, teacher = tiny_model(VOCAB, seed=1), tiny_model(VOCAB, hidden=48, layers=1, seed=2)
     batch = collate(examples)
@@ -78,11 +79,13 @@ def test_fused_is_the_plain_loss_in_value_and_gradient(terms: tuple[LossConfig, 
     plain = (sums * torch.tensor([term.weight for term in terms])).sum() / len(batch.targets)
     plain.backward()
     assert loss == pytest.approx(plain.item(), rel=1e-5)
-    assert_same({name: parameter.grad for name, parameter in student.named_parameters()}, fused)
+    assert_same({name: parameter.grad for name, parameter in student.named_parameters()}, chunked)
 
 
-@pytest.mark.parametrize("tokens_per_chunk", [1, 7, 1000])
-def test_chunks_change_nothing(tokens_per_chunk: int) -> None:
+@pytest.mark.parametrize(("tokens_per_chunk", "tokens_per_block"), [(1, 1), (7, 1000), (7, 3), (1000, 1), (1000, 4)])
+def test_chunks_and_blocks_change_nothing(
+    tokens_per_chunk: int, tokens_per_block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     student, teacher = tiny_model(VOCAB, seed=1), tiny_model(VOCAB, seed=2)
     batch = collate(random_examples(5))
     rows = LiveSignal(teacher).rows(batch)
@@ -104,6 +107,7 @@ def test_chunks_change_nothing(tokens_per_chunk: int) -> None:
         return loss.item(), hidden.grad, student.get_output_embeddings().weight.grad.clone()
 
     loss, hidden_gradient, head_gradient = run(50)
+    monkeypatch.setattr(fused, "BLOCK_LOGITS", tokens_per_block * VOCAB)
     other = run(tokens_per_chunk)
     assert other[0] == pytest.approx(loss, rel=1e-6)
     torch.testing.assert_close(other[1], hidden_gradient, rtol=1e-5, atol=1e-8)

@@ -3,6 +3,9 @@
 For each chunk the heads make logits, the losses are taken, and gradients with respect to the chunk's hidden states and
 the head's weights are computed at once; the logits are then gone. The full ``[num_tokens, vocab]`` tensor never exists,
 and no logits are computed twice. Value and gradients are those of the plain path (tested for every loss).
+
+Matrix products want many rows, and the long element-wise part of a loss wants tensors that stay in a processor's cache:
+so on a CPU a chunk's losses are taken in blocks of a few rows, whose gradients replace their logits.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, TokenLoss
 from cotdistill.training import losses
-from cotdistill.training.aligned_signal import AlignedRows
+from cotdistill.training.aligned_signal import AlignedRows, SortedChunk, SpanChunk
 from cotdistill.training.examples import REGIONS
-from cotdistill.training.teacher_signal import TeacherChunk, TeacherRows
+from cotdistill.training.teacher_signal import LogitsChunk, SampledRows, TeacherChunk, TeacherRows, TopKRows
 
 CHUNK_LOGITS = 1 << 24
 """Logits of a chunk: 64 MB in float32, so that memory does not grow with the vocabulary."""
+
+BLOCK_LOGITS = 1 << 20
+"""Logits of a block on a CPU: 4 MB in float32. Measured in ``benchmarks/RESULTS.md``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,16 @@ def row_slices(teacher: TeacherRows | None, num_rows: int, tokens_per_chunk: int
     if isinstance(teacher, AlignedRows):
         return teacher.slices(tokens_per_chunk)
     return (slice(start, start + tokens_per_chunk) for start in range(0, num_rows, tokens_per_chunk))
+
+
+def row_blocks(teacher: TeacherChunk | None, logits: Tensor) -> Iterator[tuple[slice, TeacherChunk | None]]:
+    """Rows of a chunk of ``logits``, block by block, each with the teacher's part; an aligned teacher is not parted."""
+    size = max(1, BLOCK_LOGITS // logits.shape[-1])
+    if logits.device.type != "cpu" or isinstance(teacher, SortedChunk | SpanChunk):
+        size = len(logits)
+    for start in range(0, len(logits), size or 1):
+        rows = slice(start, start + size)
+        yield rows, teacher.chunk(rows) if isinstance(teacher, LogitsChunk | TopKRows | SampledRows) else teacher
 
 
 def summed_losses(
@@ -102,27 +118,42 @@ class _ChunkedLoss(torch.autograd.Function):
         *head_parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         hidden_gradient = torch.empty_like(hidden)
-        parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
+        parameter_gradients: list[Tensor] = []
         sums = torch.zeros(len(terms), device=hidden.device)
         needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
         for rows in row_slices(inputs.teacher, len(hidden), tokens_per_chunk):
             teacher = inputs.teacher.chunk(rows) if inputs.teacher is not None else None
             with torch.set_grad_enabled(needs_gradient):
                 chunk = hidden[rows].detach().requires_grad_(needs_gradient)
-                chunk_sums = summed_losses(terms, head(chunk), teacher, inputs.targets[rows], inputs.regions[rows])
-                sums += chunk_sums.detach()
-                if not needs_gradient:
-                    continue
-                gradients = torch.autograd.grad((chunk_sums * weights).sum(), [chunk, *head_parameters])
+                logits = head(chunk)
+            # The head's own backward does not read its logits (autograd would refuse it if it did).
+            buffer = logits.detach()
+            targets, regions = inputs.targets[rows], inputs.regions[rows]
+            for block, part in row_blocks(teacher, buffer):
+                with torch.set_grad_enabled(needs_gradient):
+                    leaf = buffer[block].detach().requires_grad_(needs_gradient)
+                    block_sums = summed_losses(terms, leaf, part, targets[block], regions[block])
+                    sums += block_sums.detach()
+                    if needs_gradient:
+                        buffer[block] = torch.autograd.grad((block_sums * weights).sum(), leaf)[0]
+            if not needs_gradient:
+                continue
+            gradients = torch.autograd.grad(logits, [chunk, *head_parameters], buffer)
             hidden_gradient[rows] = gradients[0]
+            if not parameter_gradients:
+                parameter_gradients = list(gradients[1:])
+                continue
             for total, gradient in zip(parameter_gradients, gradients[1:], strict=True):
                 total += gradient
-        ctx.save_for_backward(hidden_gradient, *parameter_gradients)
+        if not parameter_gradients:
+            parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
+        ctx.gradients = [hidden_gradient, *parameter_gradients]
         ctx.mark_non_differentiable(sums)
         return (sums * weights).sum(), sums
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        scale = output_gradients[0]
-        scaled = [gradient * scale for gradient in ctx.saved_tensors]
+        gradients, ctx.gradients = ctx.gradients, None  # scaled in place: a head's gradient is large, and used once
+        assert gradients is not None, "the loss is taken backward once"
+        scaled = [gradient.mul_(output_gradients[0]) for gradient in gradients]
         return scaled[0], None, None, None, None, None, *scaled[1:]

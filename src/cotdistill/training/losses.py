@@ -167,7 +167,8 @@ def sampled_forward_kl(student: Tensor, samples: Tensor, entropy: Tensor) -> Ten
 
 def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probabilities at a temperature, in float32, finite for logits of any size."""
-    return F.log_softmax(_precise(logits) / temperature, dim=-1)
+    precise = _precise(logits)
+    return F.log_softmax(precise if temperature == 1.0 else precise / temperature, dim=-1)
 
 
 def _precise(logits: Tensor) -> Tensor:

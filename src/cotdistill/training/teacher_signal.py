@@ -48,6 +48,9 @@ class LogitsChunk:
 
     logits: Tensor
 
+    def chunk(self, rows: slice) -> LogitsChunk:
+        return LogitsChunk(self.logits[rows])
+
     def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
         """Heads of one family may be padded to different sizes: the range that both have is compared.
 
