@@ -177,6 +177,12 @@ class Stage:
                 raise ArtifactError("the checksum differs from the manifest's", where=file, remedy=remedy)
 
 
+def read_stage(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and manifest of the finished stage in ``path``."""
+    stage = Stage(path.parent.name, path, {})
+    return stage.summary(), stage.manifest()
+
+
 def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
     return runs / noun / content_key(identity)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -37,7 +38,12 @@ Arm = Annotated[str | None, typer.Option("--arm", help="only this arm of the run
 def main() -> None:
     """Run the command line; errors that a user can act on become one line and exit status 2."""
     try:
-        app()
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
+            from cotdistill.training.launched import run_on_ranks
+
+            run_on_ranks(app)
+        else:
+            app()
     except CotDistillError as error:
         print(f"cotdistill: {error}", file=sys.stderr)
         sys.exit(2)
@@ -104,7 +110,8 @@ def annotate(
     as_json: AsJson = False,
 ) -> None:
     """Collect the rationales of each arm, and nothing more."""
-    from cotdistill.pipeline import annotate_arm, plan_arm
+    from cotdistill.artifacts import read_stage
+    from cotdistill.pipeline import make_arm_annotation, plan_arm
 
     rows: dict[str, dict[str, Any]] = {}
     arms, load = _checked_arms(_load(file, settings), arm)
@@ -114,8 +121,10 @@ def annotate(
         if dry_run:
             rows[name] = plan_arm(config, runs, load).to_row()
         else:
-            made = annotate_arm(config, runs, load)
-            rows[name] = {"rationales": len(made), "dropped": made.dropped, "path": str(made.path)}
+            path = make_arm_annotation(config, runs, load)
+            summary, manifest = read_stage(path)
+            counts = {"rationales": summary["rationales"], "dropped": manifest["dropped"]}
+            rows[name] = counts | {"path": str(path)}
     _print_rows(rows, as_json)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cotdistill.annotation import Plan, Rationales, annotate, plan
+from cotdistill.annotation import Plan, Rationales, make_annotation, plan, read_annotation
 from cotdistill.artifacts import (
     canonical_json,
     disk_errors,
@@ -199,7 +199,12 @@ def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: Loa
 
 
 def annotate_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Rationales:
-    return annotate(runs=runs, **_annotation_of(config, load))
+    return read_annotation(make_arm_annotation(config, runs, load))
+
+
+def make_arm_annotation(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Path:
+    """The folder of the arm's rationales, which are made if need be and not read."""
+    return make_annotation(runs=runs, **_annotation_of(config, load))
 
 
 def plan_arm(config: RunConfig, runs: Path, load: LoadTask = load_task) -> Plan:

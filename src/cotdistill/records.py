@@ -103,15 +103,11 @@ class Rationale:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Rationale:
-        question = Question.from_row(row | {"rationale": None, "meta": {}})
-        return cls(
-            question,
-            row["rationale"],
-            row["teacher"],
-            row["granularity"],
-            row["format"],
-            row.get("meta") or {},
-        )
+        choices = row.get("choices")
+        asked = (row["id"], row["task"], row["split"], row["question"], row["answer"], row["answer_type"])
+        question = Question(*asked, tuple(choices) if choices else None)
+        written = (row["rationale"], row["teacher"], row["granularity"], row["format"])
+        return cls(question, *written, row.get("meta") or {})
 
 
 @dataclass(frozen=True, slots=True)

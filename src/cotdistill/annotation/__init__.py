@@ -1,7 +1,16 @@
 """Annotation: rationales for questions, from whichever teacher."""
 
-from cotdistill.annotation.annotate import annotate, collect_rationales
+from cotdistill.annotation.annotate import annotate, collect_rationales, make_annotation, read_annotation
 from cotdistill.annotation.plan import Plan, plan
 from cotdistill.annotation.rationales import Missing, Rationales
 
-__all__ = ["Missing", "Plan", "Rationales", "annotate", "collect_rationales", "plan"]
+__all__ = [
+    "Missing",
+    "Plan",
+    "Rationales",
+    "annotate",
+    "collect_rationales",
+    "make_annotation",
+    "plan",
+    "read_annotation",
+]

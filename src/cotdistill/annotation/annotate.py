@@ -23,6 +23,8 @@ from cotdistill.records import Question, Rationale, count_by, read_rows
 VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""
 
+RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"
+
 _MACHINE = ("max_batch_size", "tensor_parallel_size", "gpu_memory_utilization")
 _NOT_IDENTITY = dict.fromkeys(("data_dir", "limits", "answers", *_MACHINE), True)
 """Settings of a teacher that change where its rationales come from, not what they are."""
@@ -66,7 +68,24 @@ def annotate(
     evaluation: Sequence[Question] = (),
     student: Model | None = None,
 ) -> Rationales:
-    """:func:`collect_rationales` into ``runs/annotation/<key>``, or the finished rationales that are there.
+    """What :func:`make_annotation` makes of the same arguments, read."""
+    made = make_annotation(
+        questions, teacher, annotation, runs=runs, data_dir=data_dir, evaluation=evaluation, student=student
+    )
+    return read_annotation(made)
+
+
+def make_annotation(
+    questions: Sequence[Question],
+    teacher: Teacher,
+    annotation: AnnotationConfig,
+    *,
+    runs: Path,
+    data_dir: Path | None = None,
+    evaluation: Sequence[Question] = (),
+    student: Model | None = None,
+) -> Path:
+    """The folder ``runs/annotation/<key>`` with what :func:`collect_rationales` gives; a finished one stays as it is.
 
     Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
     out and counted as ``annotation.decontaminate`` says, and what is kept is perturbed where that is set. The manifest
@@ -77,7 +96,6 @@ def annotate(
     answers = answers_folder(teacher, runs)
     identity = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
     with open_stage(runs, "annotation", identity) as stage:
-        records, left_out = stage.path / "rationales.jsonl", stage.path / "dropped.jsonl"
         if not stage.finished:
             clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
             collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
@@ -89,17 +107,22 @@ def annotate(
             kept, beyond = within_words(kept, annotation.max_total_words) if annotation.max_total_words else (kept, [])
             everything = (*leaked, *made.left_out, *beyond)
             dropped = count_by(one.reason for one in everything)
-            write_rows(left_out, (one.to_row() for one in everything))
+            write_rows(stage.path / DROPPED, (one.to_row() for one in everything))
             if not kept:
                 counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
                 raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
-            write_rows(records, (rationale.to_row() for rationale in kept))
+            write_rows(stage.path / RATIONALES, (rationale.to_row() for rationale in kept))
             words = sum(map(num_learnt_words, kept))
             summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}
             stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
-        rows = tuple(Rationale.from_row(row) for row in read_rows(records))
-        shown = tuple(Dropped(**row) for row in read_rows(left_out))
-        return Rationales(rows, stage.manifest()["dropped"], stage.path, shown)
+        return stage.path
+
+
+def read_annotation(path: Path) -> Rationales:
+    """The rationales in the folder of a finished annotation, and what was left out of them."""
+    records = tuple(Rationale.from_row(row) for row in read_rows(path / RATIONALES))
+    left_out = tuple(Dropped(**row) for row in read_rows(path / DROPPED))
+    return Rationales(records, count_by(dropped.reason for dropped in left_out), path, left_out)
 
 
 def answers_folder(teacher: Teacher, runs: Path) -> Path:

@@ -61,8 +61,14 @@ _EXACT_NUMBER = re.compile(
 )
 
 
+_CANONICAL_WHOLE = re.compile(r"0|[1-9][0-9]{0,49}")
+"""Most gold answers: read at once, which is what makes large data sets load fast."""
+
+
 def is_number(text: str) -> bool:
     """Whether ``text`` is a number and nothing else (but a currency or percent sign)."""
+    if _CANONICAL_WHOLE.fullmatch(text):
+        return True
     return _EXACT_NUMBER.fullmatch(text.strip()) is not None and read_number(text) is not None
 
 
@@ -203,6 +209,8 @@ READERS: dict[AnswerType, Callable[[str, Choices], str | None]] = {
 
 def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
     """The canonical form of the answer with which ``text``, the words behind "The answer is", begins, or None."""
+    if answer_type == "number" and _CANONICAL_WHOLE.fullmatch(text):
+        return text
     return READERS[answer_type](plain(text[:MAX_LENGTH]).strip().lstrip(" \n:="), choices)
 
 

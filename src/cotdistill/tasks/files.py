@@ -51,8 +51,9 @@ def load_files(config: FileTask) -> Task:
             problem = f"no question is left for {'training' if not train else 'testing'}"
             raise DataError(problem, where=config.train, remedy="give more rows, a test file, or another test_share")
     types = _answer_types([*train, *test], config)
+    name = config.name
     questions = [
-        _question(config.name, split, draft, types[draft.place])
+        _question(name, split, draft, types[draft.place])
         for split, drafts in (("train", train[: config.num_train]), ("test", test[: config.num_test]))
         for draft in drafts
     ]
