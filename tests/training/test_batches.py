@@ -8,9 +8,19 @@ from itertools import islice
 
 import pytest
 import torch
+from tests.tiny import tiny_tokenizer
 
-from cotdistill.training.batches import all_steps, collate, micro_batches, num_steps_per_epoch, steps_of_epoch
-from cotdistill.training.examples import Example, Region
+from cotdistill.records import Question, Rationale
+from cotdistill.training.batches import (
+    all_steps,
+    collate,
+    grouped_steps,
+    micro_batches,
+    num_steps_per_epoch,
+    steps_of_epoch,
+    task_groups,
+)
+from cotdistill.training.examples import Example, Region, make_examples
 
 LENGTHS = [random.Random(n).randint(5, 300) for n in range(1003)]
 
@@ -75,6 +85,35 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing(budget: int) -> None:
         assert sorted(index for batch in batches for index in batch) == sorted(step)
         for batch in batches:
             assert len(batch) == 1 or len(batch) * max(LENGTHS[i] for i in batch) <= budget
+
+
+def test_both_tasks_of_a_question_are_in_one_step() -> None:
+    """Sorted by length the short answers and the long explanations would each get steps of their own."""
+    rationales = [
+        Rationale(Question(f"q{n}", "own", "train", f"{n} + 1?", f"{n + 1}", "number"), text, "me", None, "human")
+        for n in range(20)
+        for text in ("So many. " * (n + 3), None if n == 7 else "A second one. " * 4)
+    ]
+    made, _ = make_examples(rationales, tiny_tokenizer(), max_length=512, too_long="error", target="multi_task")
+    groups, lengths = task_groups(made), [len(one) for one in made]
+    assert len(groups) == len(rationales)
+    steps = list(grouped_steps(groups, lengths, 4, seed=0, num_steps=num_steps_per_epoch(len(groups), 4)))
+    assert sorted(index for step in steps for index in step) == list(range(len(made)))
+    for step in steps:
+        answers = Counter(made[index].id for index in step if Region.END in made[index].regions)
+        explanations = Counter(made[index].id for index in step if Region.RATIONALE in made[index].regions)
+        assert answers - Counter(q7=1) <= explanations <= answers
+
+
+def test_examples_of_one_task_make_the_same_steps_as_before_there_were_groups() -> None:
+    rationales = [
+        Rationale(Question("q", "own", "train", "1 + 1?", "2", "number"), "So many. " * n, "me", None, "human")
+        for n in range(1, 20)
+    ]
+    made, _ = make_examples(rationales, tiny_tokenizer(), max_length=512, too_long="error")
+    lengths = [len(one) for one in made]
+    steps = grouped_steps(task_groups(made), lengths, 4, seed=3, num_steps=12)
+    assert list(steps) == list(all_steps(lengths, 4, seed=3, num_steps=12))
 
 
 def example(key: str, length: int, num_loss: int) -> Example:

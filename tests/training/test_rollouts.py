@@ -253,11 +253,11 @@ def test_a_students_card_and_summary_say_what_it_sampled(tmp_path: Path) -> None
     made = train_stage(model, RATIONALES, settings, seed=0, runs=tmp_path)
     rows = metrics(made.path)
     assert made.summary["rollouts"] == {
-        "num_steps": 4,
-        "mean_length": sum(row["rollouts"]["mean_length"] for row in rows) / 4,
+        "num_steps": 2,
+        "mean_length": sum(row["rollouts"]["mean_length"] for row in rows) / 2,
         "truncated": sum(row["rollouts"]["truncated"] for row in rows),
     }
-    assert "| steps on own samples | 4, " in (made.model / "README.md").read_text(encoding="utf-8")
+    assert "| steps on own samples | 2, " in (made.model / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_sample_that_cannot_fit_the_students_positions_is_refused_before_training(tmp_path: Path) -> None:

@@ -75,13 +75,13 @@ class TrainingConfig(Settings):
 
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=5.0e-5, gt=0)
-    batch_size: int = Field(default=16, ge=1, description="examples per optimizer step")
+    batch_size: int = Field(default=16, ge=1, description="examples per optimizer step (multi_task: questions)")
     max_batch_tokens: int = Field(default=4096, ge=1, description="tokens per forward pass; steps accumulate over them")
     max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
     too_long: Literal["drop", "error"] = "drop"
     target: TrainingTarget = Field(
         default="rationale_then_answer",
-        description="multi_task: two examples a question, one to answer and one to explain (regions weight them)",
+        description="multi_task: two examples a question, to answer and to explain, weighted by loss terms of a region",
     )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

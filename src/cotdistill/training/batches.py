@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cotdistill.training.examples import Example
+from cotdistill.training.examples import Example, Region
 
 BUCKET_STEPS = 16
 """Steps are cut from windows of so many steps sorted by length: padding falls, and the order stays nearly random."""
@@ -46,6 +46,30 @@ def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: 
             made += 1
             yield step
         epoch += 1
+
+
+def task_groups(examples: Sequence[Example]) -> list[list[int]]:
+    """Indices of the examples that share a step: a question's explanation goes with its answer, others alone.
+
+    Lengths differ between the two tasks of ``multi_task``, so that sorting by length would else part them.
+    """
+    groups: list[list[int]] = []
+    for index, example in enumerate(examples):
+        explains = example.regions[-1] is Region.RATIONALE
+        if explains and groups and examples[groups[-1][0]].id == example.id:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def grouped_steps(
+    groups: Sequence[Sequence[int]], lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int
+) -> Iterator[list[int]]:
+    """As :func:`all_steps`, of ``batch_size`` groups a step; yields the indices of their examples."""
+    sizes = [sum(lengths[index] for index in group) for group in groups]
+    for step in all_steps(sizes, batch_size, seed=seed, num_steps=num_steps):
+        yield [index for group in step for index in groups[group]]
 
 
 def micro_batches(

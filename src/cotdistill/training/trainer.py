@@ -21,7 +21,7 @@ from cotdistill.models.heads import disable_gradient_checkpointing, enable_gradi
 from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
-from cotdistill.training.batches import all_steps, collate, micro_batches, num_steps_per_epoch
+from cotdistill.training.batches import collate, grouped_steps, micro_batches, num_steps_per_epoch, task_groups
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.examples import Example
 from cotdistill.training.rollouts import Rollouts, rollout_totals
@@ -74,7 +74,8 @@ def train_student(
     device = student.device
     dtype = resolve_dtype(config.dtype, device)
     lengths = [len(example) for example in examples]
-    num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(examples), config.batch_size)))
+    groups = task_groups(examples)
+    num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
     if config.gradient_checkpointing:
         enable_gradient_checkpointing(student)
     module = DistillationLoss(student, config.loss, signal).train()
@@ -85,7 +86,7 @@ def train_student(
     first_step = load_checkpoint(folder / CHECKPOINT, state)
     _forget_metrics_after(folder / METRICS, first_step)
 
-    steps = all_steps(lengths, config.batch_size, seed=seed, num_steps=num_steps)
+    steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
     with RowAppender(folder / METRICS) as metrics, track("train", num_steps, done=first_step) as progress:
         for step, indices in islice(enumerate(steps), first_step, None):
             started = time.perf_counter()
