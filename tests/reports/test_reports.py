@@ -26,7 +26,7 @@ from cotdistill.reports.figures.arms import draw_accuracy
 from cotdistill.reports.figures.canvas import short
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
-from cotdistill.reports.tables import markdown_text, one_line, score_table, to_markdown
+from cotdistill.reports.tables import markdown_text, one_line, score_table, tables, to_markdown
 from cotdistill.reports.verdict import finding, in_markdown, verdict
 
 HOSTILE = [
@@ -75,6 +75,10 @@ def report() -> Evidence:
     )
 
 
+def page_of(evidence: Evidence, figures: dict) -> str:
+    return markdown_page(evidence, tables(evidence), figures)
+
+
 def rendered(markdown: str) -> ElementTree.Element:
     return ElementTree.fromstring(f"<page>{MarkdownIt().enable('table').render(markdown)}</page>")
 
@@ -113,7 +117,7 @@ def test_summary_has_the_promised_shape(report, tmp_path):
 
 
 def test_page_shows_scores_comparisons_and_cost(report):
-    page = rendered(markdown_page(report, {"accuracy.svg": draw_accuracy(report)}))
+    page = rendered(page_of(report, {"accuracy.svg": draw_accuracy(report)}))
     scores, comparisons, cost = (cells(table) for table in page.iter("table"))
     assert scores[0] == ["arm", "accuracy", "95 % interval", "n", "correct", "wrong", "unreadable", "truncated"]
     assert scores[3] == ["cot", "50.5 %", "43.6 to 57.4", "200", "101", "91", "3", "5"]
@@ -149,7 +153,7 @@ def test_page_shows_hostile_names_as_plain_text(name):
     def named(name: str) -> Evidence:
         return Evidence(name, name, {name: arm(50), "other": arm(60)}, [comparison(name, "other", -0.05, 0.2)])
 
-    page = rendered(markdown_page(named(name), {}))
+    page = rendered(page_of(named(name), {}))
     shown = one_line(name)
     scores, comparisons = (cells(table) for table in page.iter("table"))
     assert scores[1][0] == comparisons[1][0] == shown
@@ -157,7 +161,7 @@ def test_page_shows_hostile_names_as_plain_text(name):
     assert {len(row) for row in comparisons} == {6}
     assert "".join(page.find("h1").itertext()) == "".join(page.find("p").itertext()) == shown
     assert f"No difference shown between {shown} and other" in "".join(page.itertext())
-    plain = rendered(markdown_page(named("plain"), {}))
+    plain = rendered(page_of(named("plain"), {}))
     assert [element.tag for element in page.iter()] == [element.tag for element in plain.iter()]
 
 
@@ -223,14 +227,14 @@ def test_half_a_study_says_what_is_missing(report):
     untested = [Untested("cot", "human", "no seed of which both arms are done")]
     half = replace(report, comparisons=(), missing=missing, untested=untested)
     assert "".join(verdict(half)) == "No declared comparison can be tested yet; 2 cells are missing."
-    page = rendered(markdown_page(half, {}))
+    page = rendered(page_of(half, {}))
     listed = [table for table in map(cells, page.iter("table")) if table[0] == ["cell", "why"]]
     assert listed == [
         [["cell", "why"], ["cot (seed 1)", "no space left on the device"], ["cot (seed 2)", "not run yet"]]
     ]
     assert "cot against human was declared but is not tested: no seed of which" in "".join(page.itertext())
     nothing = Evidence("s", "", {}, missing=missing)
-    assert "Nothing is finished yet; 2 cells are missing." in markdown_page(nothing, {})
+    assert "Nothing is finished yet; 2 cells are missing." in page_of(nothing, {})
 
 
 def test_files_are_complete_and_nothing_else_is_left(report, tmp_path):

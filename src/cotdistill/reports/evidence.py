@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cotdistill.errors import DataError
@@ -86,7 +87,7 @@ class Untested:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """A run or a study as far as it is done: its question, its arms in order, the comparisons declared between them.
 
@@ -111,28 +112,39 @@ class Evidence:
         """How many cells there are with a result and without."""
         return len(self.missing) + sum(arm.num_seeds for arm in self.arms.values())
 
+    @cached_property
+    def task_accuracies(self) -> dict[str, dict[str, float]]:
+        """Accuracies by arm and task, each the mean over the arm's seeds, as fractions."""
+        return {name: _task_accuracies(arm) for name, arm in self.arms.items()}
+
     @property
     def tasks(self) -> list[str]:
         """The names of all tasks with predictions, sorted."""
-        return sorted({task for name in self.arms for task in self.task_accuracies(name)})
+        return sorted({task for accuracies in self.task_accuracies.values() for task in accuracies})
 
-    def task_accuracies(self, arm: str) -> dict[str, float]:
-        """An arm's accuracy on each task, the mean over its seeds, as fractions."""
-        scores = [by_task(cell.predictions) for cell in self.arms[arm].cells]
-        tasks = sorted({task for one in scores for task in one})
-        return {task: _mean([one[task].accuracy for one in scores if task in one]) for task in tasks}
+    @property
+    def bases(self) -> list[str]:
+        """The untrained arms that others are measured against."""
+        used = {arm.base for arm in self.arms.values()} | {BASE}
+        return [name for name in self.arms if name in used]
 
-    def gain(self, arm: str) -> ComparisonResult | None:
-        """The arm against its base on the same items, None where it has none or theirs differ."""
-        base = self.arms[arm].base
-        if base is None or base == arm or base not in self.arms:
+    @cached_property
+    def gains(self) -> dict[str, ComparisonResult]:
+        """Every arm against its base on the same items, as far as it has one that answered them."""
+        found = {name: self._gain(name) for name in self.arms}
+        return {name: gain for name, gain in found.items() if gain is not None}
+
+    def _gain(self, name: str) -> ComparisonResult | None:
+        base = self.arms[name].base
+        if base is None or base not in self.arms or not self.arms[base].cells:
             return None
         references = {cell.seed: cell for cell in self.arms[base].cells}
-        first = next(iter(references.values()), None)
-        pairs = [(cell.predictions, references.get(cell.seed, first)) for cell in self.arms[arm].cells]
+        first = next(iter(references.values()))
+        cells = self.arms[name].cells
+        pairs = [(cell.predictions, references.get(cell.seed, first).predictions) for cell in cells]
         try:
-            return pooled([(mine, other.predictions) for mine, other in pairs if other], names=(arm, base))
-        except DataError:
+            return pooled(pairs, names=(name, base))
+        except DataError:  # other items than the base's
             return None
 
     def varying_factors(self) -> list[str]:
@@ -152,6 +164,12 @@ class Evidence:
             **({"missing": missing} if missing else {}),
             **({"untested": [asdict(pair) for pair in self.untested]} if self.untested else {}),
         }
+
+
+def _task_accuracies(arm: Arm) -> dict[str, float]:
+    scores = [by_task(cell.predictions) for cell in arm.cells]
+    tasks = sorted({task for one in scores for task in one})
+    return {task: _mean([one[task].accuracy for one in scores if task in one]) for task in tasks}
 
 
 def _mean(values: Sequence[float]) -> float:

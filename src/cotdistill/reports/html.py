@@ -18,13 +18,15 @@ from cotdistill.reports.figures import Drawing
 from cotdistill.reports.inline_svg import InlineFigures
 from cotdistill.reports.page import NOTES, duration
 from cotdistill.reports.samples import MAX_BYTES, pack
-from cotdistill.reports.tables import Table, one_line, tables
+from cotdistill.reports.tables import Table, one_line
 from cotdistill.reports.verdict import Name, Sentence, findings, flips_in_words, is_shown, verdict
 
 _WEB = Path(__file__).with_name("web")
 
 
-def html_page(evidence: Evidence, drawings: Sequence[Drawing], max_sample_bytes: int = MAX_BYTES) -> str:
+def html_page(
+    evidence: Evidence, found: Sequence[Table], drawings: Sequence[Drawing], max_sample_bytes: int = MAX_BYTES
+) -> str:
     """The whole page; samples take at most ``max_sample_bytes`` (deflated; a third more in the page)."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -45,7 +47,7 @@ def html_page(evidence: Evidence, drawings: Sequence[Drawing], max_sample_bytes:
         findings=findings(evidence),
         flips=[flips_in_words(comparison) for comparison in evidence.comparisons],
         facts=_facts(evidence),
-        tables={table.name: table for table in tables(evidence)},
+        tables={table.name: table for table in found},
         notes=NOTES,
         is_wide=_is_wide,
         drawings=drawings,
@@ -64,6 +66,9 @@ def _facts(evidence: Evidence) -> list[str]:
     seeds = max((arm.num_seeds for arm in evidence.arms.values()), default=0)
     found = [(len(evidence.arms), "arm"), (items[-1] if items else 0, "item"), (len(evidence.tasks), "task")]
     words = [f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in [*found, (seeds, "seed")] if count]
+    shown = sum(map(is_shown, evidence.comparisons))
+    if (total := len(evidence.comparisons) + len(evidence.untested)) > 1:
+        words.append(f"{shown} of {total} declared comparisons show a difference")
     return words + ([f"computed in {duration(evidence.seconds)}"] if evidence.seconds else [])
 
 

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures import Drawing
-from cotdistill.reports.tables import markdown_text, tables, to_markdown
+from cotdistill.reports.tables import Table, markdown_text, to_markdown
 from cotdistill.reports.verdict import findings, flips_in_words, in_markdown, verdict
 
 NOTES = {
     "scores": "Intervals are Wilson's. An answer is unreadable where none could be extracted, and truncated where the "
-    "token limit came first; both count as not correct.",
+    "token limit came first; both count as not correct. Over several seeds accuracy is their mean, n and the interval "
+    "are of the items, and verdicts are counted over all seeds.",
     "comparisons": "Both arms answered the same items. Intervals are paired bootstrap over items and stand for one "
     "comparison each. p is McNemar's exact test (over several seeds, with the item as its unit); p (Holm) is corrected "
     "for the number of comparisons that were declared, and the sentences go by it.",
     "gains": "Against the same student untrained, on the same items; intervals are paired bootstrap over items. These "
     "were not declared beforehand, so no p is given.",
-    "missing": "What is missing is left out of everything above; the same command goes on with it.",
+    "missing": "Cells without a result are left out of all else here; running the study again goes on with them.",
 }
 """How to read a table, by its name."""
 
 
-def markdown_page(evidence: Evidence, figures: Mapping[str, Drawing]) -> str:
-    """The whole page; ``figures`` are the pictures beside it by path, each shown with what it says."""
+def markdown_page(evidence: Evidence, found: Sequence[Table], figures: Mapping[str, Drawing]) -> str:
+    """The whole page; ``found`` are all tables, ``figures`` the pictures beside it by path."""
     parts = [f"# {markdown_text(evidence.name)}\n"]
     if evidence.question:
         parts.append(f"{markdown_text(evidence.question)}\n")
     parts.append(f"{in_markdown(verdict(evidence))}\n")
     if others := findings(evidence):
         parts.append("".join(f"- {in_markdown(sentence)}\n" for sentence in others))
-    for table in tables(evidence):
+    for table in found:
         parts += [f"## {table.title}\n", to_markdown(table)]
         parts += [f"{NOTES[table.name]}\n"] if table.name in NOTES else []
         if table.name == "comparisons":

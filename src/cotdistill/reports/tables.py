@@ -115,14 +115,14 @@ def task_table(evidence: Evidence) -> Table | None:
     if len(tasks := evidence.tasks) < 2:
         return None
     columns = (Column("arm"), *(Column(task, "percent") for task in tasks))
-    accuracies = {name: evidence.task_accuracies(name) for name in evidence.arms}
-    rows = tuple((name, *(found.get(task) for task in tasks)) for name, found in accuracies.items())
+    found = evidence.task_accuracies
+    rows = tuple((name, *(accuracies.get(task) for task in tasks)) for name, accuracies in found.items())
     return Table("tasks", "Accuracy by task", columns, rows)
 
 
 def gain_table(evidence: Evidence) -> Table | None:
     """What each trained arm gains on its student as it was; None where no arm has its base beside it."""
-    gains = [gain for name in evidence.arms if (gain := evidence.gain(name)) is not None]
+    gains = evidence.gains.values()
     if not gains:
         return None
     columns = (

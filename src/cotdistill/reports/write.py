@@ -26,12 +26,13 @@ def write_report(evidence: Evidence, folder: Path, *, summary: bool = True) -> P
     for drawing in drawings:
         write_text_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
         write_figure(drawing.figure, folder / "figures" / f"{drawing.name}.pdf")
-    for table in tables(evidence):
+    found = tables(evidence)
+    for table in found:
         for suffix, write in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
             write_text_atomically(folder / "tables" / f"{table.name}.{suffix}", write(table))
     pictures = {f"figures/{drawing.name}.svg": drawing for drawing in drawings}
-    write_text_atomically(folder / "report.md", markdown_page(evidence, pictures))
-    write_text_atomically(folder / PAGE, html_page(evidence, drawings))
+    write_text_atomically(folder / "report.md", markdown_page(evidence, found, pictures))
+    write_text_atomically(folder / PAGE, html_page(evidence, found, drawings))
     if summary:
         write_json_atomically(folder / "summary.json", evidence.summary())
     return folder / PAGE

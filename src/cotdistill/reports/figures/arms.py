@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cotdistill.reports.evidence import BASE, Evidence
+from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.canvas import (
     FAINT,
     INK,
@@ -33,18 +33,19 @@ def draw_accuracy(evidence: Evidence) -> Drawing:
     names_down(axes, list(evidence.arms))
     _percent_axis(axes, max(score.interval[1] for score in scores))
     label(axes, x=f"accuracy in %, with 95 % interval ({_num_items(evidence)})")
-    if BASE in evidence.arms:
-        _reference(axes, 100 * evidence.arms[BASE].score.accuracy)
+    if len(evidence.bases) == 1:
+        _reference(axes, 100 * evidence.arms[evidence.bases[0]].score.accuracy)
     for row, (name, arm) in enumerate(evidence.arms.items()):
         text = f"{100 * arm.score.accuracy:.1f}"
-        _draw_point(axes, row, arm.score.accuracy, arm.score.interval, text, arm_style(name))
-    caption = "Points are accuracies, lines their 95 % intervals; the dotted line is the base."
+        _draw_point(axes, row, arm.score.accuracy, arm.score.interval, text, arm_style(name, evidence))
+    dotted = "; the dotted line is the base" if len(evidence.bases) == 1 else ""
+    caption = f"Points are accuracies, lines their 95 % intervals{dotted}."
     return Drawing("accuracy", "Accuracy by arm", caption, figure)
 
 
 def draw_gain(evidence: Evidence) -> Drawing | None:
     """Percentage points gained on the untrained student; None where fewer than two arms have their base beside them."""
-    gains = [gain for name in evidence.arms if (gain := evidence.gain(name)) is not None]
+    gains = list(evidence.gains.values())
     if len(gains) < 2:
         return None
     figure, (axes,) = new_figure(_height(len(gains)))
@@ -66,7 +67,7 @@ def draw_strength(evidence: Evidence) -> Drawing | None:
     for name, arm in evidence.arms.items():
         if arm.base is None or arm.base not in evidence.arms:
             continue
-        base, mine = evidence.task_accuracies(arm.base), evidence.task_accuracies(name)
+        base, mine = evidence.task_accuracies[arm.base], evidence.task_accuracies[name]
         group = str(arm.factors.get("student") or arm.base)
         points.setdefault(group, []).extend((base[task], mine[task]) for task in mine if task in base)
     if len({base for pairs in points.values() for base, _ in pairs}) < 3:

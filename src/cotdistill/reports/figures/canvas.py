@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cotdistill.reports.evidence import BASE, TEACHER
+from cotdistill.reports.evidence import TEACHER, Evidence
 from cotdistill.reports.tables import one_line
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#33
 MARKERS = "osD^vPX*"
 WIDTH = 6.4  # inches
 _TEXT = 11.0  # points
-
-STYLES: dict[str, dict[str, Any]] = {
-    BASE: {"color": QUIET, "marker": "o", "markerfacecolor": PAPER},
-    TEACHER: {"color": SERIES[1], "marker": "D", "markerfacecolor": PAPER},
-}
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,13 @@ class Drawing:
         return file.getvalue()
 
 
-def arm_style(name: str) -> dict[str, Any]:
+def arm_style(name: str, evidence: Evidence) -> dict[str, Any]:
     """Points of reference are set apart from the arms that are compared."""
-    return STYLES.get(name, {"color": SERIES[0], "marker": "o"})
+    if name in evidence.bases:
+        return {"color": QUIET, "marker": "o", "markerfacecolor": PAPER}
+    if name == TEACHER:
+        return {"color": SERIES[1], "marker": "D", "markerfacecolor": PAPER}
+    return {"color": SERIES[0], "marker": "o"}
 
 
 def series_style(index: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cotdistill.reports.evidence import BASE, TEACHER, Evidence
+from cotdistill.reports.evidence import TEACHER, Evidence
 from cotdistill.reports.figures.canvas import FAINT, INK, QUIET, Drawing, arm_style, label, new_figure, short
 
 _COSTS = {
@@ -21,12 +21,15 @@ def draw_cost(evidence: Evidence) -> Drawing | None:
         points = {
             name: (float(cost), arm.score)
             for name, arm in evidence.arms.items()
-            if isinstance(cost := arm.extras.get(key), int | float) and cost > 0 and name not in (BASE, TEACHER)
+            if isinstance(cost := arm.extras.get(key), int | float)
+            and cost > 0
+            and name not in evidence.bases
+            and name != TEACHER
         }
         if len({cost for cost, _ in points.values()}) < 2:
             continue
         figure, (axes,) = new_figure(3.6)
-        costs = [cost for cost, _ in points.values()]
+        costs = sorted({cost for cost, _ in points.values()})
         if max(costs) > 20 * min(costs):
             axes.set_xscale("log")
             axes.minorticks_off()
@@ -37,21 +40,25 @@ def draw_cost(evidence: Evidence) -> Drawing | None:
         for name, (cost, score) in points.items():
             low, high = score.interval
             error = [[100 * max(0.0, score.accuracy - low)], [100 * max(0.0, high - score.accuracy)]]
-            axes.errorbar(cost, 100 * score.accuracy, yerr=error, markersize=7, elinewidth=1.2, **arm_style(name))
+            axes.errorbar(
+                cost, 100 * score.accuracy, yerr=error, markersize=7, elinewidth=1.2, **arm_style(name, evidence)
+            )
             if len(points) <= _MAX_NAMES:
+                left = costs.index(cost) % 2 == 0  # neighbours' names on either side, so that they do not meet
                 axes.annotate(
-                    short(name, 28),
+                    short(name, 24),
                     (cost, 100 * score.accuracy),
-                    xytext=(8, 5),
+                    xytext=(-7 if left else 7, 5),
+                    ha="right" if left else "left",
                     textcoords="offset points",
                     fontsize=10,
                     color=INK,
                     parse_math=False,
                 )
-        if BASE in evidence.arms:
-            axes.axhline(100 * evidence.arms[BASE].score.accuracy, color=QUIET, linewidth=1, linestyle=":")
+        if len(evidence.bases) == 1:
+            axes.axhline(100 * evidence.arms[evidence.bases[0]].score.accuracy, color=QUIET, linewidth=1, linestyle=":")
         axes.set_ylim(bottom=0)
-        axes.margins(x=0.18)
+        axes.margins(x=0.25)
         label(axes, x=words, y="accuracy in %")
         caption = f"Accuracy with its 95 % interval against {words}; up and to the left is better."
         return Drawing("cost", f"Accuracy against {words}", caption, figure)

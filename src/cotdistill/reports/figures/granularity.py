@@ -35,7 +35,7 @@ def draw_granularity(evidence: Evidence) -> Drawing | None:
             _draw_series(axes, name, arms, index)
         _draw_references(axes, evidence, student)
         _level_axis(axes, series)
-        label(axes, x="granularity (fine to the right)", title=student if len(panels) > 1 else "")
+        label(axes, x="granularity, coarse to fine", title=student if len(panels) > 1 else "")
     label(grid[0], y="accuracy in %")
     grid[0].set_ylim(bottom=0)
     legend(grid[-1])
@@ -65,7 +65,7 @@ def draw_length(evidence: Evidence) -> Drawing | None:
     axes.set_xticks(sorted({level for lengths in series.values() for level in lengths}))
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    label(axes, x="granularity (fine to the right)", y="words in a rationale, mean")
+    label(axes, x="granularity, coarse to fine", y="words in a rationale, mean")
     legend(axes, "teacher, format")
     caption = "How long the rationales really are at each level that was asked for."
     return Drawing("length", "Length against level", caption, figure)
@@ -101,8 +101,9 @@ def _draw_references(axes: Axes, evidence: Evidence, student: str) -> None:
     lines = 0
     for name, arm in evidence.arms.items():
         if arm.factors.get("granularity") is None and str(arm.factors.get("student", "")) == student and lines < 4:
-            ink = QUIET if arm.base is None else SERIES[-1 - lines % 2]
-            axes.axhline(100 * arm.score.accuracy, color=ink, linewidth=1.2, linestyle=(0, (1, 1 + lines)), label=name)
+            ink = QUIET if name in evidence.bases else SERIES[-1 - lines % 2]
+            known = "untrained" if name in evidence.bases else str(arm.factors.get("teacher") or name)
+            axes.axhline(100 * arm.score.accuracy, color=ink, linewidth=1.2, linestyle=(0, (1, 1 + lines)), label=known)
             lines += 1
 
 

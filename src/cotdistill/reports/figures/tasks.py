@@ -19,11 +19,12 @@ def draw_tasks(evidence: Evidence) -> Drawing | None:
     tasks, arms = evidence.tasks, list(evidence.arms)
     if len(tasks) < 2 or len(arms) < 2:
         return None
-    found = [evidence.task_accuracies(name) for name in arms]
+    found = evidence.task_accuracies.values()
     values = np.array([[100 * one.get(task, np.nan) for task in tasks] for one in found])
     figure, (axes,) = new_figure(1.9 + (0.34 if len(arms) <= 24 else 0.22) * len(arms))
     edges = (np.arange(len(tasks) + 1) - 0.5, np.arange(len(arms) + 1) - 0.5)
-    mesh = axes.pcolormesh(*edges, values, cmap="cividis", vmin=0, vmax=100, linewidth=0)
+    highest = 10 * np.ceil(max(1.0, np.nanmax(values)) / 10)
+    mesh = axes.pcolormesh(*edges, values, cmap="cividis", vmin=0, vmax=highest, linewidth=0)
     names_down(axes, arms)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     names = [short(_last(task), 26) for task in tasks]
@@ -35,7 +36,7 @@ def draw_tasks(evidence: Evidence) -> Drawing | None:
         size = 10 if len(tasks) <= 10 else 7
         for (row, column), value in np.ndenumerate(values):
             if not np.isnan(value):
-                ink = DARK_CELL if value < 55 else LIGHT_CELL
+                ink = DARK_CELL if value < 0.52 * highest else LIGHT_CELL
                 axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=ink)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,144 @@
+"""The data card of a run's annotations: ``data_card.md``, a figure beside it, and the same numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.annotation import Rationales, read_annotation
+from cotdistill.annotation.describe import NUM_VERIFIED, Description, Growth, describe, growths, quartiles
+from cotdistill.annotation.measure import BANDS, num_steps, num_words
+from cotdistill.artifacts import write_json_atomically, write_text_atomically
+from cotdistill.config import Price
+from cotdistill.reports.figures.canvas import label, legend, new_figure, series_style, write_figure
+from cotdistill.reports.tables import markdown_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CARD, FIGURE, NUMBERS = "data_card.md", "data_card.png", "data_card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """An arm's annotation by its folder, and the price of its teacher's tokens where that is known."""
+
+    arm: str
+    path: Path
+    price: Price | None
+
+
+def write_card(annotations: Sequence[Annotated], folder: Path) -> Path:
+    """Describe the annotations, each once, in ``folder``; a card of the same annotations is left as it is."""
+    by_path = {annotated.path: annotated for annotated in annotations}
+    made_of = {str(path.name): sorted(a.arm for a in annotations if a.path == path) for path in by_path}
+    if (folder / CARD).is_file() and _made_of(folder) == made_of:
+        return folder / CARD
+    read = {path: read_annotation(path) for path in by_path}
+    described = {path.name: describe(read[path], by_path[path].price) for path in by_path}
+    grown = growths(list(read.values()))
+    drawn = _draw(list(read.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    if drawn is not None:
+        write_figure(drawn, folder / FIGURE)
+    write_text_atomically(folder / CARD, _text(described, grown, made_of, figure=drawn is not None))
+    rows = {key: one.to_row() for key, one in described.items()}
+    numbers = {"annotations": made_of, "described": rows, "growth": [one.to_row() for one in grown]}
+    write_json_atomically(folder / NUMBERS, numbers)
+    return folder / CARD
+
+
+def _made_of(folder: Path) -> dict[str, list[str]] | None:
+    try:
+        return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["annotations"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "arms", "teacher", "format", "granularity", "rows", "words", "median", "steps", "in band", "agree", "sound",
+    "tokens in", "tokens out", "cost", "left out",
+)  # fmt: skip
+
+
+def _text(
+    described: dict[str, Description], grown: list[Growth], made_of: dict[str, list[str]], *, figure: bool
+) -> str:
+    lines = ["# Data card", ""]
+    lines += _table(_COLUMNS, [_row(", ".join(made_of[key]), one) for key, one in described.items()])
+    lines += [
+        "",
+        "Words and steps (sentences and lines) are means. *In band*: as long as the granularity asks for, in both: "
+        + "; ".join(f"{level}: {b.words.fewest}-{b.words.most} words, {b.steps.fewest}-{b.steps.most} steps"
+                    for level, b in BANDS.items())
+        + f". *Agree*: the teacher stated the gold answer. *Sound*: no fault found, in at most {NUM_VERIFIED} rows.",
+    ]  # fmt: skip
+    if grown:
+        columns = ("teacher", "format", "levels", "questions", "longer at the finer level")
+        rows = [[g.teacher, g.format, f"{g.coarse} to {g.fine}", str(g.questions), _percent(g.longer)] for g in grown]
+        lines += ["", "## Is finer longer?", "", *_table(columns, rows)]
+    faults = [(key, one) for key, one in described.items() if one.faults]
+    if faults:
+        lines += ["", "## Faults", ""]
+        for key, one in faults:
+            counts = ", ".join(f"{reason} {count}" for reason, count in one.faults.items())
+            lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts} of {one.num_verified} verified")
+    if figure:
+        lines += ["", f"![Words and steps by granularity: medians and quartiles]({FIGURE})"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(arms: str, one: Description) -> list[str]:
+    dropped = ", ".join(f"{reason} {count}" for reason, count in one.dropped.items())
+    sizes = [_shown(value) for value in (one.granularity, one.rows, one.words, one.median_words, one.steps)]
+    shares = [_percent(share) for share in (one.in_band, one.agree, one.sound)]
+    tokens = [_shown(number or None) for number in (one.input_tokens, one.output_tokens)]
+    money = "" if one.cost is None else f"{one.cost:.2f}"
+    return [arms, one.teacher, one.format, *sizes, *shares, *tokens, money, dropped]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [list(columns), ["---"] * len(columns), *([markdown_text(cell) for cell in row] for row in rows)]
+    return ["| " + " | ".join(row) + " |" for row in cells]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+# ---- figure ---------------------------------------------------------------------------------------------------------
+
+
+def _draw(annotations: Sequence[Rationales]) -> Figure | None:
+    """Words and steps over granularity, medians with quartiles, a line for each teacher and format."""
+    series: dict[str, dict[int, Rationales]] = {}
+    for rationales in annotations:
+        levels = {one.granularity for one in rationales if one.rationale is not None}
+        if len(levels) == 1 and (level := levels.pop()) is not None:
+            first = rationales.records[0]
+            series.setdefault(f"{first.teacher}, {first.format}", {})[level] = rationales
+    if not series:
+        return None
+    figure, (upper, lower) = new_figure(5.2, rows=2)
+    for axes, measure, name in ((upper, num_words, "words"), (lower, num_steps, "steps")):
+        for index, (title, by_level) in enumerate(series.items()):
+            levels = sorted(by_level)
+            points = [quartiles(by_level[level], measure) for level in levels]
+            middle = [point[1] for point in points]
+            below, above = [p[1] - p[0] for p in points], [p[2] - p[1] for p in points]
+            axes.errorbar(levels, middle, yerr=[below, above], label=title, capsize=3, **series_style(index))
+        axes.set_xticks(sorted({level for by_level in series.values() for level in by_level}))
+        axes.set_ylim(bottom=0)
+        label(axes, y=name)
+    label(lower, x="granularity, coarse to fine")
+    legend(upper)
+    return figure

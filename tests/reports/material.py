@@ -1,0 +1,70 @@
+"""Evidence made up for tests: outcomes drawn by seed, so that what is expected can be computed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
+from cotdistill.records import Prediction, Question, Verdict
+from cotdistill.reports import Arm, Cell, Evidence
+from cotdistill.reports.evidence import Curve
+from cotdistill.reports.result import score_of_seeds
+
+_WORDS = ("apples", "pears", "bags", "boxes", "each", "then", "adds", "takes", "three", "four", "seven", "more")
+
+
+def questions(num_items: int, tasks: Sequence[str] = ("svamp",)) -> list[Question]:
+    draw = random.Random(0)
+    return [
+        Question(f"item-{i}", tasks[i % len(tasks)], "test", " ".join(draw.choices(_WORDS, k=40)), str(i), "number")
+        for i in range(num_items)
+    ]
+
+
+def predictions(asked: Sequence[Question], accuracy: float, seed: int, num_words: int = 60) -> list[Prediction]:
+    """Right with probability ``accuracy``; else wrong, unreadable or truncated."""
+    draw = random.Random(seed)
+    made = []
+    for question in asked:
+        verdict: Verdict = "correct" if draw.random() < accuracy else draw.choice(("wrong", "unreadable", "truncated"))
+        stated = question.answer if verdict == "correct" else str(draw.randrange(1000))
+        output = f"{' '.join(draw.choices(_WORDS, k=num_words))} The answer is {stated}."
+        extracted = stated if verdict in ("correct", "wrong") else None
+        made.append(Prediction(question.id, question.task, question.answer, output, extracted, verdict, 50, num_words))
+    return made
+
+
+def arm(asked: Sequence[Question], accuracy: float, *, seeds: Sequence[int] = (0,), base: str | None = None, **factors):
+    cells = []
+    for seed in seeds:
+        curve = Curve("cross entropy all", range(1, 51), [3.0 / step + 0.1 * seed for step in range(1, 51)])
+        cells.append(Cell(seed, predictions(asked, accuracy, seed + 7), asked, curve if base else None))
+    level = factors.get("granularity") or 0
+    extras = {"training_tokens": 10_000 * (1 + level), "rationale_words": 12.0 * level} if base else {}
+    return Arm(score_of_seeds([cell.predictions for cell in cells]), extras, factors, base, cells)
+
+
+def compared(arms: dict[str, Arm], *pairs: tuple[str, str]) -> list[ComparisonResult]:
+    return holm(
+        [
+            compare(arms[a].cells[0].predictions, arms[b].cells[0].predictions, names=(a, b), num_resamples=1000)
+            for a, b in pairs
+        ]
+    )
+
+
+def study(num_items: int = 60, seeds: Sequence[int] = (0, 1)) -> Evidence:
+    """Two students, three levels, answers alone and the untrained students, on three tasks."""
+    asked = questions(num_items, ("svamp", "openbookqa", "bbh/navigate"))
+    arms = {}
+    for student, strength in (("small", 0.1), ("large", 0.3)):
+        arms[f"{student} base"] = arm(asked, strength, student=student)
+        for level in (1, 3, 6):
+            accuracy = strength + 0.1 * level - 0.012 * level**2
+            factors = {"student": student, "teacher": "gpt-4o", "granularity": level, "format": "cot"}
+            arms[f"{student} level {level}"] = arm(asked, accuracy, seeds=seeds, base=f"{student} base", **factors)
+        factors = {"student": student, "teacher": "answer_only", "granularity": None, "format": None}
+        arms[f"{student} answers"] = arm(asked, strength + 0.05, seeds=seeds, base=f"{student} base", **factors)
+    pairs = compared(arms, ("large level 3", "large answers"), ("small level 3", "small answers"))
+    return Evidence("granularity", "How fine should rationales be, for each student?", arms, pairs, 4000.0)
