@@ -11,6 +11,7 @@ from tests.tiny import save_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cotdistill.config import EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
+from cotdistill.evaluation.audit import audit_path
 from cotdistill.evaluation.evaluate import evaluate
 from cotdistill.models.loading import model_identity
 from cotdistill.pipeline import prompt_target
@@ -140,3 +141,5 @@ def test_a_student_that_answers_first_is_evaluated_by_its_first_statement(studen
     (prediction,) = evaluate(taught, [QUESTION], target=made.target, config=settings, runs=tmp_path)
     assert prediction.output == "The answer is 7.\nSome say the answer is 12. But 5 go."
     assert (prediction.extracted, prediction.verdict) == ("7", "correct")
+    (folder,) = (tmp_path / "evaluation").iterdir()
+    assert audit_path(folder).accuracy["statement"] == 1.0, "the audit reads the statement that the verdict was made of"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from cotdistill.errors import DataError
 from cotdistill.evaluation.extractors import EXTRACTORS
 from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.tasks.answers import extract_answer
 
 SHOWN = 240
 """Characters of an output's end that the audit shows."""
@@ -43,8 +45,11 @@ class Audit:
         return asdict(self)
 
 
-def audit(questions: Iterable[Question], predictions: Sequence[Prediction]) -> Audit:
-    """Read every output with every extractor. Raises DataError for a prediction without its question, and for none."""
+def audit(questions: Iterable[Question], predictions: Sequence[Prediction], *, first_statement: bool = False) -> Audit:
+    """Read every output with every extractor; ``first_statement`` where the answer was asked for before its rationale.
+
+    Raises DataError for a prediction without its question, and for none.
+    """
     if not predictions:
         raise DataError("no predictions to audit", remedy="evaluate first")
     asked = {(question.task, question.id): question for question in questions}
@@ -56,6 +61,10 @@ def audit(questions: Iterable[Question], predictions: Sequence[Prediction]) -> A
         if question is None:
             raise DataError(f"no question {prediction.id!r} of task {prediction.task}", remedy="evaluate again")
         extracted = {name: extractor.extract(prediction.output, question) for name, extractor in EXTRACTORS.items()}
+        if first_statement:
+            extracted["statement"] = extract_answer(
+                prediction.output, question.answer_type, question.choices, first=True
+            )
         correct = {name: answer is not None and EXTRACTORS[name].same(answer, question)
                    for name, answer in extracted.items()}  # fmt: skip
         for name, answer in extracted.items():
@@ -71,7 +80,10 @@ def audit(questions: Iterable[Question], predictions: Sequence[Prediction]) -> A
 
 def audit_path(path: Path) -> Audit:
     """The audit of an evaluation's folder."""
-    return audit(*read_evaluation(path))
+    questions, predictions = read_evaluation(path)
+    identity = path / "identity.json"
+    first = identity.is_file() and json.loads(identity.read_text(encoding="utf-8")).get("first_statement", False)
+    return audit(questions, predictions, first_statement=first)
 
 
 def audit_lines(result: Audit, limit: int) -> list[str]:

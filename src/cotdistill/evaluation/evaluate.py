@@ -40,7 +40,12 @@ class Evaluation:
 
 
 def evaluation_identity(
-    model: Model, questions: Sequence[Question], texts: Sequence[str], config: EvaluationConfig
+    model: Model,
+    questions: Sequence[Question],
+    texts: Sequence[str],
+    config: EvaluationConfig,
+    *,
+    first_statement: bool = False,
 ) -> dict[str, Any]:
     """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
     sampling = {"temperature": config.temperature, "num_samples": config.num_samples, "seed": config.seed}
@@ -57,6 +62,7 @@ def evaluation_identity(
         **({"few_shot": config.few_shot} if config.few_shot else {}),
         **({"stop": stops} if (stops := list(stop_strings(config))) else {}),
         **(sampling if config.temperature else {}),
+        **({"first_statement": True} if first_statement else {}),
     }
 
 
@@ -83,11 +89,12 @@ def evaluate(
         texts = few_shot_texts(questions, data_dir)
     else:
         texts = [prompt_text(question, target) for question in questions]
-    with open_stage(runs, "evaluation", evaluation_identity(model, questions, texts, config)) as stage:
+    first = target == "answer_then_rationale" and not config.few_shot
+    identity = evaluation_identity(model, questions, texts, config, first_statement=first)
+    with open_stage(runs, "evaluation", identity) as stage:
         records = stage.path / "predictions.jsonl"
         if not stage.finished:
             write_rows(stage.path / "questions.jsonl", (question.to_row() for question in questions))
-            first = target == "answer_then_rationale" and not config.few_shot
             predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
             write_rows(records, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}

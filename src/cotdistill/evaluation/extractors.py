@@ -99,7 +99,8 @@ EXTRACTORS: dict[str, Extractor] = {
     extractor.name: extractor
     for extractor in (
         Extractor("template", 'only a last line "The answer is X."', _template, _same),
-        Extractor("statement", "the last readable statement of an answer: it decides verdicts", _statement, _same),
+        Extractor("statement", "the last readable statement (the first of a student that answers first): it decides",
+                  _statement, _same),
         Extractor("flexible", "the statement, else the last thing that could be an answer", _flexible, _same),
         Extractor("paper", "the granularity paper's regular expressions", _paper, _same),
         Extractor("harness", "lm-eval's regular expression and exact match for BIG-Bench-Hard", _harness,
