@@ -109,22 +109,25 @@ def annotate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect the rationales of each arm, and nothing more."""
+    """Collect the rationales of each arm, describe them in a data card, and nothing more."""
     from cotdistill.artifacts import read_stage
     from cotdistill.pipeline import make_arm_annotation, plan_arm
 
     rows: dict[str, dict[str, Any]] = {}
-    arms, load = _checked_arms(_load(file, settings), arm)
+    run, paths = _load(file, settings), {}
+    arms, load = _checked_arms(run, arm)
     for name, config in arms.items():
         if config.training is None:
             continue
         if dry_run:
             rows[name] = plan_arm(config, runs, load).to_row()
         else:
-            path = make_arm_annotation(config, runs, load)
+            path = paths[name] = make_arm_annotation(config, runs, load)
             summary, manifest = read_stage(path)
             counts = {"rationales": summary["rationales"], "dropped": manifest["dropped"]}
             rows[name] = counts | {"path": str(path)}
+    if paths:
+        _say(f"data card: {_write_data_card(run, paths, runs)}")
     _print_rows(rows, as_json)
 
 
@@ -376,6 +379,18 @@ def _arms(run: Run, arm: str | None) -> dict[str, RunConfig]:
     if arm not in run.arms:
         raise ConfigError(f"unknown arm {arm!r}", where="--arm", remedy=nearest(arm, run.arms))
     return {arm: run.arms[arm]}
+
+
+def _write_data_card(run: Run, paths: dict[str, Path], runs: Path) -> Path:
+    from cotdistill.annotation.costs import price_of
+    from cotdistill.config import OpenAITeacher
+    from cotdistill.reports.data_card import Annotated, write_card
+
+    teachers = {name: run.arms[name].teacher for name in paths}
+    prices = {
+        name: price_of(teacher) if isinstance(teacher, OpenAITeacher) else None for name, teacher in teachers.items()
+    }
+    return write_card([Annotated(name, path, prices[name]) for name, path in paths.items()], runs / run.name)
 
 
 def _checked_arms(run: Run, arm: str | None) -> tuple[dict[str, RunConfig], LoadTask]:

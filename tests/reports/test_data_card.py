@@ -47,7 +47,7 @@ def test_a_description_counts_what_is_in_the_rows() -> None:
     )
     described = describe(Rationales(rows, {"disagrees": 2}), Price(input=5, output=50))
     assert (described.rows, described.dropped) == (4, {"disagrees": 2})
-    assert described.words == pytest.approx((9 + 9 + 1) / 3)
+    assert described.words == pytest.approx((10 + 10 + 1) / 3)
     assert described.in_band == pytest.approx(2 / 3)
     assert described.agree == 0.5
     assert described.faults == {"false_arithmetic": 1}

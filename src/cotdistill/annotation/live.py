@@ -137,6 +137,8 @@ class LiveSource:
             "finish_reason": row["finish_reason"],
             "draw": row["draw"],
             "key": row["key"],
+            "input_tokens": row["input_tokens"],
+            "output_tokens": row["output_tokens"],
         }
         text = clean_rationale(row["text"])
         return Rationale(question, text, self._asked.name, annotation.granularity, annotation.format, meta)
