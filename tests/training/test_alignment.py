@@ -305,7 +305,7 @@ def test_chunks_change_nothing(alignment: Alignment) -> None:
         leaf = hidden.clone().requires_grad_()
         loss, _ = fused_loss(
             leaf,
-            head_of(student).logits,
+            head_of(student),
             head_parameters(student),
             LossInputs(batch.targets, batch.regions, signal.rows(batch)),
             (TotalVariation(),),

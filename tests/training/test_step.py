@@ -96,7 +96,7 @@ def test_chunks_and_blocks_change_nothing(
         hidden.retain_grad()
         loss, _ = fused_loss(
             hidden,
-            head_of(student).logits,
+            head_of(student),
             head_parameters(student),
             LossInputs(batch.targets, batch.regions, rows),
             MIXED,
@@ -148,7 +148,7 @@ def test_a_head_padded_to_another_size_is_cut_to_the_shared_range() -> None:
         rows = HiddenRows(torch.arange(len(batch.targets)), lambda which: logits[which])
         value, _ = fused_loss(
             hidden.detach(),
-            head_of(student).logits,
+            head_of(student),
             [],
             LossInputs(batch.targets, batch.regions, rows),
             terms,

@@ -10,14 +10,15 @@ so on a CPU a chunk's losses are taken in blocks of a few rows, whose gradients 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, TokenLoss
+from cotdistill.models.heads import Head
 from cotdistill.training import losses
 from cotdistill.training.aligned_signal import AlignedRows, SortedChunk, SpanChunk
 from cotdistill.training.examples import REGIONS
@@ -85,7 +86,7 @@ def summed_losses(
 
 def fused_loss(
     hidden: Tensor,
-    head: Callable[[Tensor], Tensor],
+    head: Head,
     head_parameters: Sequence[nn.Parameter],
     inputs: LossInputs,
     terms: Sequence[TokenLoss],
@@ -110,7 +111,7 @@ class _ChunkedLoss(torch.autograd.Function):
     def forward(
         ctx: Any,
         hidden: Tensor,
-        head: Callable[[Tensor], Tensor],
+        head: Head,
         inputs: LossInputs,
         terms: Sequence[TokenLoss],
         weights: Tensor,
@@ -118,14 +119,16 @@ class _ChunkedLoss(torch.autograd.Function):
         *head_parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         hidden_gradient = torch.empty_like(hidden)
-        parameter_gradients: list[Tensor] = []
+        parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
         sums = torch.zeros(len(terms), device=hidden.device)
         needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
+        in_place = _adding_in_place(head, hidden, parameter_gradients)
+        head, rest = (in_place, ()) if in_place else (head, head_parameters)
         for rows in row_slices(inputs.teacher, len(hidden), tokens_per_chunk):
             teacher = inputs.teacher.chunk(rows) if inputs.teacher is not None else None
             with torch.set_grad_enabled(needs_gradient):
                 chunk = hidden[rows].detach().requires_grad_(needs_gradient)
-                logits = head(chunk)
+                logits = head.logits(chunk)
             # The head's own backward does not read its logits (autograd would refuse it if it did).
             buffer = logits.detach()
             targets, regions = inputs.targets[rows], inputs.regions[rows]
@@ -138,15 +141,10 @@ class _ChunkedLoss(torch.autograd.Function):
                         buffer[block] = torch.autograd.grad((block_sums * weights).sum(), leaf)[0]
             if not needs_gradient:
                 continue
-            gradients = torch.autograd.grad(logits, [chunk, *head_parameters], buffer)
+            gradients = torch.autograd.grad(logits, [chunk, *rest], buffer)
             hidden_gradient[rows] = gradients[0]
-            if not parameter_gradients:
-                parameter_gradients = list(gradients[1:])
-                continue
-            for total, gradient in zip(parameter_gradients, gradients[1:], strict=True):
+            for total, gradient in zip(parameter_gradients, gradients[1:], strict=False):
                 total += gradient
-        if not parameter_gradients:
-            parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
         ctx.gradients = [hidden_gradient, *parameter_gradients]
         ctx.mark_non_differentiable(sums)
         return (sums * weights).sum(), sums
@@ -157,3 +155,33 @@ class _ChunkedLoss(torch.autograd.Function):
         assert gradients is not None, "the loss is taken backward once"
         scaled = [gradient.mul_(output_gradients[0]) for gradient in gradients]
         return scaled[0], None, None, None, None, None, *scaled[1:]
+
+
+def _adding_in_place(head: Head, hidden: Tensor, gradients: Sequence[Tensor]) -> Head | None:
+    """The head, with a linear map that adds its weight's gradient to the one of ``gradients``; None for other heads.
+
+    A second tensor as large as the head for each chunk would be most of what the loss needs in memory.
+    """
+    linear = head.linear
+    if not isinstance(linear, nn.Linear) or type(linear) is not nn.Linear or type(linear.weight) is not nn.Parameter:
+        return None
+    if linear.bias is not None or len(gradients) != 1 or torch.is_autocast_enabled(hidden.device.type):
+        return None
+    weight = linear.weight.detach()
+    return replace(head, linear=lambda rows: _AddingLinear.apply(rows, weight, gradients[0]))
+
+
+class _AddingLinear(torch.autograd.Function):
+    """``hidden @ weight.T``, whose backward adds the weight's gradient to a tensor that is given."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight)
+        ctx.gradient = gradient
+        return hidden @ weight.T
+
+    @staticmethod
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, None, None]:
+        hidden, weight = ctx.saved_tensors
+        ctx.gradient.addmm_(output_gradients[0].T, hidden)
+        return output_gradients[0] @ weight, None, None

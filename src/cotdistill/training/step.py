@@ -49,7 +49,7 @@ class DistillationLoss(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         return fused_loss(
             hidden.flatten(0, 1)[batch.positions],
-            head_of(self.student).logits,
+            head_of(self.student),
             head_parameters(self.student),
             LossInputs(batch.targets, batch.regions, teacher),
             self.token_terms,
