@@ -44,6 +44,13 @@ def evenly_spaced(num_layers: int, total: int) -> list[int]:
     return [round(index * (total - 1) / (num_layers - 1)) for index in range(num_layers)]
 
 
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The model's decoder layers. Raises ModelError where there is none or they cannot be found."""
+    total = model.config.get_text_config().num_hidden_layers
+    parent, attribute = _layer_list(model, total, model.name_or_path or "model")
+    return getattr(parent, attribute)
+
+
 def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Module, str]:
     """The module that holds the decoder's layers, and the attribute that it holds them by."""
     for parent in model.base_model.modules():
@@ -51,5 +58,7 @@ def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Modul
             if isinstance(child, nn.ModuleList) and len(child) == total:
                 return parent, attribute
     raise ModelError(
-        "its decoder layers are in no list that could be cut", where=name, remedy="leave keep_layers out for this model"
+        "its decoder layers are in no list that could be cut or sharded",
+        where=name,
+        remedy="leave out keep_layers and FSDP for this model",
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cotdistill.artifacts import file_sha256, write_json_atomically
 from cotdistill.errors import ArtifactError
+from cotdistill.training.distributed import ALONE, Ranks, spread_like, whole
 
 DESCRIPTION = "checkpoint.json"
 
@@ -33,18 +34,23 @@ class TrainingState:
         return cls(model, optimizer, {parameter: name for name, parameter in model.named_parameters()})
 
 
-def save_checkpoint(folder: Path, state: TrainingState, *, step: int) -> None:
-    """Write step, parameters and moments to ``folder``; a kill leaves either the old checkpoint or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ranks = ALONE) -> None:
+    """Write step, parameters and moments to ``folder``; a kill leaves either the old checkpoint or the new one.
+
+    The first of several ranks writes. All must call: what is spread over them is put together first.
+    """
     moments = {
-        f"{state.names[parameter]}/{key}": torch.as_tensor(value).contiguous()
+        f"{state.names[parameter]}/{key}": _to_save(torch.as_tensor(value))
         for parameter, values in state.optimizer.state.items()
         for key, value in values.items()
     }
     tensors = {
-        f"parameters-{step}.safetensors": {name: p.detach().contiguous() for p, name in state.names.items()},
+        f"parameters-{step}.safetensors": {name: _to_save(p.detach()) for p, name in state.names.items()},
         f"moments-{step}.safetensors": moments,
     }
+    if not ranks.is_first:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in tensors.items():
         save_file(content, folder / name)
     checksums = {name: file_sha256(folder / name) for name in tensors}
@@ -66,11 +72,17 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     moments = load_file(folder / f"moments-{step}.safetensors")
     with torch.no_grad():
         for parameter, name in state.names.items():
-            parameter.copy_(values[name])
+            parameter.copy_(spread_like(values[name], parameter))
             keys = {key.rsplit("/", 1)[1]: key for key in moments if key.rsplit("/", 1)[0] == name}
             if keys:
-                state.optimizer.state[parameter] = {key: moments[path] for key, path in keys.items()}
+                state.optimizer.state[parameter] = {
+                    key: spread_like(moments[path], parameter) for key, path in keys.items()
+                }
     return step
+
+
+def _to_save(tensor: Tensor) -> Tensor:
+    return whole(tensor).cpu().contiguous()
 
 
 def _verified_step(folder: Path) -> int:

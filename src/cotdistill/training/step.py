@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import Divergence, HiddenTerm, LossConfig
 from cotdistill.models.heads import all_hidden_states, head_of, head_parameters, last_hidden_states
 from cotdistill.training.batches import Batch
+from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
 from cotdistill.training.hidden_matching import HiddenMatching
 from cotdistill.training.teacher_signal import LiveSignal, TeacherRows, TeacherSignal
@@ -80,18 +81,30 @@ def _matching(terms: Sequence[HiddenTerm], student: PreTrainedModel, signal: Tea
 
 
 def accumulate(
-    module: DistillationLoss, batches: Sequence[Batch], *, device: torch.device, dtype: torch.dtype
+    module: nn.Module,
+    batches: Sequence[Batch],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    ranks: Ranks = ALONE,
+    spare: Batch | None = None,
 ) -> tuple[float, list[float], int]:
     """Add the gradients of one step's micro-batches; returns loss, term means and the number of loss tokens.
 
-    ``dtype`` is what matrix products compute in; parameters, gradients and losses stay in float32.
+    ``module`` is a :class:`DistillationLoss`, wrapped by ``ranks`` where there are several; ``batches`` are then this
+    rank's, ``spare`` (see :meth:`Ranks.rounds`) any other, and what is returned is of all ranks. ``dtype`` is what
+    matrix products compute in; parameters, gradients and losses stay in float32.
     """
-    num_loss_tokens = sum(len(batch.targets) for batch in batches)
-    loss, sums = 0.0, torch.zeros(len(module.terms))
-    for batch in batches:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            batch_loss, batch_sums = module(batch.to(device), num_loss_tokens)
-        batch_loss.backward()
-        loss += batch_loss.item()
-        sums += batch_sums.cpu()
-    return loss, (sums / num_loss_tokens).tolist(), num_loss_tokens
+    num_loss_tokens = int(ranks.total([sum(len(batch.targets) for batch in batches)])[0])
+    loss, sums = 0.0, torch.zeros(())
+    rounds = ranks.rounds(batches, spare)
+    for number, (batch, times) in enumerate(rounds, start=1):
+        with ranks.accumulating(module, last=number == len(rounds)):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                batch_loss, batch_sums = module(batch.to(device), num_loss_tokens)
+            (batch_loss * times).backward()
+        if times:
+            loss += batch_loss.item()
+        sums = sums + batch_sums.cpu() * bool(times)
+    loss, *totals = ranks.total([loss, *sums.tolist()])
+    return loss, (torch.tensor(totals) / num_loss_tokens).tolist(), num_loss_tokens

@@ -14,6 +14,7 @@ from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.adapters import add_adapter, check_quantization, save_adapter
 from cotdistill.models.loading import load_model, resolve_dtype
 from cotdistill.models.saving import save_model, save_tokenizer
+from cotdistill.training.distributed import Ranks, whole
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -38,6 +39,23 @@ def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, dev
     dtype = resolve_dtype(config.dtype, device)
     model = load_model(student, dtype=dtype, device=device, quantize=config.adapter.quantize)
     return OpenStudent(model, add_adapter(model, config.adapter, seed=seed))
+
+
+def put_together(
+    opened: OpenStudent, student: ModelConfig, config: TrainingConfig, *, seed: int, ranks: Ranks
+) -> OpenStudent:
+    """A student that was spread over ``ranks``, whole on the CPU of the first one; all must call."""
+    trained = {name: p for name, p in opened.model.named_parameters() if p.requires_grad}
+    if not ranks.is_first:
+        for parameter in trained.values():
+            whole(parameter)
+        return opened
+    together = open_student(student, config, seed=seed, device=torch.device("cpu"))
+    targets = dict(together.model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            targets[name].copy_(whole(parameter))
+    return together
 
 
 def write_student(

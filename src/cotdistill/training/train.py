@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
-from cotdistill.config import CachedTeacher, LiveTeacher, Model, TrainingConfig
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.vocabulary import check_same_vocabulary
@@ -21,12 +22,13 @@ from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
+from cotdistill.training.distributed import Ranks, current
 from cotdistill.training.examples import Example, make_examples
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signal_store import StoredSignal
-from cotdistill.training.students import open_student, write_student
+from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 from cotdistill.training.teacher_signal import LiveSignal, TeacherSignal
-from cotdistill.training.trainer import CHECKPOINT, train_student
+from cotdistill.training.trainer import CHECKPOINT, TrainingSummary, train_student
 
 VERSION = 1
 """Raised whenever a change of code changes what a training makes."""
@@ -98,6 +100,52 @@ def train(
         return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One training, as every one of several processes gets it; ``folder`` is where metrics and checkpoints go."""
+
+    student: ModelConfig
+    rationales: Sequence[Rationale]
+    config: TrainingConfig
+    seed: int
+    folder: Path
+    runs: Path
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "student": self.student.model_dump(mode="json"),
+                "rationales": [rationale.to_row() for rationale in self.rationales],
+                "config": self.config.model_dump(mode="json"),
+                "seed": self.seed,
+                "folder": str(self.folder.resolve()),
+                "runs": str(self.runs.resolve()),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingJob:
+        row = json.loads(text)
+        return cls(
+            ModelConfig.model_validate(row["student"]),
+            [Rationale.from_row(rationale) for rationale in row["rationales"]],
+            TrainingConfig.model_validate(row["config"]),
+            row["seed"],
+            Path(row["folder"]),
+            Path(row["runs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training made, in memory."""
+
+    opened: OpenStudent
+    tokenizer: PreTrainedTokenizerBase
+    totals: TrainingSummary
+    dropped: dict[str, int]
+
+
 def _train(
     student: Model,
     rationales: Sequence[Rationale],
@@ -108,24 +156,63 @@ def _train(
     stage: Stage,
     runs: Path,
 ) -> None:
-    device = pick_device()
-    tokenizer = load_tokenizer(student)
-    examples, dropped = _examples(rationales, tokenizer, config)
-    alignments = _align(config, rationales, tokenizer)
+    job = TrainingJob(student, rationales, config, seed, stage.path, runs)
+    ranks = current()
+    if ranks.size > 1:
+        job = _for_several(job)
+        ranks.broadcast(job.to_json())
+    trained = fit(job, ranks)
+    write_student(trained.opened, student, config, trained.tokenizer, stage.path / "student")
+    card = model_card(student.model, rationales, config, trained.totals, recipe)
+    write_text_atomically(stage.path / "student" / "README.md", card)
+    stage.finish(asdict(trained.totals), seeds={"training": seed}, dropped=trained.dropped)
+
+
+def _for_several(job: TrainingJob) -> TrainingJob:
+    """The job for several processes: a stored signal is captured first, by this one, and then read by all.
+
+    Raises ConfigError for what only one process can do.
+    """
+    refused = {
+        "on_policy": job.config.on_policy is not None,
+        "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
+    }
+    for key, asked in refused.items():
+        if asked:
+            raise ConfigError("works in one process only", where=f"training.{key}", remedy="train without a launcher")
+    if not isinstance(job.config.signal, CachedTeacher):
+        return job
+    path = capture_signal(job.student, job.rationales, job.config, runs=job.runs).folder.resolve()
+    signal = job.config.signal.model_copy(update={"path": path})
+    return replace(job, config=job.config.model_copy(update={"signal": signal}))
+
+
+def fit(job: TrainingJob, ranks: Ranks) -> Trained:
+    """Train, or train on from a checkpoint; every one of ``ranks`` calls this with the same job."""
+    config, device = job.config, pick_device()
+    tokenizer = load_tokenizer(job.student)
+    examples, dropped = _examples(job.rationales, tokenizer, config)
+    alignments = _align(config, job.rationales, tokenizer)
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
-    signal = _open_signal(config, examples, tokenizer, runs, alignments)
+    signal = _open_signal(config, examples, tokenizer, job.runs, alignments)
     dtype = resolve_dtype(config.dtype, device)
-    rollouts = Rollouts(config.on_policy, tokenizer, seed, dtype) if config.on_policy else None
-    opened = open_student(student, config, seed=seed, device=device)
+    rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
+    opened = open_student(job.student, config, seed=job.seed, device=device)
     totals = train_student(
-        opened.model, examples, config, signal=signal, seed=seed, folder=stage.path, rollouts=rollouts
+        opened.model,
+        examples,
+        config,
+        signal=signal,
+        seed=job.seed,
+        folder=job.folder,
+        rollouts=rollouts,
+        ranks=ranks,
     )
-    write_student(opened, student, config, tokenizer, stage.path / "student")
-    card = model_card(student.model, rationales, config, totals, recipe)
-    write_text_atomically(stage.path / "student" / "README.md", card)
-    stage.finish(asdict(totals), seeds={"training": seed}, dropped=dropped)
+    if ranks.sharded:
+        opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
+    return Trained(opened, tokenizer, totals, dropped)
 
 
 def _align(
@@ -153,6 +240,7 @@ def _open_signal(
         return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=config.max_batch_tokens, runs=runs)
     device = pick_device()
     signal = LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
+    current().shard_teacher(signal.teacher)
     return signal if alignments is None else AlignedSignal(signal, alignments)
 
 

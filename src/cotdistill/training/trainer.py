@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from cotdistill.progress import track
 from cotdistill.records import read_rows
 from cotdistill.training.batches import collate, grouped_steps, micro_batches, num_steps_per_epoch, task_groups
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from cotdistill.training.distributed import ALONE, Ranks, whole
 from cotdistill.training.examples import Example
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
@@ -60,10 +62,12 @@ def train_student(
     seed: int,
     folder: Path,
     rollouts: Rollouts | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
 
-    ``rollouts`` draws the examples of on-policy steps.
+    ``rollouts`` draws the examples of on-policy steps. Of several ``ranks``, each of which calls this with the same
+    arguments, the first one writes.
 
     Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
     that is not finite; what was saved before it is kept.
@@ -79,18 +83,17 @@ def train_student(
     if config.gradient_checkpointing:
         enable_gradient_checkpointing(student)
     module = DistillationLoss(student, config.loss, signal).train()
+    wrapped = ranks.wrap(module)
     named = module.trained_parameters()
     parameters = list(named.values())
     optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
     state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
     first_step = load_checkpoint(folder / CHECKPOINT, state)
-    _forget_metrics_after(folder / METRICS, first_step)
-
     steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
-    with RowAppender(folder / METRICS) as metrics, track("train", num_steps, done=first_step) as progress:
+    with _recording(folder / METRICS, num_steps, first_step, ranks) as record:
         for step, indices in islice(enumerate(steps), first_step, None):
             started = time.perf_counter()
-            torch.manual_seed(_step_seed(seed, step))
+            torch.manual_seed(_step_seed(seed, step, ranks.rank))
             rate = learning_rate(config, step, num_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -101,16 +104,19 @@ def train_student(
                 counts = {"rollouts": rollouts.counts(chosen.values())}
             sizes = {i: len(example) for i, example in chosen.items()}
             batches = [
-                collate([chosen[i] for i in micro]) for micro in micro_batches(indices, sizes, config.max_batch_tokens)
+                collate([chosen[i] for i in micro])
+                for micro in micro_batches(ranks.share(indices, lengths), sizes, config.max_batch_tokens)
             ]
-            loss, term_means, num_loss_tokens = accumulate(module, batches, device=device, dtype=dtype)
-            grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
+            loss, term_means, num_loss_tokens = accumulate(
+                wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=collate([chosen[indices[0]]])
+            )
+            grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)).item()
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
             optimizer.step()
             seconds = time.perf_counter() - started
             num_tokens = sum(sizes.values())
-            metrics.append(
+            record(
                 {
                     "step": step + 1,
                     "loss": loss,
@@ -126,12 +132,12 @@ def train_student(
                     **counts,
                 }
             )
-            progress.advance(note=f"loss {loss:.3f}, {num_tokens / seconds:,.0f} tokens/s")
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
-                save_checkpoint(folder / CHECKPOINT, state, step=step + 1)
+                save_checkpoint(folder / CHECKPOINT, state, step=step + 1, ranks=ranks)
     if config.gradient_checkpointing:
         disable_gradient_checkpointing(student)
     student.eval()
+    ranks.wait()
     return _summary(folder / METRICS, len(examples))
 
 
@@ -146,9 +152,27 @@ def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> Non
         )
 
 
-def _step_seed(seed: int, step: int) -> int:
-    """A seed a step, so that dropout after a resume is that of an unbroken run."""
-    return (seed * 1_000_003 + step) % (1 << 63)
+@contextmanager
+def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What takes each step's metrics: the file and the bar of the first rank, and nothing on the others."""
+    if not ranks.is_first:
+        yield lambda row: None
+        return
+    _forget_metrics_after(path, first_step)
+    with RowAppender(path) as metrics, track("train", num_steps, done=first_step) as progress:
+
+        def record(row: dict[str, Any]) -> None:
+            metrics.append(row)
+            progress.advance(
+                note=f"loss {row['loss']:.3f}, {row['num_tokens'] / max(row['seconds'], 1e-4):,.0f} tokens/s"
+            )
+
+        yield record
+
+
+def _step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """A seed a step and rank, so that dropout after a resume is that of an unbroken run."""
+    return (seed * 1_000_003 + step + rank * 7_919_000_003) % (1 << 63)
 
 
 def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> TrainingError:

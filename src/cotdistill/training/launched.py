@@ -1,0 +1,42 @@
+"""A command under ``accelerate launch`` or ``torchrun``: the first rank runs it, the others help with its trainings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch.distributed as dist
+
+from cotdistill.errors import CotDistillError
+from cotdistill.training.distributed import Ranks, join
+from cotdistill.training.train import TrainingJob, fit
+
+DONE = "done"
+
+
+def run_on_ranks(command: Callable[[], None]) -> None:
+    """Run ``command`` on the first rank; the others train along whenever it does, and end when it is done.
+
+    Where a rank fails, its exit status makes the launcher end all.
+    """
+    ranks = join()
+    if not ranks.is_first:
+        _help(ranks)
+    else:
+        try:
+            command()
+        except SystemExit as end:
+            if end.code:
+                raise
+        ranks.broadcast(DONE)
+    ranks.wait()
+    dist.destroy_process_group()
+
+
+def _help(ranks: Ranks) -> None:
+    try:
+        while (job := ranks.broadcast(None)) != DONE:
+            fit(TrainingJob.from_json(job), ranks)
+    except CotDistillError as error:
+        print(f"cotdistill: rank {ranks.rank}: {error}", file=sys.stderr)
+        sys.exit(2)
