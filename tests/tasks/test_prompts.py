@@ -20,6 +20,7 @@ GOLD: dict[AnswerType, str] = {
     "true_false": "True",
     "list": "} ] )",
     "text": "05/01/2021",
+    "math": r"\frac{x+1}{2}",
 }
 
 
@@ -53,6 +54,7 @@ def test_prompts_word_for_word() -> None:
     assert asked["true_false"].endswith('"The answer is" and True or False.')
     assert asked["list"].endswith('"The answer is" and the items in order, separated by spaces.')
     assert asked["text"].endswith('"The answer is" and the result.')
+    assert asked["math"].endswith('"The answer is" and the result in LaTeX.')
 
 
 @pytest.mark.parametrize("answer_type", ANSWER_TYPES)

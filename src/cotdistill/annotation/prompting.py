@@ -28,6 +28,7 @@ FAMILIES: dict[AnswerType, str] = {
     "true_false": "yes_no",
     "list": "symbolic",
     "text": "symbolic",
+    "math": "arithmetic",
 }
 _TRUTH = {"Yes": "True", "No": "False"}
 

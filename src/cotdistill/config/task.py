@@ -14,6 +14,7 @@ from cotdistill.records import AnswerType
 BENCHMARKS = (
     "svamp",
     "gsm8k",
+    "math",
     "aqua",
     "commonsenseqa",
     "openbookqa",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask
-from cotdistill.tasks import aqua, arc, bbh, commonsenseqa, gsm8k, mmlu, openbookqa, strategyqa, svamp
+from cotdistill.tasks import aqua, arc, bbh, commonsenseqa, competition_math, gsm8k, mmlu, openbookqa, strategyqa, svamp
 from cotdistill.tasks.benchmark import Benchmark, load_benchmark
 from cotdistill.tasks.task import Task
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         svamp.BENCHMARK,
         gsm8k.BENCHMARK,
+        competition_math.BENCHMARK,
         aqua.BENCHMARK,
         commonsenseqa.BENCHMARK,
         openbookqa.BENCHMARK,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from cotdistill.records import AnswerType
+from cotdistill.tasks.math_answers import plain_math, read_math
 
 MAX_LENGTH = 2000
 """Characters in which an answer must have been stated."""
@@ -191,6 +192,11 @@ def read_text(text: str, choices: Choices = None) -> str | None:
     return " ".join(first_sentence(text).strip(" \t\"'“”‘’").split()) or None
 
 
+def read_latex(text: str, choices: Choices = None) -> str | None:
+    """The expression in a box, between dollars, or the first sentence."""
+    return read_math(text, first_sentence(text))
+
+
 def comparable(text: str) -> str:
     """``text`` as two texts are compared: in one case, without a leading article, outer punctuation or extra spaces."""
     words = " ".join(text.casefold().split()).strip(" .,;:!?\"'“”‘’*")
@@ -204,6 +210,7 @@ READERS: dict[AnswerType, Callable[[str, Choices], str | None]] = {
     "true_false": read_true_false,
     "list": read_list,
     "text": read_text,
+    "math": read_latex,
 }
 
 
@@ -211,7 +218,9 @@ def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> 
     """The canonical form of the answer with which ``text``, the words behind "The answer is", begins, or None."""
     if answer_type == "number" and _CANONICAL_WHOLE.fullmatch(text):
         return text
-    return READERS[answer_type](plain(text[:MAX_LENGTH]).strip().lstrip(" \n:="), choices)
+    text = text[:MAX_LENGTH]
+    plainer = text if answer_type == "math" else plain(text)
+    return READERS[answer_type](plainer.strip().lstrip(" \n:="), choices)
 
 
 def read_gold(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
@@ -221,6 +230,8 @@ def read_gold(text: str, answer_type: AnswerType, choices: Choices = None) -> st
     """
     if answer_type == "text":
         return " ".join(text.split()) or None
+    if answer_type == "math":
+        return plain_math(text)
     if answer_type != "letter":
         return read_answer(text, answer_type)
     if letter := re.fullmatch(r"\(?([A-Za-z])\)?\.?", text.strip()):

@@ -15,6 +15,7 @@ from itertools import islice
 
 from cotdistill.records import AnswerType, Question, Verdict
 from cotdistill.tasks.answer_types import boxed, comparable, first_sentence, read_answer
+from cotdistill.tasks.math_answers import last_box, same_math
 
 _STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
@@ -46,6 +47,8 @@ def extract_answer(
     that answers and then explains. What it writes after starting another question is not looked at.
     """
     output = _before_next_question(output)
+    if answer_type == "math" and not _STATEMENT.search(output):
+        return read_answer(last_box(output[-_MAX_BOX_SEARCH:]) or "", answer_type)
     for stated in _first_statements(output) if first else _statements(output):
         answer = read_answer(stated, answer_type, choices)
         if answer is not None:
@@ -54,7 +57,8 @@ def extract_answer(
 
 
 def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bool:
-    """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), all others by their words in any case.
+    """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), LaTeX as mathematics, all others by
+    their words in any case.
 
     ``gold`` is in canonical form, as questions hold it.
     """
@@ -63,7 +67,7 @@ def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bo
     if answer_type == "number":
         one, other = read_answer(extracted, "number"), read_answer(gold, "number")
         return one is not None and other is not None and Fraction(one) == Fraction(other)
-    return comparable(extracted) == comparable(gold)
+    return same_math(extracted, gold) if answer_type == "math" else comparable(extracted) == comparable(gold)
 
 
 def judge(output: str, question: Question, *, finished: bool, first: bool = False) -> tuple[str | None, Verdict]:
@@ -161,6 +165,6 @@ def _certain_part(output: str, answer_type: AnswerType) -> str:
 
     A last word may be half of one ("1" of "19"); a list or a text is whole only where its sentence or line ends.
     """
-    if answer_type in ("list", "text"):
+    if answer_type in ("list", "text", "math"):
         return output[: max(output.rfind(end) for end in (". ", "! ", "? ", "\n")) + 1]
     return output if not output[-1:].isalnum() else output.rstrip(_WORD)

@@ -24,6 +24,7 @@ _ANSWER_NAMES: dict[AnswerType, str] = {
     "true_false": "True or False",
     "list": "the items in order, separated by spaces",
     "text": "the result",
+    "math": "the result in LaTeX",
 }
 
 _SPACES = re.compile(r"[^\S\n]+")

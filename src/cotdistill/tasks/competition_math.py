@@ -1,0 +1,50 @@
+"""MATH (arXiv 2103.03874): 7,500 training and 5,000 test problems of competitions in seven subjects, with solutions.
+
+Answers are LaTeX, the box in the human solution, and are compared as mathematics (see ``math_answers``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.math_answers import first_box, last_box
+
+SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+
+
+def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
+    return {
+        "id": f"math-{row['subtask']}-{split}-{index:04d}",
+        "subtask": row["subtask"],
+        "question": row["problem"],
+        "answer": first_box(last_box(row["solution"]) or ""),
+        "rationale": row["solution"],
+        "meta": {"level": row["level"]},
+    }
+
+
+def _from_file(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a data folder names its subject as ``task``."""
+    rationale = row.get("rationale") if row.get("format") == "human" else None
+    columns = {name: row.get(name) for name in ("id", "question", "answer", "meta")}
+    return columns | {"subtask": row.get("task"), "rationale": rationale}
+
+
+BENCHMARK = Benchmark(
+    name="math",
+    answer_type="math",
+    files={"train": "math/math_train.jsonl.gz", "test": "math/math_test.jsonl.gz"},
+    hub="EleutherAI/hendrycks_math",
+    from_hub=_from_hub,
+    from_file=_from_file,
+    subtasks=SUBJECTS,
+)
