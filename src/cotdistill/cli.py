@@ -131,6 +131,24 @@ def annotate(
     _print_rows(rows, as_json)
 
 
+@app.command("import")
+def import_command(
+    source: Annotated[str, typer.Argument(help="eit_cot, cot_collection, flan_cot or distilling_step_by_step")],
+    path: Annotated[Path, typer.Argument(help="a file of the release, or the folder it came in")],
+    out: Annotated[Path | None, typer.Option("--out", help="write the rationales to this JSON Lines file")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read rationales that others released, say what could not be read, and write them as a file to train on."""
+    from cotdistill.annotation.importers import import_rationales
+    from cotdistill.artifacts import disk_errors, write_rows
+
+    imported = import_rationales(source, path)
+    if out is not None:
+        with disk_errors(out):
+            write_rows(out, (rationale.to_row() for rationale in imported.records))
+    _print_rows({source: imported.to_row() | ({"path": str(out)} if out else {})}, as_json)
+
+
 @app.command()
 def capture(
     file: RunFile,
@@ -238,6 +256,33 @@ def study(
         print("\n".join(result.lines()))
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def advise(
+    file: StudyFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    student: Annotated[str | None, typer.Option(help="a student of the study, by its name there")] = None,
+    budget_share: Annotated[float, typer.Option(min=0, max=1, help="of what the whole grid costs")] = 0.25,
+    keep: Annotated[float, typer.Option(min=0, max=1, help="share of arms that go on after the cheap score")] = 0.5,
+    replay: Annotated[bool, typer.Option("--replay", help="train nothing: all pilots are on disk")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which arm of a study is best for a student, from a cheap score and pilots of the most promising arms."""
+    from cotdistill.studies.advice import advice_lines
+    from cotdistill.studies.advise import advise as advise_on
+
+    advice = advise_on(
+        _load_study(file, settings),
+        runs,
+        student=student,
+        budget_share=budget_share,
+        keep=keep,
+        replay=replay,
+        say=_say,
+    )
+    print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
 
 
 @app.command()
