@@ -17,8 +17,12 @@ _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(
     [
         "cotdistill.cli",
+        "cotdistill.evaluation.evaluate",
         "cotdistill.pipeline",
         "cotdistill.reports.result",
+        "cotdistill.studies.run",
+        "cotdistill.training.card",
+        "cotdistill.training.train",
         "matplotlib.figure",
         "scipy.stats",
         "transformers.models.auto.modeling_auto",
@@ -95,8 +99,10 @@ class Command:
         self.process.join()
 
 
-def run_command(folder: Path, *arguments: object, environment: dict[str, str] | None = None) -> Outcome:
-    return Command(folder, *arguments, environment=environment).wait()
+def run_command(
+    folder: Path, *arguments: object, environment: dict[str, str] | None = None, seconds: float = 240
+) -> Outcome:
+    return Command(folder, *arguments, environment=environment).wait(seconds)
 
 
 def _run(

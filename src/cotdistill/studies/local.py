@@ -23,7 +23,15 @@ from cotdistill.studies.view import View
 from cotdistill.studies.worker import work
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_PRELOAD = ["cotdistill.pipeline", "scipy.stats", "transformers.models.auto.modeling_auto"]
+_PRELOAD = [
+    "cotdistill.evaluation.evaluate",
+    "cotdistill.tasks.procedural",
+    "cotdistill.training.card",
+    "cotdistill.training.train",
+    "scipy.stats",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+]
 _REFRESH_SECONDS = 0.5
 
 

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cotdistill.artifacts import MANIFEST
+from cotdistill.artifacts import MANIFEST, Stage
 from cotdistill.config.study import Factors, Study
-from cotdistill.errors import DataError
+from cotdistill.errors import ArtifactError, DataError
 from cotdistill.evaluation.statistics import ComparisonResult, holm, pooled, score
 from cotdistill.records import Prediction, Question, Score, read_rows
 from cotdistill.studies.plan import ArmPair, Cell, Plan, plan
@@ -30,7 +30,8 @@ class CellResult:
 
     ``stages`` maps a noun (annotation, training, evaluation) to its folder, in a cell that is done; an untrained cell
     has evaluation alone. ``seconds`` is what its stages took to make, shared ones included; ``error`` the one line of
-    one that failed. A cell is missing where it never ran, or where a folder of its stages is gone.
+    one that failed. A cell is missing where it never ran, or where a folder of its stages is gone or its predictions
+    are damaged (which ``error`` then says).
     """
 
     cell: Cell
@@ -177,7 +178,7 @@ def load_result(study: Study, runs: Path) -> StudyResult:
     planned = plan(study)
     path = runs / study.name
     arms = {
-        name: ArmResult(name, cells[0].factors, tuple(read_cell(cell, path) for cell in cells))
+        name: ArmResult(name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path)) for cell in cells))
         for name, cells in planned.arms.items()
     }
     return StudyResult(planned, path, arms, _compared(planned, arms))
@@ -195,11 +196,23 @@ def read_cell(cell: Cell, study_folder: Path) -> CellResult:
         stages = {noun: study_folder.parent / folder for noun, folder in state["stages"].items()}
         if state["status"] == "failed":
             return CellResult(cell, "failed", error=str(state["error"]))
-        if stages and all((folder / MANIFEST).is_file() for folder in stages.values()):
+        if "evaluation" in stages and all((folder / MANIFEST).is_file() for folder in stages.values()):
             return CellResult(cell, "done", None, state["seconds"], stages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return CellResult(cell, "missing")
+
+
+def _with_sound_predictions(result: CellResult) -> CellResult:
+    """The cell, or a missing one where its predictions are damaged: the study's next run makes them again."""
+    if not result.stages:
+        return result
+    folder = result.stages["evaluation"]
+    try:
+        Stage("evaluation", folder, {}).verify()
+    except ArtifactError as error:
+        return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
+    return result
 
 
 @cache

@@ -29,6 +29,7 @@ def stage_keys(config: RunConfig) -> dict[str, str]:
                 "teacher": config.teacher.model_dump(mode="json"),
                 "annotation": config.annotation.model_dump(mode="json", exclude=ignored),
                 "against": tasks,
+                "student": student if config.annotation.selection else None,  # some selections ask it
             }
         )
     }

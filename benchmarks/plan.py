@@ -1,0 +1,65 @@
+"""How long `cotdistill plan` takes for a study of many cells, start-up included, and whether it loads torch.
+
+    .venv/bin/python benchmarks/plan.py --json
+
+The study is made on the spot: six granularities by five students by seeds. Each measurement is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STUDY = """
+teachers: {solver: procedural, answer-only: answer_only}
+students: {a: some/model-0.5B, b: some/model-1B, c: some/model-1.5B, d: some/model-3B, e: some/model-7B}
+base: {task: procedural}
+grid: {teacher: [solver], annotation.granularity: [1, 2, 3, 4, 5, 6], seed: SEEDS}
+controls: [{teacher: answer-only, annotation.granularity: null}]
+comparisons: [{a: {annotation.granularity: 3}, b: base}, {a: {annotation.granularity: 3}, b: {teacher: answer-only}}]
+"""
+PLAN = """
+import sys
+from cotdistill.cli import app
+app(["plan", sys.argv[1], "--runs", sys.argv[2], "--json"], standalone_mode=False)
+print("torch" in sys.modules, file=sys.stderr)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=29, help="29 make 1,020 cells")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="the default: one JSON line")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "study.yaml"
+        file.write_text(STUDY.replace("SEEDS", str(list(range(options.seeds)))), encoding="utf-8")
+        times = []
+        for _ in range(options.repeats):
+            started = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-c", PLAN, str(file), name], capture_output=True, text=True, check=True
+            )
+            times.append(time.perf_counter() - started)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = {
+        "cells": len(json.loads(done.stdout)["cells"]),
+        "seconds": round(statistics.median(times), 3),
+        "fastest": round(min(times), 3),
+        "processor_seconds": round((usage.ru_utime + usage.ru_stime) / options.repeats, 3),
+        "repeats": options.repeats,
+        "loads_torch": done.stderr.split()[-1] == "True",
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
