@@ -27,10 +27,10 @@ def verdict(evidence: Evidence) -> Sentence:
     """The answer in one sentence: the first declared comparison, or what can be said without one."""
     if evidence.comparisons:
         return finding(evidence.comparisons[0])
-    if evidence.untested:
-        return ["No declared comparison can be tested yet; ", _cells(len(evidence.missing)), " missing."]
     if not evidence.arms:
         return ["Nothing is finished yet; ", _cells(len(evidence.missing)), " missing."]
+    if evidence.untested:
+        return ["No declared comparison can be tested yet; ", _cells(len(evidence.missing)), " missing."]
     best, arm = max(evidence.arms.items(), key=lambda item: item[1].score.accuracy)
     share = f"{100 * arm.score.accuracy:.1f} % (95 % interval {interval(arm.score.interval)}, {arm.score.n} items)"
     if len(evidence.arms) == 1:

@@ -96,7 +96,7 @@ async function filter() {
   const run = ++filterRun;
   const words = $("search").value.trim().toLowerCase();
   const candidates = index.rows.map((_, row) => row).filter(passes);
-  if (!words) { show(candidates); count(); return; }
+  if (!words) { finish(candidates); return; }
   const found = [];
   let drawn = performance.now();
   for (const row of candidates) {
@@ -112,7 +112,11 @@ async function filter() {
       drawn = performance.now();
     }
   }
-  show(found);
+  finish(found);
+}
+
+function finish(rows) {
+  show(rows);
   count();
 }
 
@@ -124,10 +128,11 @@ function count(text) {
 function show(rows) {
   const kept = selected >= 0 ? shown[selected] : undefined;
   shown = rows;
+  $("list").setAttribute("aria-busy", "false");
   $("rows").style.height = `${rows.length * rowHeight()}px`;
   $("list").scrollTop = 0;
   $("rows").replaceChildren();
-  select(Math.max(0, rows.indexOf(kept)), true);
+  select(Math.max(0, rows.indexOf(kept)));
 }
 
 // The list: only the rows in view exist
@@ -172,13 +177,13 @@ function drawMarks(verdicts) {
   return marks;
 }
 
-function select(place, quietly) {
+function select(place) {
   selected = shown.length ? Math.min(Math.max(place, 0), shown.length - 1) : -1;
   const list = $("list"), height = rowHeight(), top = selected * height;
   if (top < list.scrollTop) list.scrollTop = top;
   if (top + height > list.scrollTop + list.clientHeight) list.scrollTop = top + height - list.clientHeight;
   drawRows();
-  drawSample(quietly);
+  drawSample();
 }
 
 // One question with every output
@@ -284,7 +289,11 @@ async function startSamples() {
   for (const id of ["task", "verdict", "other", "flip"]) $(id).addEventListener("change", filter);
   $("arm").addEventListener("change", armChosen);
   let waiting = 0;
-  $("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 150); });
+  $("search").addEventListener("input", () => {
+    $("list").setAttribute("aria-busy", "true");
+    clearTimeout(waiting);
+    waiting = setTimeout(filter, 150);
+  });
   document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
   let drawing = 0;
   $("list").addEventListener("scroll", () => { cancelAnimationFrame(drawing); drawing = requestAnimationFrame(drawRows); });

@@ -1,0 +1,129 @@
+"""The report of a study on disk, whole or half done. The folders are as a study leaves them; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.reports import material
+
+from cotdistill.artifacts import open_stage, write_json_atomically, write_rows
+from cotdistill.config import load_study
+from cotdistill.evaluation.statistics import compare
+from cotdistill.reports.result import evidence_of_study
+from cotdistill.studies.plan import Cell, plan
+from cotdistill.studies.result import cell_path, load_result
+
+STUDY = """
+name: fine
+question: How fine should rationales be?
+teachers: {solver: procedural, answers: answer_only}
+students: {nano: "builtin:nano-student"}
+base: {task: {kind: procedural, num_train: 8, num_test: 20}}
+grid: {teacher: [solver], annotation.granularity: [1, 3], seed: [0, 1]}
+controls: [{teacher: answers, annotation.granularity: null}]
+comparisons:
+  - {a: {annotation.granularity: 3}, b: {teacher: answers}}
+  - {a: {annotation.granularity: 3}, b: base}
+"""
+ASKED = material.questions(20, ("one", "two"))
+
+
+def finish(runs: Path, noun: str, identity: dict, files: dict[str, list[dict]], summary: dict) -> str:
+    with open_stage(runs, noun, identity) as stage:
+        for name, rows in files.items():
+            write_rows(stage.path / name, rows)
+        stage.finish(summary, seeds={}, dropped={})
+    return os.path.relpath(stage.path, runs)
+
+
+def make_cell(cell: Cell, folder: Path, accuracy: float) -> None:
+    """What a cell that is done leaves: its stages, and its state."""
+    runs, identity = folder.parent, {"cell": cell.id}
+    predictions = material.predictions(ASKED, accuracy, cell.seed)
+    rows = {"predictions.jsonl": [p.to_row() for p in predictions], "questions.jsonl": [q.to_row() for q in ASKED]}
+    stages = {"evaluation": finish(runs, "evaluation", identity, rows, {})}
+    if cell.config.training is not None:
+        level = cell.config.annotation.granularity or 0
+        shared = {"annotation of": cell.arm}
+        rationales = {"rationales.jsonl": [{"rationale": "word " * 10 * level or None}] * 8}
+        steps = [{"step": step, "loss": 1 / step, "terms": {"0_cross_entropy_all": 1 / step}} for step in range(1, 6)]
+        stages["annotation"] = finish(runs, "annotation", shared, rationales, {})
+        stages["training"] = finish(runs, "training", identity, {"metrics.jsonl": steps}, {"num_tokens": 100 * level})
+    state = {"status": "done", "error": None, "stages": stages, "seconds": 1.0}
+    write_json_atomically(cell_path(cell, folder), state)
+
+
+@pytest.fixture
+def half_done(tmp_path: Path) -> Path:
+    """A study whose arm answers has failed under seed 0 and not run under seed 1; the folder of its file."""
+    (tmp_path / "fine.yaml").write_text(STUDY, encoding="utf-8")
+    planned = plan(load_study(tmp_path / "fine.yaml"))
+    folder = tmp_path / "runs" / "fine"
+    for cell in planned.cells:
+        if cell.factors.get("teacher") == "solver" or cell.config.training is None:
+            make_cell(cell, folder, 0.9 if cell.config.training else 0.05)
+        elif cell.seed == 0:
+            failed = {"status": "failed", "error": "no space left", "stages": {}, "seconds": None}
+            write_json_atomically(cell_path(cell, folder), failed)
+    return tmp_path
+
+
+def test_arms_pool_their_seeds_and_know_their_base_length_and_curve(half_done):
+    result = load_result(load_study(half_done / "fine.yaml"), half_done / "runs")
+    evidence = evidence_of_study(result)
+    base, coarse, fine = (next(name for name in evidence.arms if key in name) for key in ("base", "=1", "=3"))
+    arm = evidence.arms[fine]
+    assert [cell.seed for cell in arm.cells] == [0, 1]
+    assert arm.score.accuracy == pytest.approx(sum(arm.seed_accuracies()) / 2)
+    assert (arm.score.n, arm.score.correct + arm.score.wrong + arm.score.unreadable + arm.score.truncated) == (20, 40)
+    assert (arm.base, evidence.arms[base].base) == (base, None)
+    assert (arm.factors["granularity"], arm.factors["teacher"]) == (3, "solver")
+    assert (arm.extras["rationale_words"], arm.extras["training_tokens"]) == (30.0, 300)
+    assert list(arm.cells[0].curve.steps) == [1, 2, 3, 4, 5]
+    assert evidence.arms[coarse].extras["rationale_words"] == 10.0
+    predictions = [cell.predictions for cell in (arm.cells[0], evidence.arms[base].cells[0])]
+    assert evidence.gains[fine].n == compare(*predictions).n == 20
+    assert evidence.gains[fine].num_seeds == 2
+
+
+def test_the_report_of_half_a_study_says_what_is_missing_and_why(half_done):
+    done = subprocess.run(
+        [sys.executable, "-m", "cotdistill", "report", "fine.yaml"], cwd=half_done, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no space left" in done.stdout
+    folder = half_done / "runs" / "fine"
+    page, text = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "2 of 7 cells have no result" in page
+    for part in ("no space left", "not run yet", "was declared but is not tested"):
+        assert part in page
+        assert part in text
+    assert "beats" in page
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} >= {"accuracy", "granularity", "tasks", "length"}
+    assert not (folder / "summary.json").exists(), "a study's summary is the study's own"
+
+
+def test_a_study_that_never_ran_has_a_report(half_done):
+    done = subprocess.run(
+        [sys.executable, "-m", "cotdistill", "report", "fine.yaml", "--runs", "other", "--json"],
+        cwd=half_done,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["missing"]) == 7
+    assert "Nothing is finished yet; 7 cells are missing." in (half_done / "other/fine/report.md").read_text("utf-8")
+
+
+def test_reporting_a_study_loads_no_torch(half_done):
+    script = (
+        "import sys; from cotdistill.cli import app; app(['report', 'fine.yaml', '--json'], standalone_mode=False);"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=half_done, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
