@@ -39,6 +39,8 @@ _HOMES = {
         "SkewForwardKL",
         "SkewReverseKL",
         "TotalVariation",
+        "TransformersTeacher",
+        "VLLMTeacher",
     ),
     "errors": ("CotDistillError",),
     "records": ("Prediction", "Question", "Rationale", "Score"),
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
         SkewForwardKL,
         SkewReverseKL,
         TotalVariation,
+        TransformersTeacher,
+        VLLMTeacher,
     )
     from cotdistill.errors import CotDistillError
     from cotdistill.records import Prediction, Question, Rationale, Score

@@ -26,7 +26,7 @@ VERSION = 3
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"
 
 _MACHINE = ("max_batch_size", "tensor_parallel_size", "gpu_memory_utilization")
-_NOT_IDENTITY = dict.fromkeys(("data_dir", "limits", "answers", *_MACHINE), True)
+_NOT_IDENTITY = {"data_dir", "limits", "answers", *_MACHINE}
 """Settings of a teacher that change where its rationales come from, not what they are."""
 
 

@@ -139,9 +139,10 @@ def _of_flan(row: dict[str, Any]) -> Draft:
     The order of the cells is from memory and was not checked against the original files.
     """
     cells = row.get("cells") or [row.get(name) for name in ("question", "answer", "rationale")]
-    if len(cells) != 3 or not all(isinstance(cell, str) for cell in cells):
+    texts = [cell.replace("\\n", "\n").strip() for cell in cells if isinstance(cell, str)]
+    if len(cells) != 3 or len(texts) != 3:
         return {"unread": "not_three_columns"}
-    question, answer, rationale = (cell.replace("\\n", "\n").strip() for cell in cells)
+    question, answer, rationale = texts
     content = hashlib.sha256(json.dumps([question, answer]).encode()).hexdigest()[:12]
     written = {"question": question, "answer": answer, "rationale": rationale}
     return {"id": f"flan_cot-{content}", "task": "flan_cot", "teacher": "human", "format": "human", **written}

@@ -49,7 +49,8 @@ def resolve(name: str, file_name: str) -> Released:
     teacher = next((teacher for teacher, pattern in _TEACHERS.items() if re.search(pattern, words)), "human")
     if teacher == "human":
         return Released(task, "human", None, "human")
-    form = next((form for form, pattern in _FORMATS.items() if re.search(pattern, words)), "cot")
+    plain: Format = "cot"
+    form = next((form for form, pattern in _FORMATS.items() if re.search(pattern, words)), plain)
     level = _LEVEL.search(words)
     return Released(task, teacher, int(level[1]) if level else None, form)
 
@@ -76,11 +77,11 @@ def _drafts(path: Path, name: str, released: Released, prompt: str, response: st
     except ValueError as error:
         raise DataError(f"malformed JSON ({error})", where=path, remedy="fetch the file again") from None
     for number, row in enumerate(rows):
-        texts = (row.get(prompt), row.get(response)) if isinstance(row, dict) else ()
-        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        asked, written = (row.get(prompt), row.get(response)) if isinstance(row, dict) else (None, None)
+        if isinstance(asked, str) and isinstance(written, str):
+            yield _draft(f"{name}-{number:05}", released, asked, written)
+        else:
             yield {"unread": "unknown_columns"}
-            continue
-        yield _draft(f"{name}-{number:05}", released, *texts)
 
 
 def _draft(name: str, released: Released, instruction: str, output: str) -> dict[str, Any]:
