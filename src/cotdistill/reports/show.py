@@ -15,22 +15,55 @@ from cotdistill.records import read_rows
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:
     """What lies at ``path``: its summary and manifest where it has them, and the first ``limit`` rows of each file.
 
-    Raises DataError for a path that holds nothing of ours.
+    Of a study also the state of each cell, of a stage that is not finished what it is to become, and of a folder of
+    runs what it holds. Raises DataError for a path that holds nothing of ours.
     """
     if path.is_file():
         return {"path": str(path), "records": {path.name: list(islice(read_rows(path), limit))}}
-    found: dict[str, Any] = {"path": str(path)}
-    for name in ("summary.json", MANIFEST):
-        if (path / name).is_file():
-            found[name.removesuffix(".json")] = json.loads((path / name).read_text(encoding="utf-8"))
-    records = {file.name: list(islice(read_rows(file), limit)) for file in sorted(path.glob("*.jsonl*"))}
-    if not records and len(found) == 1:
+    finished = (path / MANIFEST).is_file()
+    names = ("summary.json", MANIFEST) if finished else ("summary.json", "identity.json")
+    found = {name.removesuffix(".json"): _read(path / name) for name in names if (path / name).is_file()}
+    if "identity" in found:
+        found = {"state": "not finished"} | found
+    parts = {
+        "cells": {file.stem: _read(file) for file in sorted((path / "cells").glob("*.json"))},
+        "records": {file.name: list(islice(read_rows(file), limit)) for file in sorted(path.glob("*.jsonl*"))},
+    }
+    found |= {name: part for name, part in parts.items() if part}
+    found = found or _folder_of_runs(path)
+    if not found:
         raise DataError("no artifact here", where=path, remedy="give a folder below runs/, or a JSON Lines file")
-    return found | ({"records": records} if records else {})
+    return {"path": str(path)} | found
+
+
+def _folder_of_runs(path: Path) -> dict[str, Any]:
+    """The runs and studies of a folder by name, and how many stages of each kind are finished."""
+    runs = [folder.name for folder in sorted(path.glob("*")) if _is_run(folder)]
+    stages = {noun: len(list(path.glob(f"{noun}/*/{MANIFEST}"))) for noun in ("annotation", "training", "evaluation")}
+    return {"runs": runs, "finished stages": stages} if runs or any(stages.values()) else {}
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.yaml", "study.yaml"))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise DataError(
+            "malformed JSON", where=path, remedy="delete it; the command that made it makes it anew"
+        ) from None
 
 
 def describe(artifact: dict[str, Any]) -> str:
-    """The artifact as indented lines; model text is printed with its control characters escaped."""
+    """The artifact as indented lines; model text is printed with its control characters escaped.
+
+    Of a manifest's files only the sizes are shown: checksums are for programs.
+    """
+    if files := artifact.get("manifest", {}).get("files"):
+        sizes = {name: f"{file['bytes']:,} bytes" for name, file in files.items()}
+        artifact = artifact | {"manifest": artifact["manifest"] | {"files": sizes}}
     return "\n".join(_lines(artifact, 0))
 
 
