@@ -8,8 +8,11 @@ DEVELOPMENT := .venv/.installed-development
 BROWSER := .venv/.installed-browser
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
+BENCH_BIN := .venv-bench/bin
+BENCH := .venv-bench/.installed
+
 .DEFAULT_GOAL := help
-.PHONY: help quickstart smollm2 test test-slow test-browser lint format bench clean
+.PHONY: help quickstart smollm2 test test-slow test-browser lint format bench bench-env clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,11 +42,18 @@ format: $(DEVELOPMENT)  ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEVELOPMENT)  ## the benchmarks, one JSON line each
-	@for script in benchmarks/*.py; do echo "$$script" >&2; $(BIN)/python "$$script" || exit 1; done
+bench-env: $(BENCH)  ## an environment of its own, .venv-bench, with the peers that the benchmarks run beside
+
+bench: $(BENCH)  ## the benchmarks, one JSON line each; COTDISTILL_DATA names the folder of the data
+	$(BENCH_BIN)/python benchmarks/sft_step.py --against trl --json
+	$(BENCH_BIN)/python benchmarks/kd_step.py --against trl --json
+	$(BENCH_BIN)/python benchmarks/capture.py --against loop --json
+	$(BENCH_BIN)/python benchmarks/memory.py --json
+	$(BENCH_BIN)/python benchmarks/evaluate.py --against lm-eval --json
+	$(BENCH_BIN)/python benchmarks/annotate.py --json
 
 clean:  ## remove the environment and all caches; runs/ stays
-	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench build dist src/*.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	find src tests benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
@@ -59,6 +69,11 @@ $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 
 $(BROWSER): $(DEVELOPMENT)
 	$(PIP_INSTALL) -e ".[browser]"
+	@touch $@
+
+$(BENCH): pyproject.toml constraints.txt | $(BIN)/python
+	@test -x $(BENCH_BIN)/python || $(BIN)/python -m venv .venv-bench
+	$(BENCH_BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[data,smollm2,bench]"
 	@touch $@
 
 $(BIN)/python:

@@ -139,12 +139,12 @@ class _ChunkedLoss(torch.autograd.Function):
                     sums += block_sums.detach()
                     if needs_gradient:
                         buffer[block] = torch.autograd.grad((block_sums * weights).sum(), leaf)[0]
-            if not needs_gradient:
-                continue
-            gradients = torch.autograd.grad(logits, [chunk, *rest], buffer)
-            hidden_gradient[rows] = gradients[0]
-            for total, gradient in zip(parameter_gradients, gradients[1:], strict=False):
-                total += gradient
+            if needs_gradient:
+                gradients = torch.autograd.grad(logits, [chunk, *rest], buffer)
+                hidden_gradient[rows] = gradients[0]
+                for total, gradient in zip(parameter_gradients, gradients[1:], strict=False):
+                    total += gradient
+            del teacher, part, logits, buffer, leaf, block_sums  # or the next chunk would stand beside this one
         ctx.gradients = [hidden_gradient, *parameter_gradients]
         ctx.mark_non_differentiable(sums)
         return (sums * weights).sum(), sums
