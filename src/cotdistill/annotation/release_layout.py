@@ -49,10 +49,15 @@ def resolve(name: str, file_name: str) -> Released:
     teacher = next((teacher for teacher, pattern in _TEACHERS.items() if re.search(pattern, words)), "human")
     if teacher == "human":
         return Released(task, "human", None, "human")
-    plain: Format = "cot"
-    form = next((form for form, pattern in _FORMATS.items() if re.search(pattern, words)), plain)
     level = _LEVEL.search(words)
-    return Released(task, teacher, int(level[1]) if level else None, form)
+    return Released(task, teacher, int(level[1]) if level else None, _format(words))
+
+
+def _format(words: str) -> Format:
+    for form, pattern in _FORMATS.items():
+        if re.search(pattern, words):
+            return form
+    return "cot"
 
 
 def read_release(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
