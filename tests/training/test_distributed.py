@@ -192,6 +192,7 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("signal", ["live", "cache"])
 @pytest.mark.parametrize("config_file", ["ddp.yaml", "fsdp2.yaml"])
 def test_accelerate_launches_the_train_command(tmp_path: Path, config_file: str, signal: str) -> None:

@@ -14,7 +14,7 @@ from cotdistill.config import CrossEntropy, ForwardKL, LoRA, LossConfig, ModelCo
 from cotdistill.models.adapters import add_adapter
 from cotdistill.models.heads import enable_gradient_checkpointing
 from cotdistill.models.loading import load_model
-from cotdistill.records import Question, Rationale
+from cotdistill.records import Question, Rationale, read_rows
 from cotdistill.training.batches import collate
 from cotdistill.training.examples import Example, make_examples
 from cotdistill.training.fused import summed_losses
@@ -22,7 +22,7 @@ from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.students import open_student
 from cotdistill.training.teacher_signal import LiveSignal, LogitsChunk
 from cotdistill.training.train import train
-from cotdistill.training.trainer import CHECKPOINT, train_student
+from cotdistill.training.trainer import CHECKPOINT, METRICS, train_student
 
 CPU = torch.device("cpu")
 SIZE = len(tiny_tokenizer())
@@ -105,6 +105,7 @@ def test_merged_and_kept_students_are_one_model_and_can_be_trained_on(tmp_path: 
     for merge in (True, False):
         made = train(base, rationales(), config(adapter={"rank": 4, "merge": merge}), seed=0, runs=tmp_path / "runs")
         assert (made.model / "adapter_config.json").exists() == (not merge)
+        assert "LoRA of rank 4, " + ("merged" if merge else "kept") in (made.model / "README.md").read_text()
         models.append(ModelConfig(model=str(made.model)))
     merged, kept = (load_model(model, dtype=torch.float32, device=CPU) for model in models)
     for (name, ours), (_, theirs) in zip(merged.named_parameters(), kept.named_parameters(), strict=True):
@@ -163,6 +164,28 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path, adapter: boo
         train_student(student, examples(), settings, signal=teacher, seed=0, folder=tmp_path / str(on))
         weights.append(student.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_compiled_layers_give_the_same_values_whatever_the_shape(tmp_path: Path, gradient_checkpointing: bool) -> None:
+    """Micro-batches of one row and several, long and short; with the hidden states of all layers."""
+    losses = []
+    for compile in (False, True):
+        (tmp_path / str(compile)).mkdir()
+        settings = config(
+            epochs=1,
+            max_batch_tokens=130,
+            loss=["hidden_mse", "forward_kl"],
+            signal={"kind": "live", "model": "below"},
+            gradient_checkpointing=gradient_checkpointing,
+            compile=compile,
+        )
+        teacher = LiveSignal(tiny_model(SIZE, seed=1))
+        train_student(tiny_model(SIZE), examples(), settings, signal=teacher, seed=0, folder=tmp_path / str(compile))
+        losses.append([row["loss"] for row in read_rows(tmp_path / str(compile) / METRICS)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_gradient_checkpointing_keeps_fewer_tensors_for_backward() -> None:

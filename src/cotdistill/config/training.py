@@ -92,6 +92,7 @@ class TrainingConfig(Settings):
     on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
     gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
+    compile: bool = Field(default=False, description="compile the student's layers: minutes first, then faster on GPUs")
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
 

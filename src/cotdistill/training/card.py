@@ -22,6 +22,8 @@ def model_card(
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
         teacher += f", who reads the gold {config.signal.context}"
+    adapter = config.adapter
+    kept = "merged" if adapter and adapter.merge else "kept apart from its base"
     losses = ", ".join(f"{term.weight:g} x {term.kind} on {term.region}" for term in config.loss)
     lines = [
         "---",
@@ -38,6 +40,7 @@ def model_card(
         f"| taught to write | {config.target.replace('_', ' ')} |",
         f"| teacher signal | {teacher} |",
         f"| loss | {losses} |",
+        *([f"| adapter | LoRA of rank {adapter.rank}, {kept} |"] if adapter else []),
         *([f"| steps on own samples | {_rollouts(totals.rollouts)} |"] if totals.rollouts else []),
         f"| examples, steps | {totals.num_examples}, {totals.num_steps} |",
         f"| tokens, with loss | {totals.num_tokens}, {totals.num_loss_tokens} |",

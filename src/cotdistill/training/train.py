@@ -175,11 +175,14 @@ def _for_several(job: TrainingJob) -> TrainingJob:
     """
     refused = {
         "on_policy": job.config.on_policy is not None,
+        "compile": job.config.compile and current().sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
     for key, asked in refused.items():
         if asked:
-            raise ConfigError("works in one process only", where=f"training.{key}", remedy="train without a launcher")
+            raise ConfigError(
+                "is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
+            )
     if not isinstance(job.config.signal, CachedTeacher):
         return job
     path = capture_signal(job.student, job.rationales, job.config, runs=job.runs).folder.resolve()

@@ -19,6 +19,7 @@ from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
 from cotdistill.models.generation import num_positions
 from cotdistill.models.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
+from cotdistill.models.layers import decoder_layers
 from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
@@ -82,6 +83,9 @@ def train_student(
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
     if config.gradient_checkpointing:
         enable_gradient_checkpointing(student)
+    if config.compile:
+        for layer in decoder_layers(student):  # one by one: they share what is compiled, whatever the length of a batch
+            layer.compile(dynamic=True)
     module = DistillationLoss(student, config.loss, signal).train()
     wrapped = ranks.wrap(module)
     named = module.trained_parameters()
