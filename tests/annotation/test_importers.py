@@ -114,7 +114,7 @@ def test_every_released_file_imports_with_the_rows_of_the_manifest(shared_data: 
         assert sum(made.files.values()) == rows, file
         assert len(made.records) + sum(made.unread.values()) == rows, file
         assert set(made.unread) <= {"empty_rationale"}, file
-        assert len(made.records) >= 0.99 * rows, file
+        assert len(made.records) >= 0.98 * rows, file
 
 
 @pytest.mark.shared
