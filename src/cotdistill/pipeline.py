@@ -124,7 +124,8 @@ def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
     """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
     for task in (config.task, *(config.evaluation.tasks or ())):
         load(task)
-    model_identity(config.student)
+    if config.evaluation.server is None:
+        model_identity(config.student)
     if config.training is None:
         return
     if config.training.adapter is not None:

@@ -138,3 +138,12 @@ def test_averages_over_items_tasks_and_groups():
     assert averages(predictions) == pytest.approx(
         {"micro": 4 / 6, "macro": (0.75 + 0 + 1) / 3, "bbh/algorithmic": 0.875, "bbh/language": 0.0}
     )
+
+
+def test_beams_are_another_evaluation_and_exclude_sampling(model, tmp_path):
+    greedy, beams = run(model, tmp_path), run(model, tmp_path, num_beams=3)
+    assert greedy.path != beams.path
+    assert len(outputs(beams)) == len(outputs(greedy))
+    assert run(model, tmp_path, num_beams=3).predictions == beams.predictions
+    with pytest.raises(ConfigError, match="num_beams above 1 goes with neither"):
+        validated(EvaluationConfig, {"num_beams": 3, "temperature": 0.5}, where="evaluation")

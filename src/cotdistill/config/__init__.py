@@ -36,6 +36,7 @@ from cotdistill.config.base import (
 )
 from cotdistill.config.evaluation import (
     EvaluationConfig,
+    ModelServer,
 )
 from cotdistill.config.loss import (
     AlphaBeta,
@@ -142,6 +143,7 @@ __all__ = [
     "LowestRankSurprisal",
     "Model",
     "ModelConfig",
+    "ModelServer",
     "OnPolicy",
     "OpenAITeacher",
     "Padded",

@@ -11,6 +11,19 @@ from cotdistill.config.model import Dtype
 from cotdistill.config.task import TaskConfig
 
 
+class ModelServer(Settings):
+    """An OpenAI-compatible server that runs the evaluated model; without ``base_url`` it is OpenAI's own.
+
+    The key comes from the environment variable ``api_key_variable``; a server of one's own may need none.
+    """
+
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0)
+
+
 class EvaluationConfig(Settings):
     """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
 
@@ -25,12 +38,20 @@ class EvaluationConfig(Settings):
     )
     temperature: float = Field(default=0.0, ge=0, description="0: greedy")
     num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
+    num_beams: int = Field(default=1, ge=1, description="above 1: beam search, in place of greedy decoding")
     seed: int = Field(default=0, description="of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1)
     dtype: Dtype = "auto"
+    server: ModelServer | None = Field(default=None, description="where the student runs, named as the server does")
 
     @model_validator(mode="after")
     def samples_differ(self) -> EvaluationConfig:
         if self.num_samples > 1 and self.temperature == 0:
             raise ValueError("several samples need a temperature above 0: greedy ones are all the same")
+        return self
+
+    @model_validator(mode="after")
+    def beams_alone(self) -> EvaluationConfig:
+        if self.num_beams > 1 and (self.temperature or self.server):
+            raise ValueError("num_beams above 1 goes with neither a temperature nor a server")
         return self

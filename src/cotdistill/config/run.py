@@ -31,6 +31,12 @@ class RunConfig(Settings):
     evaluation: EvaluationConfig = EvaluationConfig()
     seed: int = 0
 
+    @model_validator(mode="after")
+    def served_students_are_not_trained(self) -> RunConfig:
+        if self.evaluation.server and self.training:
+            raise ValueError("a student behind evaluation.server cannot be trained; set training: null")
+        return self
+
 
 class Comparison(Settings):
     """Two arms by name, declared before the run: the difference reported is accuracy of ``a`` minus that of ``b``."""

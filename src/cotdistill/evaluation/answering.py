@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from cotdistill.artifacts import RowAppender
 from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
+from cotdistill.models.beams import beam_search
 from cotdistill.models.generation import Generated, Sampling, generate, num_positions
 from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
 from cotdistill.models.stopping import cut_at_stop, holds_a_stop
@@ -50,12 +51,29 @@ def answer(
     is_complete = holds_a_stop(tokenizer, stops) if stops else None
 
     def judged(index: int, output: Generated) -> Prediction:
-        text = cut_at_stop(decode(tokenizer, output.token_ids), stops)
-        verdict = judge(text, questions[index], finished=output.finished, first=first_statement)
-        return _prediction(questions[index], text, *verdict, len(prompts[index]), len(output.token_ids))
+        whole = decode(tokenizer, output.token_ids)
+        text = cut_at_stop(whole, stops)
+        finished = output.finished or len(text) < len(whole)  # beams go on behind a stop string
+        verdict = judge(text, questions[index], finished=finished, first=first_statement)
+        return prediction_of(questions[index], text, *verdict, len(prompts[index]), len(output.token_ids))
 
     def key(index: int, draw: int) -> tuple[str, str, int]:
         return questions[index].task, questions[index].id, draw
+
+    def written(batch: Sequence[tuple[int, int]]) -> Iterator[Generated]:
+        asked, limit = [prompts[i] for i, _ in batch], config.max_new_tokens
+        if config.num_beams > 1:
+            beams = config.num_beams
+            return beam_search(model, asked, num_beams=beams, max_new_tokens=limit, stop_token_ids=token_stops)
+        return generate(
+            model,
+            asked,
+            max_new_tokens=limit,
+            max_batch_size=len(batch),
+            stop_token_ids=token_stops,
+            is_complete=is_complete,
+            sampling=_sampling(config, [key(*unit) for unit in batch]),
+        )
 
     with RowAppender(folder / ("samples.jsonl" if draws > 1 else "predictions.jsonl")) as appender:
         done = {(row["task"], row["id"], row.pop("sample", 0)): Prediction.from_row(row) for row in appender.rows}
@@ -63,16 +81,7 @@ def answer(
         total = len(lengths) * draws
         with track("evaluate", total, done=total - sum(map(len, left))) as progress:
             for batch in left:
-                generated = generate(
-                    model,
-                    [prompts[i] for i, _ in batch],
-                    max_new_tokens=config.max_new_tokens,
-                    max_batch_size=len(batch),
-                    stop_token_ids=token_stops,
-                    is_complete=is_complete,
-                    sampling=_sampling(config, [key(*unit) for unit in batch]),
-                )
-                for output in generated:
+                for output in written(batch):
                     unit = batch[output.index]
                     done[key(*unit)] = judged(unit[0], output)
                     progress.advance()
@@ -81,7 +90,7 @@ def answer(
                     appender.append(row | {"sample": unit[1]} if draws > 1 else row)
     unasked = [i for i in range(len(prompts)) if i not in lengths]
     voted = {i: vote([done[key(i, draw)] for draw in range(draws)]) for i in lengths}
-    voted |= {i: _prediction(questions[i], "", None, "truncated", len(prompts[i]), 0) for i in unasked}
+    voted |= {i: prediction_of(questions[i], "", None, "truncated", len(prompts[i]), 0) for i in unasked}
     return [voted[i] for i in range(len(prompts))], {"prompt_too_long": len(unasked)} if unasked else {}
 
 
@@ -140,7 +149,7 @@ def vote(samples: Sequence[Prediction]) -> Prediction:
     return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples))
 
 
-def _prediction(
+def prediction_of(
     question: Question,
     text: str,
     extracted: str | None,

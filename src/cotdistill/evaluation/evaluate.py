@@ -12,6 +12,7 @@ from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answering import answer, stop_strings
 from cotdistill.evaluation.averages import averages
+from cotdistill.evaluation.served import answer_served, served_identity
 from cotdistill.evaluation.statistics import score
 from cotdistill.models.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score, read_rows
@@ -51,7 +52,7 @@ def evaluation_identity(
     sampling = {"temperature": config.temperature, "num_samples": config.num_samples, "seed": config.seed}
     return {
         "version": VERSION,
-        "model": model_identity(model),
+        "model": served_identity(model.model, config.server) if config.server else model_identity(model),
         "questions": content_key(
             [(question.task, question.id, question.answer, question.answer_type) for question in questions]
         ),
@@ -62,6 +63,7 @@ def evaluation_identity(
         **({"few_shot": config.few_shot} if config.few_shot else {}),
         **({"stop": stops} if (stops := list(stop_strings(config))) else {}),
         **(sampling if config.temperature else {}),
+        **({"num_beams": config.num_beams} if config.num_beams > 1 else {}),
         **({"first_statement": True} if first_statement else {}),
     }
 
@@ -95,7 +97,11 @@ def evaluate(
         records = stage.path / "predictions.jsonl"
         if not stage.finished:
             write_rows(stage.path / "questions.jsonl", (question.to_row() for question in questions))
-            predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
+            if config.server:
+                dropped: dict[str, int] = {}
+                predictions = answer_served(model.model, questions, texts, config, stage.path, first_statement=first)
+            else:
+                predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
             write_rows(records, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)

@@ -1,0 +1,108 @@
+"""A model behind a server on localhost: retried, resumed, and nothing of the key on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.annotation.faulty_server import FaultyServer
+from tests.command import run_command
+
+from cotdistill.config import EvaluationConfig, ModelConfig, ModelServer
+from cotdistill.errors import ConfigError, ModelError
+from cotdistill.evaluation.evaluate import Evaluation, evaluate
+from cotdistill.records import Question
+
+SECRET = "sk-very-secret"
+QUESTIONS = [Question(f"q{n}", "own", "test", f"{n} + 1?", str(n + 1), "number") for n in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_KEY", SECRET)
+
+
+def reply(prompt: str) -> str:
+    """Right but for 3 + 1."""
+    number = int(prompt.split()[0])
+    return f"It is one more. The answer is {number + (2 if number == 3 else 1)}."
+
+
+def run(url: str, tmp_path, **settings) -> Evaluation:
+    server = ModelServer(base_url=url, api_key_variable="OWN_KEY", concurrency=4, max_retries=2)
+    config = EvaluationConfig(server=server, max_new_tokens=32, **settings)
+    return evaluate(ModelConfig(model="some-model"), QUESTIONS, target="rationale", config=config, runs=tmp_path)
+
+
+def test_answers_are_judged_and_kept_in_the_order_of_the_questions(tmp_path):
+    def plan(prompt: str, attempt: int) -> str:
+        return ("rate_limited", "error", "ok")[attempt] if prompt.startswith("5 ") else "ok"
+
+    with FaultyServer(reply, plan) as server:
+        done = run(server.url, tmp_path)
+        assert server.attempts.total() == len(QUESTIONS) + 2
+        assert server.most_under_way <= 4
+        again = run(server.url, tmp_path)
+        assert server.attempts.total() == len(QUESTIONS) + 2
+    assert again.predictions == done.predictions
+    assert [prediction.id for prediction in done] == [question.id for question in QUESTIONS]
+    assert [prediction.id for prediction in done if not prediction.correct] == ["q3"]
+    assert done.predictions[0].num_prompt_tokens == 100
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET in path.read_text()]
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path):
+    broken: list[bool] = [True]
+    plan: Callable[[str, int], str] = lambda prompt, attempt: "error" if broken and prompt[0] in "78" else "ok"  # noqa: E731
+    with FaultyServer(reply, plan) as server:
+        started = time.monotonic()
+        with pytest.raises(ModelError, match=r"2 of 12 requests were not answered \(the first: status 500\)"):
+            run(server.url, tmp_path)
+        assert time.monotonic() - started < 60
+        broken.clear()
+        asked = server.attempts.total()
+        assert run(server.url, tmp_path).score.n == len(QUESTIONS)
+        assert server.attempts.total() == asked + 2
+        assert set(server.answered.values()) == {1}
+
+
+def test_a_refused_key_ends_at_once_and_is_not_shown(tmp_path):
+    with FaultyServer(reply, lambda prompt, attempt: "forbidden") as server:
+        with pytest.raises(ModelError, match=r"the server refuses every request \(status 401\)") as error:
+            run(server.url, tmp_path)
+        assert SECRET not in str(error.value)
+
+
+def test_a_run_file_names_the_server(tmp_path):
+    rows = [{"question": question.question, "answer": question.answer} for question in QUESTIONS]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with FaultyServer(reply) as server:
+        values = {
+            "task": "rows.jsonl",
+            "student": "some-model",
+            "training": None,
+            "evaluation": {"server": {"base_url": server.url, "api_key_variable": "OWN_KEY"}},
+        }
+        (tmp_path / "served.yaml").write_text(json.dumps(values))
+        outcome = run_command(tmp_path, "run", "served.yaml", "--json")
+        assert outcome.status == 0, outcome.err
+        assert server.attempts.total() > 0
+        values["training"] = {"epochs": 1}
+        (tmp_path / "served.yaml").write_text(json.dumps(values))
+        assert "cannot be trained; set training: null" in run_command(tmp_path, "run", "served.yaml").err
+
+
+def test_several_samples_vote(tmp_path):
+    with FaultyServer(reply) as server:
+        done = run(server.url, tmp_path, temperature=0.7, num_samples=3)
+        assert server.attempts.total() == 3 * len(QUESTIONS)
+    assert done.predictions[0].num_output_tokens == 60
+
+
+def test_openai_itself_needs_a_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = EvaluationConfig(server=ModelServer())
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        evaluate(ModelConfig(model="m"), QUESTIONS, target="rationale", config=config, runs=tmp_path)
