@@ -30,9 +30,16 @@ def test_the_same_tokens_under_other_ids_are_another_vocabulary():
         check_same_vocabulary(tiny_tokenizer(), tiny_tokenizer(chat=True))
 
 
-def test_padded_heads_share_the_smaller_size_and_cover_all_tokens():
+def test_padded_heads_share_the_smaller_size_and_cover_all_tokens(caplog: pytest.LogCaptureFixture):
     tokenizer = tiny_tokenizer()
     size = len(tokenizer)
-    assert shared_vocabulary_size(tiny_model(size + 9), tiny_model(size + 3), tokenizer) == size + 3
+    assert shared_vocabulary_size(size + 3, tiny_model(size + 3), tokenizer) == size + 3
+    assert not caplog.records
+    assert shared_vocabulary_size(size + 9, tiny_model(size + 3), tokenizer) == size + 3
+    assert (
+        f"has {size + 9} outputs and the student's {size + 3}, for {size} tokens: the first {size + 3}" in caplog.text
+    )
     with pytest.raises(ModelError, match=f"the student's head has {size - 1} outputs for {size} tokens"):
-        shared_vocabulary_size(tiny_model(size), tiny_model(size - 1), tokenizer)
+        shared_vocabulary_size(size, tiny_model(size - 1), tokenizer)
+    with pytest.raises(ModelError, match=f"the teacher's head has {size - 1} outputs for {size} tokens"):
+        shared_vocabulary_size(size - 1, tiny_model(size), tokenizer)

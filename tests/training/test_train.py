@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import save_tiny
+from tests.tiny import save_tiny, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cotdistill.config import EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
@@ -143,3 +143,17 @@ def test_a_student_that_answers_first_is_evaluated_by_its_first_statement(studen
     assert (prediction.extracted, prediction.verdict) == ("7", "correct")
     (folder,) = (tmp_path / "evaluation").iterdir()
     assert audit_path(folder).accuracy["statement"] == 1.0, "the audit reads the statement that the verdict was made of"
+
+
+@pytest.mark.parametrize("kind", ["live", "cache"])
+def test_a_teacher_with_a_padded_head_is_cut_and_spoken_of(
+    kind: str, student: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(student.model)
+    tiny_model(len(tokenizer) + 5, seed=4).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    config = TrainingConfig.model_validate(
+        {"epochs": 1, "loss": [{"kind": "forward_kl"}], "signal": {"kind": kind, "model": str(tmp_path / "teacher")}}
+    )
+    train(student, RATIONALES, config, seed=0, runs=tmp_path / "runs")
+    assert f"has {len(tokenizer) + 5} outputs and the student's {len(tokenizer)}" in caplog.text

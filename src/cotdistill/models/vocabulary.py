@@ -7,6 +7,7 @@ import logging
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.errors import ModelError
+from cotdistill.models.heads import output_head
 
 logger = logging.getLogger(__name__)
 
@@ -35,25 +36,25 @@ def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedT
     )
 
 
-def shared_vocabulary_size(
-    teacher: PreTrainedModel, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> int:
+def shared_vocabulary_size(teacher_outputs: int, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """How many logits the two heads share: the smaller of their sizes, of which each may be padded beyond the tokens.
 
-    Raises ModelError where a head is smaller than the vocabulary.
+    Says so where they differ. Raises ModelError where a head is smaller than the vocabulary.
     """
-    sizes = [_head_size(model) for model in (teacher, student)]
-    for role, size in zip(("teacher", "student"), sizes, strict=True):
+    sizes = {"teacher": teacher_outputs, "student": output_head(student).weight.shape[0]}  # pyright: ignore
+    for role, size in sizes.items():
         if size < len(tokenizer):
             raise ModelError(
                 f"the {role}'s head has {size} outputs for {len(tokenizer)} tokens",
                 where="vocabulary",
                 remedy="model and tokenizer do not belong together; check both folders",
             )
-    if sizes[0] != sizes[1]:
-        logger.info("heads of %d (teacher) and %d (student) outputs: the first %d are used", *sizes, min(sizes))
-    return min(sizes)
-
-
-def _head_size(model: PreTrainedModel) -> int:
-    return model.get_output_embeddings().weight.shape[0]  # pyright: ignore[reportOptionalMemberAccess, reportReturnType]
+    shared = min(sizes.values())
+    if len(set(sizes.values())) > 1:
+        logger.warning(
+            "the teacher's head has %d outputs and the student's %d, for %d tokens: the first %d are compared",
+            *sizes.values(),
+            len(tokenizer),
+            shared,
+        )
+    return shared

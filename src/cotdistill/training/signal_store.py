@@ -101,6 +101,13 @@ def load_head(folder: Path, device: torch.device) -> Head:
     )
 
 
+def _head_size(folder: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(folder / HEAD, framework="pt") as file:
+        return file.get_slice("weight").get_shape()[0]
+
+
 class StoredSignal:
     """A captured signal, found by example: :class:`TeacherSignal` without a teacher in memory.
 
@@ -117,6 +124,8 @@ class StoredSignal:
         self.columns = {name: Column.from_row(row) for name, row in self.description["columns"].items()}
         self._arrays = {name: self._open(name, column, num_rows) for name, column in self.columns.items()}
         self._head = load_head(folder, device) if self.description["store"] == "hidden" else None
+        self.num_outcomes = _head_size(folder) if self._head else None
+        """Of the teacher's head, which may be padded beyond the tokens; other stores hold tokens alone."""
 
     def _open(self, name: str, column: Column, num_rows: int) -> np.ndarray:
         path = self.folder / f"{name}.bin"

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import Divergence, ForwardKL
 from cotdistill.errors import ModelError
 from cotdistill.models.generation import num_positions
-from cotdistill.models.heads import all_hidden_states, head_of, last_hidden_states
+from cotdistill.models.heads import all_hidden_states, head_of, last_hidden_states, output_head
 from cotdistill.training import losses
 from cotdistill.training.batches import Batch
 
@@ -117,6 +117,8 @@ class LiveSignal:
     def __init__(self, teacher: PreTrainedModel):
         self.teacher = teacher.eval().requires_grad_(False)
         self.head = head_of(teacher)
+        self.num_outcomes: int | None = output_head(teacher).weight.shape[0]  # pyright: ignore
+        """Of the teacher's head, which may be padded beyond the tokens."""
 
     @torch.no_grad()
     def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:

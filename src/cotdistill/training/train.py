@@ -15,7 +15,7 @@ from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atom
 from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.models.vocabulary import check_same_vocabulary
+from cotdistill.models.vocabulary import check_same_vocabulary, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.aligned_signal import AlignedSignal
@@ -203,6 +203,8 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
+    if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
+        shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
     totals = train_student(
         opened.model,
         examples,
