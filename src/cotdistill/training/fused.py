@@ -131,20 +131,14 @@ class _ChunkedLoss(torch.autograd.Function):
                 logits = head.logits(chunk)
             # The head's own backward does not read its logits (autograd would refuse it if it did).
             buffer = logits.detach()
-            targets, regions = inputs.targets[rows], inputs.regions[rows]
-            for block, part in row_blocks(teacher, buffer):
-                with torch.set_grad_enabled(needs_gradient):
-                    leaf = buffer[block].detach().requires_grad_(needs_gradient)
-                    block_sums = summed_losses(terms, leaf, part, targets[block], regions[block])
-                    sums += block_sums.detach()
-                    if needs_gradient:
-                        buffer[block] = torch.autograd.grad((block_sums * weights).sum(), leaf)[0]
+            tokens = inputs.targets[rows], inputs.regions[rows]
+            sums += _losses_in_blocks(terms, buffer, teacher, *tokens, weights if needs_gradient else None)
             if needs_gradient:
                 gradients = torch.autograd.grad(logits, [chunk, *rest], buffer)
                 hidden_gradient[rows] = gradients[0]
                 for total, gradient in zip(parameter_gradients, gradients[1:], strict=False):
                     total += gradient
-            del teacher, part, logits, buffer, leaf, block_sums  # or the next chunk would stand beside this one
+            del teacher, logits, buffer  # or the next chunk would stand beside this one
         ctx.gradients = [hidden_gradient, *parameter_gradients]
         ctx.mark_non_differentiable(sums)
         return (sums * weights).sum(), sums
@@ -155,6 +149,26 @@ class _ChunkedLoss(torch.autograd.Function):
         assert gradients is not None, "the loss is taken backward once"
         scaled = [gradient.mul_(output_gradients[0]) for gradient in gradients]
         return scaled[0], None, None, None, None, None, *scaled[1:]
+
+
+def _losses_in_blocks(
+    terms: Sequence[TokenLoss],
+    logits: Tensor,
+    teacher: TeacherChunk | None,
+    targets: Tensor,
+    regions: Tensor,
+    weights: Tensor | None,
+) -> Tensor:
+    """Each term's sum ``[num_terms]``; given weights, the weighted loss's gradient takes the place of ``logits``."""
+    sums = torch.zeros(len(terms), device=logits.device)
+    for rows, part in row_blocks(teacher, logits):
+        with torch.set_grad_enabled(weights is not None):
+            block = logits[rows].detach().requires_grad_(weights is not None)
+            block_sums = summed_losses(terms, block, part, targets[rows], regions[rows])
+            if weights is not None:
+                logits[rows] = torch.autograd.grad((block_sums * weights).sum(), block)[0]
+        sums += block_sums.detach()
+    return sums
 
 
 def _adding_in_place(head: Head, hidden: Tensor, gradients: Sequence[Tensor]) -> Head | None:
