@@ -42,13 +42,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "study.yaml"
         file.write_text(STUDY.replace("SEEDS", str(list(range(options.seeds)))), encoding="utf-8")
-        times = []
-        for _ in range(options.repeats):
-            started = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-c", PLAN, str(file), name], capture_output=True, text=True, check=True
-            )
-            times.append(time.perf_counter() - started)
+        outcomes = [_timed(file) for _ in range(options.repeats)]
+    times, done = [seconds for seconds, _ in outcomes], outcomes[-1][1]
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = {
         "cells": len(json.loads(done.stdout)["cells"]),
@@ -59,6 +54,13 @@ def main() -> None:
         "loads_torch": done.stderr.split()[-1] == "True",
     }
     print(json.dumps(found))
+
+
+def _timed(file: Path) -> tuple[float, subprocess.CompletedProcess[str]]:
+    started = time.perf_counter()
+    command = [sys.executable, "-c", PLAN, str(file), str(file.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return time.perf_counter() - started, done
 
 
 if __name__ == "__main__":

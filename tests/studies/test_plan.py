@@ -36,7 +36,7 @@ comparisons:
 """
 
 
-def planned(folder: Path, text: str = STUDY, **overrides: Any) -> Plan:
+def planned(folder: Path, text: str = STUDY, overrides: dict[str, Any] | None = None) -> Plan:
     file = folder / "sample.yaml"
     file.write_text(text, encoding="utf-8")
     return plan(load_study(file, overrides))
@@ -82,9 +82,9 @@ def test_a_cell_is_the_run_of_its_factors(tmp_path: Path) -> None:
 def test_ids_tell_cells_apart_and_stay_the_same(tmp_path: Path) -> None:
     ids = [cell.id for cell in planned(tmp_path).cells]
     assert len(set(ids)) == len(ids)
-    more = planned(tmp_path, **{"grid.seed": [0, 1, 2]})
+    more = planned(tmp_path, overrides={"grid.seed": [0, 1, 2]})
     assert set(ids) < {cell.id for cell in more.cells}
-    changed = planned(tmp_path, **{"training.epochs": 2})
+    changed = planned(tmp_path, overrides={"training.epochs": 2})
     assert {cell.id for cell in changed.cells} & set(ids) == {
         cell.id for cell in changed.cells if cell.config.training is None
     }
@@ -141,7 +141,7 @@ def test_what_is_wrong_is_one_line_with_its_place_and_the_nearest_name(
 
 def test_an_override_of_an_axis_names_the_grid(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set grid\.annotation\.granularity"):
-        planned(tmp_path, **{"annotation.granularity": 2})
+        planned(tmp_path, overrides={"annotation.granularity": 2})
 
 
 def study_files() -> list[Path]:

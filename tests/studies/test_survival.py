@@ -153,7 +153,7 @@ def test_it_survives_the_death_of_a_ray_node(lab: Path, unbroken: Path) -> None:
         command = Command(
             lab,
             *("study", "study.yaml", "--executor", "ray", "--set", "grid.seed=[0]", "--runs", runs),
-            environment={"RAY_ADDRESS": cluster.address},
+            environment={"RAY_ADDRESS": str(cluster.address)},
         )
         wait_for(command, lambda: len(cells(runs)) >= 2 and any(map(is_running, trainers(runs))))
         working = {process for process in trainers(runs) if is_running(process)}

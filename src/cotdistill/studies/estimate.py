@@ -167,8 +167,9 @@ def _annotation_work(config: RunConfig, rows: float | None, words: float) -> _Wo
     if not isinstance(teacher, OpenAITeacher):
         return _Work(asked_tokens=asked)
     price = price_of(teacher)
-    known = price is not None and tokens_in is not None and tokens_out is not None
-    return _Work(asked_tokens=asked, cost=cost(price, int(tokens_in), int(tokens_out)) if known else None)
+    if price is None or tokens_in is None or tokens_out is None:
+        return _Work(asked_tokens=asked, cost=None)
+    return _Work(asked_tokens=asked, cost=cost(price, int(tokens_in), int(tokens_out)))
 
 
 def _evaluation_work(config: RunConfig, questions: float | None, words: float, rates: _Rates) -> _Work:

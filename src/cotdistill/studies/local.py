@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotdistill.studies.cells import failed
 from cotdistill.studies.plan import Cell
 from cotdistill.studies.stages import stage_keys
 from cotdistill.studies.view import View
 from cotdistill.studies.worker import work
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext  # Windows has no ForkServerContext
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _PRELOAD = [
@@ -73,10 +76,7 @@ def _next(pending: list[Cell], running: list[_Worker]) -> Cell:
 
 
 def _start(cell: Cell, slot: int, study_file: Path, runs: Path, jobs: int) -> _Worker:
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if not _GPUS.exists() and "forkserver" in methods:
-        context.set_forkserver_preload(_PRELOAD)
+    context = _context()
     ours, theirs = context.Pipe()
     log = log_path(study_file.parent, cell)
     arguments = (str(study_file), str(runs), cell.id, theirs, str(log), _threads(jobs), _device(slot))
@@ -84,6 +84,15 @@ def _start(cell: Cell, slot: int, study_file: Path, runs: Path, jobs: int) -> _W
     process.start()
     theirs.close()
     return _Worker(cell, slot, process, ours, set(stage_keys(cell.config).values()))
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # as on Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if not _GPUS.exists():
+        context.set_forkserver_preload(_PRELOAD)
+    return context
 
 
 def log_path(study_folder: Path, cell: Cell) -> Path:

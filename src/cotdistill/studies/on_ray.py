@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +24,13 @@ def run_on_ray(cells: Sequence[Cell], study_file: Path, runs: Path, *, resources
     """
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError:
         raise ConfigError(
             "ray is not installed", where="--executor ray", remedy="pip install 'cotdistill[ray]'"
         ) from None
     try:
-        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level="ERROR")
+        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         remedy = "start one (ray start --head) or name it in RAY_ADDRESS"
         raise ConfigError("no Ray cluster found", where="--executor ray", remedy=remedy) from None
@@ -48,7 +50,7 @@ def run_on_ray(cells: Sequence[Cell], study_file: Path, runs: Path, *, resources
                 cell = waiting.pop(reference)
                 try:
                     state = ray.get(reference)
-                except ray.exceptions.RayError as error:
+                except RayError as error:
                     state = failed(f"{type(error).__name__}: {str(error).splitlines()[0]}")
                 view.ended(cell, state)
     finally:
