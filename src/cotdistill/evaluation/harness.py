@@ -101,7 +101,7 @@ def evaluate_with_harness(
 def load_harness(model: Model, *, max_batch_size: int = 16, dtype: Dtype = "auto") -> Any:
     """The model as lm-eval's hf backend runs it. Raises ConfigError where lm-eval is not installed."""
     _require_lm_eval()
-    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
 
     device = pick_device()
     loaded: Any = load_model(model, dtype=resolve_dtype(dtype, device), device=device)
@@ -113,7 +113,7 @@ def run_tasks(
     harness: Any, tasks: Sequence[str | dict[str, Any]], *, limit: int | None = None, include: Path | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """The samples that lm-eval logs, by task; ``tasks`` are its names, files or settings."""
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.evaluator import simple_evaluate  # pyright: ignore[reportMissingImports]
 
     try:
         results = simple_evaluate(
@@ -134,7 +134,7 @@ def run_tasks(
 @cache
 def task_manager(include: Path | None) -> Any:
     """lm-eval's index of tasks, which takes seconds to make."""
-    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
     return TaskManager(include_path=str(include) if include else None)
 
@@ -276,7 +276,7 @@ def _task_files(tasks: Sequence[str], include: Path | None) -> list[Path]:
 
 def _require_lm_eval() -> None:
     try:
-        import lm_eval  # noqa: F401
+        import lm_eval  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         remedy = "pip install 'cotdistill[lm-eval]'"
         raise ConfigError("this needs the package lm-eval", where="harness", remedy=remedy) from None

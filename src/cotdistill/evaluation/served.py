@@ -112,8 +112,8 @@ class _Asker:
             response = self._request(prompt, draw)
             choice, usage = response.choices[0], response.usage
             text = choice.text if self.config.few_shot else choice.message.content
-            tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-            return text or "", choice.finish_reason != "length", *tokens
+            num_prompt, num_output = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+            return text or "", choice.finish_reason != "length", num_prompt, num_output
         except (self._openai.AuthenticationError, self._openai.PermissionDeniedError, self._openai.NotFoundError) as e:
             problem = f"the server refuses every request (status {e.status_code})"
             where = f"evaluation.server, model {self.name}"

@@ -8,7 +8,7 @@ a CPU (16 rows of 200 tokens, bfloat16 and float32).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,18 +84,20 @@ def joined(caches: Sequence[DynamicCache]) -> DynamicCache:
     :class:`GrowingLayer` alone; they are used up."""
     whole = caches[0]
     for index, layer in enumerate(whole.layers if len(caches) > 1 else ()):
-        parts = [cache.layers[index] for cache in caches]
         assert isinstance(layer, GrowingLayer)
-        longest = max(part.get_seq_length() for part in parts)
+        parts = [cast("GrowingLayer", cache.layers[index]) for cache in caches]
+        longest = max(part.num_tokens for part in parts)
         keys, values = (_padded([_states(part)[which] for part in parts], longest) for which in (0, 1))
         layer.num_tokens, layer.buffers = 0, None
         for part in parts[1:]:
-            part.buffers = None  # pyright: ignore[reportAttributeAccessIssue]
+            part.buffers = None
         layer.update(keys, values)
     return whole
 
 
-def _states(layer: Any) -> tuple[Tensor, Tensor]:
+def _states(layer: GrowingLayer) -> tuple[Tensor, Tensor]:
+    assert layer.keys is not None
+    assert layer.values is not None
     return layer.keys, layer.values
 
 
