@@ -65,6 +65,8 @@ def annotate(
     keep: str = "all",
     answer_conditioned: bool = False,
     perturbation: str | Settings | None = None,
+    selection: Settings | None = None,
+    max_total_words: int | None = None,
     decontaminate: str = "questions",
     evaluation: Sequence[Question] = (),
     data_dir: str | Path | None = None,
@@ -83,6 +85,8 @@ def annotate(
         "keep": keep,
         "answer_conditioned": answer_conditioned,
         "perturbation": perturbation,
+        "selection": selection,
+        "max_total_words": max_total_words,
         "decontaminate": decontaminate,
     }
     config = validated(AnnotationConfig, values, where="annotate")
