@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
+from tests.reports import material
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics import ComparisonResult, holm, wilson_interval
@@ -188,6 +189,15 @@ def test_terminal_tables_fit_80_columns_and_keep_every_number(report):
     for _, *numbers in score_table(report).rows:
         assert sum(all(number in line for number in numbers) for line in text.splitlines()) == 2
     assert "+20.5" in text
+
+
+def test_scores_over_seeds_leave_a_terminal_room_for_names():
+    output = StringIO()
+    study = material.study(9)
+    print_table(study, Console(file=output, width=80))
+    lines = output.getvalue().splitlines()
+    assert all(any(line.startswith(name) for line in lines) for name in study.arms)
+    assert "\u2026" not in output.getvalue()
 
 
 def said(*comparisons: ComparisonResult) -> str:

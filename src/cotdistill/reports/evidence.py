@@ -5,7 +5,7 @@ An *arm* is one way to make a student; a *cell* is that arm under one seed, with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -147,11 +147,6 @@ class Evidence:
         except DataError:  # other items than the base's
             return None
 
-    def varying_factors(self) -> list[str]:
-        """The factors in which arms differ, in order of their appearance."""
-        keys = dict.fromkeys(key for arm in self.arms.values() for key in arm.factors)
-        return [key for key in keys if len({arm.factors.get(key) for arm in self.arms.values()}) > 1]
-
     def summary(self) -> dict[str, Any]:
         """The content of ``summary.json``; all accuracies, differences and intervals are fractions."""
         missing = [{"name": cell.name, "error": cell.error} for cell in self.missing]
@@ -164,6 +159,13 @@ class Evidence:
             **({"missing": missing} if missing else {}),
             **({"untested": [asdict(pair) for pair in self.untested]} if self.untested else {}),
         }
+
+
+def varying_factors(arms: Iterable[Arm]) -> list[str]:
+    """The factors in which arms differ, in order of their appearance."""
+    factors = [arm.factors for arm in arms]
+    keys = dict.fromkeys(key for one in factors for key in one)
+    return [key for key in keys if len({one.get(key) for one in factors}) > 1]
 
 
 def _task_accuracies(arm: Arm) -> dict[str, float]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cotdistill.evaluation.statistics import ComparisonResult
-from cotdistill.reports.evidence import Arm, Evidence
+from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,7 +139,7 @@ def gain_table(evidence: Evidence) -> Table | None:
 
 def factor_table(evidence: Evidence) -> Table | None:
     """What arms are made of, as far as they differ; None where they do not."""
-    if not (factors := evidence.varying_factors()):
+    if not (factors := varying_factors(evidence.arms.values())):
         return None
     rows = ((name, *(arm.factors.get(key) for key in factors)) for name, arm in evidence.arms.items())
     columns = (Column("arm"), *(Column(_words(key)) for key in factors))
@@ -229,11 +229,20 @@ def print_table(evidence: Evidence, console: Console | None = None) -> None:
     from rich.console import Console
 
     console = console or Console()
-    found = (score_table(evidence), comparison_table(evidence.comparisons), missing_table(evidence))
+    found = (_narrow(score_table(evidence)), comparison_table(evidence.comparisons), missing_table(evidence))
     for number, table in enumerate(table for table in found if table is not None):
         if number:
             console.print()
         _print(table, console)
+
+
+def _narrow(table: Table | None) -> Table | None:
+    """Scores over several seeds without the columns that would leave a terminal no room for names."""
+    if table is None or "seeds" not in table.headings:
+        return table
+    kept = [place for place, name in enumerate(table.headings) if name not in ("seeds' range", "correct", "wrong")]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.values)
+    return replace(table, columns=tuple(table.columns[place] for place in kept), values=rows)
 
 
 def _print(table: Table, console: Console) -> None:

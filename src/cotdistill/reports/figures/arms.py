@@ -53,7 +53,8 @@ def draw_gain(evidence: Evidence) -> Drawing | None:
     _reference(axes, 0.0)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     for row, gain in enumerate(gains):
-        style = {"color": SERIES[2] if gain.difference > 0 else SERIES[1], "marker": "o"}
+        color = SERIES[2] if gain.difference > 0 else SERIES[1] if gain.difference < 0 else QUIET
+        style = {"color": color, "marker": "o"}
         _draw_point(axes, row, gain.difference, gain.interval, f"{100 * gain.difference:+.1f}", style)
     axes.margins(x=0.12)
     label(axes, x="gain in percentage points, with 95 % interval")

@@ -41,7 +41,13 @@ def draw_cost(evidence: Evidence) -> Drawing | None:
             low, high = score.interval
             error = [[100 * max(0.0, score.accuracy - low)], [100 * max(0.0, high - score.accuracy)]]
             axes.errorbar(
-                cost, 100 * score.accuracy, yerr=error, markersize=7, elinewidth=1.2, **arm_style(name, evidence)
+                cost,
+                100 * score.accuracy,
+                yerr=error,
+                markersize=7,
+                elinewidth=1.2,
+                clip_on=False,
+                **arm_style(name, evidence),
             )
             if len(points) <= _MAX_NAMES:
                 left = costs.index(cost) % 2 == 0  # neighbours' names on either side, so that they do not meet

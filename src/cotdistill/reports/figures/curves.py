@@ -49,4 +49,5 @@ def _draw_panel(axes: Axes, curves: list[tuple[str, Curve]]) -> None:
             label=None if name in named or len(names) > _MAX_NAMED else name,
         )
         named.add(name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color=FAINT, linewidth=0.6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cotdistill.reports.evidence import Arm, Evidence
+from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 from cotdistill.reports.figures.canvas import (
     FAINT,
     QUIET,
@@ -73,10 +73,11 @@ def draw_length(evidence: Evidence) -> Drawing | None:
 
 def _panels(evidence: Evidence) -> dict[str, Points]:
     """Series with at least two levels, by student; a series is told apart by all else that varies."""
-    others = [key for key in evidence.varying_factors() if key not in ("granularity", "student", "seed")]
+    levelled = [arm for arm in evidence.arms.values() if isinstance(arm.factors.get("granularity"), int)]
+    others = [key for key in varying_factors(levelled) if key not in ("granularity", "student", "seed")]
     panels: dict[str, Points] = {}
-    for arm in evidence.arms.values():
-        level = arm.factors.get("granularity")
+    for arm in levelled:
+        level = arm.factors["granularity"]
         if isinstance(level, int):
             name = ", ".join(str(arm.factors[key]) for key in others if arm.factors.get(key) is not None)
             panels.setdefault(str(arm.factors.get("student", "")), {}).setdefault(name, {})[level] = arm
