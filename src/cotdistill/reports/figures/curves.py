@@ -35,6 +35,8 @@ def draw_curves(evidence: Evidence) -> Drawing | None:
 
 def _draw_panel(axes: Axes, curves: list[tuple[str, Curve]]) -> None:
     """Seeds of an arm share its colour, and its name is given once."""
+    from matplotlib.ticker import MaxNLocator
+
     names = list(dict.fromkeys(name for name, _ in curves))
     named: set[str] = set()
     for name, curve in curves:
@@ -49,5 +51,5 @@ def _draw_panel(axes: Axes, curves: list[tuple[str, Curve]]) -> None:
             label=None if name in named or len(names) > _MAX_NAMED else name,
         )
         named.add(name)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(color=FAINT, linewidth=0.6)
