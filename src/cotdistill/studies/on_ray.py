@@ -36,13 +36,13 @@ def run_on_ray(cells: Sequence[Cell], study_file: Path, runs: Path, *, resources
         raise ConfigError("no Ray cluster found", where="--executor ray", remedy=remedy) from None
     try:
         # A process a task: what one leaves in memory is gone before the next.
-        task = ray.remote(run_cell_by_id).options(
+        task = ray.remote(
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,
             max_retries=resources.max_retries,
             max_calls=1,
             runtime_env={"env_vars": _environment(resources)},
-        )
+        )(run_cell_by_id)
         waiting = {task.remote(str(study_file), str(runs), cell.id): cell for cell in cells}
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=0.5)
