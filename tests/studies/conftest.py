@@ -9,6 +9,7 @@ from tests.command import run_command
 from tests.tiny import save_tiny
 
 STUDY = """
+name: lab
 question: Does it survive?
 teachers: {solver: procedural, answers: answer_only}
 students: {tiny: ./student}

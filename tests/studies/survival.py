@@ -12,17 +12,21 @@ from typing import Any
 
 from tests.command import Command
 
+ASIDE = ".damaged-"
+"""What the name of a folder holds that was set aside."""
+
 
 def made(runs: Path) -> dict[str, str]:
     """The hash of each finished stage's records and weights, by path; what was set aside is not among them."""
     patterns = ("annotation/*/rationales.jsonl", "training/*/student/*.safetensors", "evaluation/*/predictions.jsonl")
-    files = [file for pattern in patterns for file in sorted(runs.glob(pattern)) if "damaged" not in str(file)]
-    return {str(file.relative_to(runs)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    files = {str(file.relative_to(runs)): file for pattern in patterns for file in sorted(runs.glob(pattern))}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if ASIDE not in name}
 
 
 def finished(runs: Path) -> dict[str, int]:
-    """When each finished stage was finished."""
-    return {str(path): path.stat().st_mtime_ns for path in runs.glob("*/*/manifest.json")}
+    """When each finished stage was finished, by its manifest's path; what was set aside is not among them."""
+    found = {str(path): path.stat().st_mtime_ns for path in runs.glob("*/*/manifest.json")}
+    return {path: time for path, time in found.items() if ASIDE not in path}
 
 
 def summary(runs: Path) -> dict[str, Any]:

@@ -126,3 +126,19 @@ def test_a_pilot_cuts_epochs_before_questions(lab: Path) -> None:
     assert (half.training.epochs, half.task.num_train, half.task.num_test) == (1.0, 20, 4)
     assert (quarter.training.epochs, quarter.task.num_train) == (1.0, 18)
     assert pilot(cell, Size(1.0, 1.0), 20).id == cell.id
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_recipe_finds_a_good_arm_at_a_quarter_of_its_grid(tmp_path: Path) -> None:
+    """The recipe's own numbers are in its README; here half of its arms, and what 600 questions cannot tell apart."""
+    recipe = Path(__file__).parents[2] / "recipes" / "advise" / "nano.yaml"
+    study = load_study(recipe, {"grid.annotation.format": ["cot"]})
+    advise(study, tmp_path, say=print)
+    for cell in plan(study).cells:
+        run_cell(cell, tmp_path / study.name, say=print)
+    advice = advise(study, tmp_path, replay=True, say=print)
+    assert advice.grid_done
+    assert advice.cost < 0.26 * advice.grid_cost
+    assert advice.regret is not None
+    assert advice.regret < 0.05

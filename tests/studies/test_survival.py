@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.command import Command, new_process, run_command
@@ -67,15 +68,15 @@ def test_it_survives_kills_of_its_driver_and_of_workers(lab: Path, unbroken: Pat
 
 
 @pytest.mark.parametrize(
-    ("file", "again"),
+    "file",
     [
-        ("annotation/*/rationales.jsonl", 1),
-        ("training/*/student/model.safetensors", 1),
-        ("evaluation/*/predictions.jsonl", 1),
-        ("evaluation/*/manifest.json", 1),
+        "annotation/*/rationales.jsonl",
+        "training/*/student/model.safetensors",
+        "evaluation/*/predictions.jsonl",
+        "evaluation/*/manifest.json",
     ],
 )
-def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Path, file: str, again: int) -> None:
+def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Path, file: str) -> None:
     runs = lab / "damaged"
     shutil.copytree(unbroken, runs)
     try:
@@ -89,9 +90,8 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Pat
         assert stage.with_name(f"{stage.name}.damaged-1").is_dir()
         assert summary(runs) == summary(unbroken)
         assert made(runs) == made(unbroken)
-        changed = {path for path, time in finished(runs).items() if before.get(path) != time and "damaged" not in path}
+        changed = {path for path, time in finished(runs).items() if before.get(path) != time}
         assert changed == {str(stage / "manifest.json")}
-        assert len(changed) == again
     finally:
         shutil.rmtree(runs)
 
@@ -136,7 +136,7 @@ def test_it_survives_a_full_disk(lab: Path, unbroken: Path, tmp_path: Path) -> N
     assert stages.items() <= made(unbroken).items()
 
 
-def part_of(lab: Path, unbroken: Path) -> dict:
+def part_of(lab: Path, unbroken: Path) -> dict[str, Any]:
     """The summary of the eight cells as the undisturbed study has them."""
     result = load_result(load_study(lab / "study.yaml", {"grid.seed": [0]}), unbroken)
     return json.loads(json.dumps(result.to_row()))
