@@ -53,6 +53,12 @@ def test_a_mix_has_its_shares_and_stays_when_questions_are_added(tmp_path: Path)
     assert {r.id for r in records if r.granularity == 5} != {r.id for r in other if r.granularity == 5}
 
 
+def test_a_budget_leaves_a_mix_its_levels(tmp_path: Path) -> None:
+    records = made(tmp_path, selection={"kind": "mix", "shares": {1: 1, 2: 1}}, max_total_words=200)
+    assert 10 < len(records) < 30
+    assert min(Counter(record.granularity for record in records)[level] for level in (1, 2)) > len(records) / 4
+
+
 def test_the_lowest_rank_surprisal_ratio_is_chosen(tmp_path: Path, student: ModelConfig) -> None:
     levels = (1, 2, 4)
     records = made(tmp_path, student, 20, selection={"kind": "rank_surprisal", "levels": levels})

@@ -63,12 +63,12 @@ def select(
         assert asked is not None
         measured = dict(zip((q.id for q in questions), difficulties(questions, asked, runs), strict=True))
         shares = selection.shares or (1.0,) * len(selection.levels)
-        order = sorted(questions, key=lambda question: (measured[question.id], _hash(question.id, 0)))
+        order = sorted(questions, key=lambda question: (measured[question.id], _hash(question.id, "order")))
         levels = dict(zip((q.id for q in order), _by_share(len(order), selection.levels, shares), strict=True))
     else:
         assert isinstance(selection, GranularityMix)
         measured = {}
-        order = sorted(questions, key=lambda question: _hash(question.id, selection.seed))
+        order = sorted(questions, key=lambda question: _hash(question.id, f"mix {selection.seed}"))
         chosen = _by_share(len(order), tuple(selection.shares), tuple(selection.shares.values()))
         levels = dict(zip((q.id for q in order), chosen, strict=True))
     return _at_levels(questions, teacher, plain, levels, measured, collect)
@@ -80,7 +80,7 @@ def within_words(rationales: Sequence[Rationale], max_total_words: int) -> tuple
     They are taken in the order of a hash of their ids until the next one does not fit, so that the questions of a small
     budget are among those of a larger one, and arms of equal budget differ in how many questions it buys.
     """
-    order = sorted(range(len(rationales)), key=lambda place: _hash(rationales[place].id, 0))
+    order = sorted(range(len(rationales)), key=lambda place: _hash(rationales[place].id, "budget"))
     words = accumulate(num_learnt_words(rationales[place]) for place in order)
     kept = {place for place, total in zip(order, words, strict=True) if total <= max_total_words}
     beyond = [Dropped.of(one, "over_budget") for place, one in enumerate(rationales) if place not in kept]
@@ -135,7 +135,7 @@ def _lowest_rank_surprisal(
         ratio = rank_surprisal_ratio(score)
         if candidate.id not in best or ratio < best[candidate.id][0]:
             best[candidate.id] = (ratio, replace(candidate, meta=candidate.meta | {"rank_surprisal": ratio}))
-    order = sorted(best, key=lambda name: (best[name][0], _hash(name, 0)))
+    order = sorted(best, key=lambda name: (best[name][0], _hash(name, "order")))
     kept = set(order[: max(1, round(selection.keep_share * len(order)))])
     left_out = [refused[question.id] for question in questions if question.id not in best]
     left_out += [Dropped.of(best[name][1], "high_rank_surprisal", f"{best[name][0]}") for name in order[len(kept) :]]
@@ -166,5 +166,6 @@ def _by_share(count: int, levels: Sequence[int], shares: Sequence[float]) -> lis
     return [level for level, start, end in zip(levels, starts, ends, strict=True) for _ in range(start, end)]
 
 
-def _hash(name: str, seed: int) -> bytes:
-    return blake2b(f"{seed} {name}".encode("utf-8", "backslashreplace"), digest_size=8).digest()
+def _hash(name: str, purpose: str) -> bytes:
+    """Another order for each purpose: a budget must not cut off what a mix put last."""
+    return blake2b(f"{purpose} {name}".encode("utf-8", "backslashreplace"), digest_size=8).digest()
