@@ -119,7 +119,7 @@ def test_golden_verdicts_of_released_outputs(shared_data):
     """Chosen by task and by what the releases' own parsing says; where that differs from ours, each was looked at."""
     cases = list(read_rows(GOLDEN))
     assert len(cases) >= 300
-    assert {case["answer_type"] for case in cases} == set(ANSWER_TYPES)
+    assert {case["answer_type"] for case in cases} == {*ANSWER_TYPES} - {"math"}, "no set of MATH is released with them"
     assert set(Counter(case["verdict"] for case in cases)) == set(VERDICTS)
     bbh = {q.id: q for q in load_task(BenchmarkTask(name="bbh", data_dir=shared_data)).test}
     wrong = []
