@@ -76,7 +76,11 @@ class TrainingConfig(Settings):
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=5.0e-5, gt=0)
     batch_size: int = Field(default=16, ge=1, description="examples per optimizer step (multi_task: questions)")
-    max_batch_tokens: int = Field(default=4096, ge=1, description="tokens per forward pass; steps accumulate over them")
+    max_batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens per forward pass; steps accumulate over them. Default: 1024 on a CPU, 4096 elsewhere",
+    )
     max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
     too_long: Literal["drop", "error"] = "drop"
     target: TrainingTarget = Field(

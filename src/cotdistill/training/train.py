@@ -20,6 +20,7 @@ from cotdistill.records import Rationale
 from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import Alignments, align
+from cotdistill.training.batches import batch_tokens
 from cotdistill.training.capture import capture
 from cotdistill.training.card import model_card
 from cotdistill.training.distributed import Ranks, current
@@ -242,7 +243,8 @@ def _open_signal(
     if alignments is None:
         check_same_vocabulary(load_tokenizer(teacher), tokenizer)
     if isinstance(config.signal, CachedTeacher):
-        return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=config.max_batch_tokens, runs=runs)
+        max_tokens = batch_tokens(config.max_batch_tokens, pick_device())
+        return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=max_tokens, runs=runs)
     device = pick_device()
     signal = LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
     current().shard_teacher(signal.teacher)

@@ -23,7 +23,14 @@ from cotdistill.models.layers import decoder_layers
 from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
-from cotdistill.training.batches import collate, grouped_steps, micro_batches, num_steps_per_epoch, task_groups
+from cotdistill.training.batches import (
+    batch_tokens,
+    collate,
+    grouped_steps,
+    micro_batches,
+    num_steps_per_epoch,
+    task_groups,
+)
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.distributed import ALONE, Ranks, whole
 from cotdistill.training.examples import Example
@@ -77,7 +84,7 @@ def train_student(
     if rollouts is not None:
         rollouts.check(student, examples)
     device = student.device
-    dtype = resolve_dtype(config.dtype, device)
+    dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
     lengths = [len(example) for example in examples]
     groups = task_groups(examples)
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
@@ -109,7 +116,7 @@ def train_student(
             sizes = {i: len(example) for i, example in chosen.items()}
             batches = [
                 collate([chosen[i] for i in micro])
-                for micro in micro_batches(ranks.share(indices, lengths), sizes, config.max_batch_tokens)
+                for micro in micro_batches(ranks.share(indices, lengths), sizes, max_tokens)
             ]
             loss, term_means, num_loss_tokens = accumulate(
                 wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=collate([chosen[indices[0]]])

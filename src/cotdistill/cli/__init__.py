@@ -1,0 +1,10 @@
+"""The command line: each command parses, calls one function and prints. Heavy modules load where they are needed."""
+
+# --help lists the commands in the order of these imports
+from cotdistill.cli import runs as runs
+
+from cotdistill.cli import studies as studies  # isort: skip
+from cotdistill.cli import results as results  # isort: skip
+from cotdistill.cli.common import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,83 @@
+"""The command line's application: what its commands share, how they read a file and how they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cotdistill import __version__
+from cotdistill.errors import CotDistillError
+
+if TYPE_CHECKING:
+    from cotdistill.config import Run
+    from cotdistill.config.study import Study
+
+app = typer.Typer(
+    help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one line and exit status 2."""
+    try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
+            from cotdistill.training.launched import run_on_ranks
+
+            run_on_ranks(app)
+        else:
+            app()
+    except CotDistillError as error:
+        print(f"cotdistill: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("cotdistill: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def read_run(file: Path, settings: list[str] | None) -> Run:
+    from cotdistill.config import load_run, parse_overrides
+
+    return load_run(file, parse_overrides(settings or []))
+
+
+def read_study(file: Path, settings: list[str] | None) -> Study:
+    from cotdistill.config import load_study, parse_overrides
+
+    return load_study(file, parse_overrides(settings or []))
+
+
+def print_rows(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for name, row in rows.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items() if value not in ({}, None)))
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,128 @@
+"""Commands on what was made: reports, artifacts, diagnosis, the harness."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cotdistill.cli.common import AsJson, Runs, Settings, app, print_rows, read_run, read_study, say
+from cotdistill.cli.runs import execute_and_report
+from cotdistill.cli.studies import report_study
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE.YAML", help="a run file or a study file")],
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a run file again (missing stages are made), or that of a study file as far as it is done."""
+    from cotdistill.config.run import read_yaml
+
+    if "students" in read_yaml(file):
+        report_study(read_study(file, settings), runs, as_json)
+    else:
+        execute_and_report(read_run(file, settings), runs, as_json)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="a run or stage folder, or a JSON Lines file of records")],
+    limit: Annotated[int, typer.Option(help="records to show")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Print any artifact in readable form."""
+    from cotdistill.reports.show import describe, read_artifact
+
+    artifact = read_artifact(path, limit)
+    print(json.dumps(artifact, ensure_ascii=False) if as_json else describe(artifact))
+
+
+@app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    limit: Annotated[int, typer.Option(help="disagreements to show")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Read an evaluation's outputs with several answer extractors, and show the items on which they disagree."""
+    from cotdistill.evaluation.audit import audit_lines, audit_path
+
+    result = audit_path(path)
+    print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(audit_lines(result, limit)))
+
+
+@app.command()
+def flips(
+    a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    b: Annotated[Path, typer.Argument(help="another one of the same questions")],
+    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
+    from cotdistill.evaluation.audit import read_evaluation
+    from cotdistill.evaluation.flips import find_flips, flips_by_task
+
+    (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
+    if items:
+        rows = {flip.id: flip.to_row() for flip in find_flips(questions, predictions, others)}
+    else:
+        rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
+    print_rows(rows, as_json)
+
+
+@app.command()
+def effect(
+    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    evaluation: Annotated[Path, typer.Argument(help="the folder of its evaluation, runs/evaluation/KEY")],
+    rationales: Annotated[Path | None, typer.Option(help="a teacher's rationales for the same questions")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many questions")] = None,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure what rationales (its own, people's, a teacher's) do to the gold answer's probability, and attention."""
+    from cotdistill.config import ModelConfig
+    from cotdistill.evaluation.effect import measure_effects
+
+    result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
+    say(f"effects: {result.path}")
+    print_rows(result.summary, as_json)
+
+
+@app.command()
+def harness(
+    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    tasks: Annotated[list[str], typer.Argument(help="lm-eval's names of tasks, groups or tags, or its YAML files")],
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many items of each task")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    metric: Annotated[str | None, typer.Option(help="what decides verdicts, e.g. acc_norm")] = None,
+    include: Annotated[Path | None, typer.Option(help="a folder of further task files")] = None,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Run tasks of lm-eval (MMLU, ARC, ...) on a model and keep its samples as predictions."""
+    from cotdistill.config import ModelConfig
+    from cotdistill.evaluation.harness import evaluate_with_harness
+
+    result = evaluate_with_harness(
+        ModelConfig(model=student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
+        include=include,
+    )  # fmt: skip
+    say(f"predictions: {result.path}")
+    print_rows({task: score.to_row() for task, score in result.scores.items()}, as_json)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
+    to: Annotated[Path, typer.Option(help="the folder to write to")],
+    as_json: AsJson = False,
+) -> None:
+    """Write an evaluation's predictions as lm-eval logs its samples, one file a task."""
+    from cotdistill.evaluation.audit import read_evaluation
+    from cotdistill.evaluation.harness import export_samples
+
+    print_rows(export_samples(*read_evaluation(path), to), as_json)

@@ -1,0 +1,128 @@
+"""Commands on a study file: its plan, its cells, advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cotdistill.cli.common import AsJson, Runs, Settings, app, read_study, say
+
+if TYPE_CHECKING:
+    from cotdistill.config.study import Study
+    from cotdistill.reports.evidence import Evidence
+    from cotdistill.studies.result import StudyResult
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.YAML", help="the study file")]
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
+Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine")]
+
+
+@app.command()
+def plan(
+    file: StudyFile, runs: Runs = Path("runs"), settings: Settings = None, jobs: Jobs = 1, as_json: AsJson = False
+) -> None:
+    """Say what a study holds, what of it is missing, and what that will take. Nothing is loaded or run."""
+    _print_study_plan(read_study(file, settings), runs, jobs, as_json)
+
+
+@app.command()
+def study(
+    file: StudyFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    executor: Executor = "local",
+    only: Annotated[str | None, typer.Option(metavar="ID", help="only this cell, in this process")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, and do nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run what is missing of a study and write its report. A cell that fails stops only itself, with exit status 1."""
+    from cotdistill.studies.run import run_study
+
+    loaded = read_study(file, settings)
+    if dry_run:
+        _print_study_plan(loaded, runs, jobs, as_json)
+        return
+    result = run_study(loaded, runs, jobs=jobs, executor=executor, only=only, say=say)
+    failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
+    if as_json:
+        print(json.dumps(result.to_row(), ensure_ascii=False))
+    else:
+        print("\n".join(result.lines()))
+    if only is None:
+        say(f"report: {_write_report(result)[1]}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def advise(
+    file: StudyFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    student: Annotated[str | None, typer.Option(help="a student of the study, by its name there")] = None,
+    budget_share: Annotated[float, typer.Option(min=0, max=1, help="of what the whole grid costs")] = 0.25,
+    keep: Annotated[float, typer.Option(min=0, max=1, help="share of arms that go on after the cheap score")] = 0.5,
+    replay: Annotated[bool, typer.Option("--replay", help="train nothing: all pilots are on disk")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which arm of a study is best for a student, from a cheap score and pilots of the most promising arms."""
+    from cotdistill.studies.advice import advice_lines
+    from cotdistill.studies.advise import advise as advise_on
+
+    advice = advise_on(
+        read_study(file, settings),
+        runs,
+        student=student,
+        budget_share=budget_share,
+        keep=keep,
+        replay=replay,
+        say=say,
+    )
+    print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
+
+
+def report_study(study: Study, runs: Path, as_json: bool) -> None:
+    """Write and print the report of what is on disk of a study; nothing is run."""
+    from cotdistill.reports import print_table
+    from cotdistill.studies.result import load_result
+
+    evidence, page = _write_report(load_result(study, runs))
+    if as_json:
+        print(json.dumps(evidence.summary(), ensure_ascii=False))
+    else:
+        print_table(evidence)
+        print(f"report: {page}")
+
+
+def _write_report(result: StudyResult) -> tuple[Evidence, Path]:
+    from cotdistill.artifacts import disk_errors
+    from cotdistill.reports import write_report
+    from cotdistill.reports.result import evidence_of_study
+
+    evidence = evidence_of_study(result)
+    with disk_errors(result.path):
+        return evidence, write_report(evidence, result.path, summary=False)
+
+
+def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> None:
+    from cotdistill.studies.estimate import estimate, lines
+    from cotdistill.studies.plan import plan
+    from cotdistill.studies.result import read_cell
+
+    planned = plan(study)
+    found = estimate(planned, runs)
+    cells = [
+        {"id": cell.id, "arm": cell.arm, "seed": cell.seed, "status": read_cell(cell, runs / study.name).status}
+        for cell in planned.cells
+    ]
+    if as_json:
+        comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
+        print(json.dumps(found.to_row() | {"cells": cells, "comparisons": comparisons}, ensure_ascii=False))
+        return
+    for cell in cells:
+        print(f"{cell['id']}  {cell['status']:<7}  {cell['arm']}, seed {cell['seed']}")
+    print("\n".join(lines(planned, found, jobs)))
