@@ -18,6 +18,7 @@ from tests.annotation.faulty_server import FaultyServer
 from cotdistill.annotation import annotate, plan
 from cotdistill.annotation.costs import PRICES, Budget, price_of
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
+from cotdistill.config.selection import GranularityMix
 from cotdistill.errors import ConfigError, DataError, ModelError
 from cotdistill.records import Question
 
@@ -125,6 +126,28 @@ def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -
         rich = teacher(server, sampling=sampling, limits=limits(1.0))
         assert len(annotate(questions(40), rich, LEVEL, runs=tmp_path)) == 40
     assert set(server.answered.values()) == {1}
+
+
+def test_the_levels_of_a_selection_share_one_budget(tmp_path: Path) -> None:
+    mix = AnnotationConfig(selection=GranularityMix(shares={2: 0.5, 3: 0.5}))
+    limits = {"max_cost": 0.03, "price": Price(input=10.0, output=10.0), "max_failed_share": 1.0}
+    with FaultyServer(right) as server:
+        made = annotate(
+            questions(80), teacher(server, sampling=Sampling(max_tokens=100), limits=limits), mix, runs=tmp_path
+        )
+    assert made.dropped["unanswered_out_of_budget"] > 0
+    rows = log_rows(tmp_path)
+    assert sum(row["input_tokens"] + row["output_tokens"] for row in rows) * 10 / 1e6 <= 0.03
+
+
+def test_a_budget_that_draws_wait_for_serves_the_next_draw_too(tmp_path: Path) -> None:
+    limits = {"max_total_tokens": 5000, "max_failed_share": 1.0}
+    with FaultyServer(lambda prompt: "The answer is -1.") as server:
+        asked = teacher(server, sampling=Sampling(max_tokens=900, temperature=1.0), max_draws=2, limits=limits)
+        kept = LEVEL.model_copy(update={"keep": "verified"})
+        with pytest.raises(DataError, match="no rationale is left"):
+            annotate(questions(10), asked, kept, runs=tmp_path)
+    assert {row["draw"] for row in log_rows(tmp_path)} == {0, 1}
 
 
 def test_more_draws_are_asked_for_what_was_not_kept_only(tmp_path: Path) -> None:

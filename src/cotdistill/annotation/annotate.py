@@ -8,6 +8,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+from cotdistill.annotation.costs import Budget, price_of
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import perturb
@@ -15,7 +16,7 @@ from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.sources import source_of
 from cotdistill.artifacts import content_key, open_stage, write_rows
-from cotdistill.config import AnnotationConfig, Model, Teacher
+from cotdistill.config import AnnotationConfig, Model, OpenAITeacher, Teacher
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.source import model_identity
 from cotdistill.records import Question, Rationale, count_by, read_rows
@@ -37,18 +38,20 @@ def collect_rationales(
     data_dir: Path | None = None,
     *,
     answers: Path | None = None,
+    budget: Budget | None = None,
 ) -> Rationales:
     """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
 
     ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA);
-    ``answers`` is the folder for the raw answers of a teacher that is asked. The answer of a rationale is always the
+    ``answers`` is the folder for the raw answers of a teacher that is asked, and ``budget`` what it is paid from
+    (default: one of its own for this call, as its limits say). The answer of a rationale is always the
     gold one. Raises DataError for rationales that were never released.
     """
     if annotation.selection is not None:
         raise ConfigError("a selection needs a folder for what it scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
-    for found in source_of(teacher, data_dir, answers).rationales(questions, annotation):
+    for found in source_of(teacher, data_dir, answers, budget).rationales(questions, annotation):
         if isinstance(found, Missing):
             left_out.append(Dropped(found.question.id, found.reason, found.evidence))
         elif refused := refusal(found, annotation.keep):
@@ -98,7 +101,9 @@ def make_annotation(
     with open_stage(runs, "annotation", identity) as stage:
         if not stage.finished:
             clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
-            collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
+            # One for all levels and draws that a selection takes.
+            budget = Budget(teacher.limits, price_of(teacher)) if isinstance(teacher, OpenAITeacher) else None
+            collect = partial(collect_rationales, data_dir=data_dir, answers=answers, budget=budget)
             if annotation.selection:
                 made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
             else:

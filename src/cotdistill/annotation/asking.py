@@ -121,6 +121,7 @@ async def ask_all(
     """
     failures: dict[str, str] = {}
     pace = _Pace(limits)
+    budget.begin()
     waiting: Iterator[Request] = iter(requests)
 
     async def work() -> None:

@@ -63,7 +63,8 @@ def cost(price: Price, input_tokens: int, output_tokens: int) -> float:
 
 
 class Budget:
-    """Tokens and money spent, and reserved by requests under way, against the limits.
+    """Tokens and money spent, and reserved by requests under way, against the limits: those of an annotation, for all
+    its levels and draws together.
 
     A reservation is the most that a request can cost, so no answer overdraws the budget. Where what is reserved is in
     the way, a request waits for it.
@@ -76,6 +77,10 @@ class Budget:
             )
         self._limits, self._price = limits, price
         self._input_tokens = self._output_tokens = self._reserved = 0
+        self._freed = asyncio.Condition()
+
+    def begin(self) -> None:
+        """Be of use in a new event loop: what has waited in one is bound to it."""
         self._freed = asyncio.Condition()
 
     async def reserve(self, tokens: int) -> bool:

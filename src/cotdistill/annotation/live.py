@@ -33,6 +33,8 @@ class LiveSource:
 
     teacher: AskedTeacher
     answers: Path
+    budget: Budget | None = None
+    """Shared with others of its kind; by default each drawing has its own."""
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
@@ -66,7 +68,7 @@ class LiveSource:
     ) -> Iterator[Rationale | Missing]:
         found: list[Rationale | Missing | None] = [None] * len(questions)
         open_places = list(range(len(questions)))
-        budget = Budget(self._asked.limits, self._asked.price)
+        budget = self.budget or Budget(self._asked.limits, self._asked.price)
         for draw in range(self._asked.max_draws):
             keys = {place: self._key(questions[place], annotation, draw) for place in open_places}
             new = [questions[place] for place in open_places if keys[place] not in log]
