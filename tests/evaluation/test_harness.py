@@ -11,6 +11,7 @@ from tests.tiny import save_tiny
 
 from cotdistill.config import ModelConfig
 from cotdistill.errors import ConfigError, DataError
+from cotdistill.evaluation import harness
 from cotdistill.evaluation.harness import evaluate_with_harness, export_samples, from_sample
 from cotdistill.records import Prediction, Question, read_rows
 
@@ -116,6 +117,12 @@ doc_to_choice: ["1", "2"]
 doc_to_target: "{{answer|int - 1}}"
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
+
+
+def test_two_task_files_of_one_name_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "_require_lm_eval", lambda: None)
+    with pytest.raises(ConfigError, match="two of the tasks are called 'sums'"):
+        evaluate_with_harness(ModelConfig(model="none"), ["a/sums.yaml", "b/sums.yaml"], runs=tmp_path)
 
 
 def test_lm_eval_runs_its_tasks_on_a_student_and_no_task_twice(tmp_path, monkeypatch):

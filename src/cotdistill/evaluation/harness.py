@@ -61,6 +61,7 @@ def evaluate_with_harness(
     right.
     """
     _require_lm_eval()
+    _sample_files(tasks, Path())
     identity = {
         "version": VERSION,
         "lm_eval": importlib.metadata.version("lm_eval"),
@@ -256,7 +257,7 @@ def _run_missing(
     include: Path | None,
 ) -> None:
     """Run each of ``tasks`` that has no file of samples yet, and write its own."""
-    files = {task: folder / f"{Path(task).stem}.jsonl" for task in tasks}
+    files = _sample_files(tasks, folder)
     missing = [task for task, path in files.items() if not path.exists()]
     harness = load_harness(model, max_batch_size=max_batch_size, dtype=dtype) if missing else None
     for task in missing:
@@ -268,9 +269,23 @@ def _run_missing(
         write_rows(files[task], rows)
 
 
+def _sample_files(tasks: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Where each task's samples are kept. Raises ConfigError where two would be kept in one file."""
+    files = {task: folder / f"{Path(task).stem if _is_file(task) else task.replace('/', '_')}.jsonl" for task in tasks}
+    for task, path in files.items():
+        if [other for other in files if files[other] == path] != [task]:
+            remedy = "rename one, or run them apart"
+            raise ConfigError(f"two of the tasks are called {path.stem!r}", where=task, remedy=remedy)
+    return files
+
+
+def _is_file(task: str) -> bool:
+    return task.endswith((".yaml", ".yml"))
+
+
 def _task_files(tasks: Sequence[str], include: Path | None) -> list[Path]:
     """The task files that are the user's own."""
-    named = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
+    named = [Path(task) for task in tasks if _is_file(task)]
     return sorted([*named, *(include.glob("**/*.y*ml") if include else ())])
 
 
