@@ -68,6 +68,13 @@ def test_what_was_answered_is_not_asked_again(tmp_path):
         assert set(server.answered.values()) == {1}
 
 
+def test_what_is_of_this_machine_alone_does_not_ask_again(tmp_path):
+    with FaultyServer(reply) as server:
+        first = run(server.url, tmp_path)
+        assert run(server.url, tmp_path, max_batch_size=2, dtype="bfloat16").path == first.path
+        assert server.attempts.total() == len(QUESTIONS)
+
+
 def test_a_refused_key_ends_at_once_and_is_not_shown(tmp_path):
     with FaultyServer(reply, lambda prompt, attempt: "forbidden") as server:
         with pytest.raises(ModelError, match=r"the server refuses every request \(status 401\)") as error:

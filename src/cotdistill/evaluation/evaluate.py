@@ -50,6 +50,7 @@ def evaluation_identity(
 ) -> dict[str, Any]:
     """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
     sampling = {"temperature": config.temperature, "num_samples": config.num_samples, "seed": config.seed}
+    machine = {} if config.server else _machine(config)
     return {
         "version": VERSION,
         "model": served_identity(model.model, config.server) if config.server else model_identity(model),
@@ -58,14 +59,19 @@ def evaluation_identity(
         ),
         "prompts": content_key(list(texts)),
         "max_new_tokens": config.max_new_tokens,
-        "max_batch_size": config.max_batch_size,
-        "dtype": str(resolve_dtype(config.dtype, pick_device())),
+        **machine,
         **({"few_shot": config.few_shot} if config.few_shot else {}),
         **({"stop": stops} if (stops := list(stop_strings(config))) else {}),
         **(sampling if config.temperature else {}),
         **({"num_beams": config.num_beams} if config.num_beams > 1 else {}),
         **({"first_statement": True} if first_statement else {}),
     }
+
+
+def _machine(config: EvaluationConfig) -> dict[str, Any]:
+    """What changes the rounding of a model in this process, and nothing of one behind a server."""
+    dtype = str(resolve_dtype(config.dtype, pick_device()))
+    return {"max_batch_size": config.max_batch_size, "dtype": dtype}
 
 
 def evaluate(
