@@ -54,6 +54,15 @@ def test_each_source_is_measured_where_it_has_a_rationale(lab):
     assert result.summary["teacher"]["mean"] == pytest.approx(result.rows[0]["effects"]["teacher"])
 
 
+def test_tasks_with_the_same_ids_keep_their_own_rationales(lab):
+    before = measured(lab)
+    for name in ("questions", "predictions"):
+        rows = list(read_rows(lab / "evaluation" / f"{name}.jsonl"))
+        others = [row | {"task": "other"} | ({"output": "No idea."} if "output" in row else {}) for row in rows]
+        write_rows(lab / "evaluation" / f"{name}.jsonl", rows + others)
+    assert measured(lab).rows[:NUM] == before.rows
+
+
 def test_a_stopped_measurement_goes_on_where_it_stopped(lab, monkeypatch):
     whole = measured(lab)
     calls: list[str] = []

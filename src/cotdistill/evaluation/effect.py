@@ -23,8 +23,8 @@ from cotdistill.records import Question, read_rows
 from cotdistill.tasks.prompts import clean_rationale
 
 VERSION = 1
-Texts = Mapping[str, Mapping[str, str]]
-"""Rationales by source and question id."""
+Texts = Mapping[str, Mapping[tuple[str, str], str]]
+"""Rationales by source, and by a question's task and id: two tasks may use the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def measure_effects(
     questions = questions[:limit]
     correct = {(one.task, one.id): one.correct for one in predictions}
     texts = {
-        "own": {one.id: one.output for one in predictions},
-        "human": {question.id: question.human_rationale for question in questions if question.human_rationale},
+        "own": {(one.task, one.id): one.output for one in predictions},
+        "human": {(one.task, one.id): one.human_rationale for one in questions if one.human_rationale},
         "teacher": _teachers(rationales, questions) if rationales else {},
     }
     identity = {
@@ -100,7 +100,8 @@ def _measure(
     done = len(appender.rows)
     with track("effects", done + len(questions), done=done) as progress:
         for question in questions:
-            given = {source: found[question.id] for source, found in texts.items() if question.id in found}
+            key = question.task, question.id
+            given = {source: found[key] for source, found in texts.items() if key in found}
             fitting = {source: text for source, text in given.items() if num_tokens(tokenizer, question, text) <= room}
             one_each = {source: {question.id: text} for source, text in fitting.items()}
             (effect,) = rationale_effects(loaded, tokenizer, [question], one_each)
@@ -111,7 +112,7 @@ def _measure(
                 {
                     "id": question.id,
                     "task": question.task,
-                    "correct": correct.get((question.task, question.id)),
+                    "correct": correct.get(key),
                     "baseline": effect.baseline,
                     "effects": effect.effects,
                     "attention": attention,
@@ -137,7 +138,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return summary
 
 
-def _teachers(path: Path, questions: Sequence[Question]) -> dict[str, str]:
+def _teachers(path: Path, questions: Sequence[Question]) -> dict[tuple[str, str], str]:
     file = path / "rationales.jsonl" if path.is_dir() else path
     asked = {question.id for question in questions}
     found = {
@@ -148,8 +149,8 @@ def _teachers(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     if not found:
         remedy = "annotate the questions that were evaluated, or leave --rationales out"
         raise DataError("no rationale belongs to a question of the evaluation", where=file, remedy=remedy)
-    return found
+    return {(one.task, one.id): found[one.id] for one in questions if one.id in found}
 
 
-def _of(texts: Mapping[str, str], questions: Sequence[Question]) -> list[str | None]:
-    return [texts.get(question.id) for question in questions]
+def _of(texts: Mapping[tuple[str, str], str], questions: Sequence[Question]) -> list[str | None]:
+    return [texts.get((question.task, question.id)) for question in questions]
