@@ -260,7 +260,9 @@ def evaluate_arm(config: RunConfig, student: Student | None, runs: Path, load: L
 
     tasks = config.evaluation.tasks or (config.task,)
     questions = [question for task in tasks for question in load(task).test]
-    model = ModelConfig(model=str(student.model)) if student else config.student
+    # A student keeps the code of the model that it was made from.
+    trusted = config.student.trust_remote_code
+    model = ModelConfig(model=str(student.model), trust_remote_code=trusted) if student else config.student
     return evaluate(
         model,
         questions,

@@ -107,10 +107,13 @@ def capture(
     runs: Runs = Path("runs"),
     settings: Settings = None,
     arm: Arm = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how large it will be, and do nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how large it will be, and capture nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache)."""
+    """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache).
+
+    Its rationales, and the students of other arms that it uses, are made first, also for --dry-run.
+    """
     from cotdistill.config import CachedTeacher
     from cotdistill.pipeline import after_training, annotate_arm, capture_arm, size_of_capture
 
