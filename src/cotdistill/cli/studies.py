@@ -85,6 +85,22 @@ def advise(
     print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
 
 
+@app.command("reproduce-check")
+def reproduce_check(
+    file: Annotated[
+        Path, typer.Argument(metavar="[CLAIMS.YAML]", help="the claims, each with its study and test")
+    ] = Path("recipes/reproduce-check/claims.yaml"),
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Test papers' claims on what studies recorded: supported, contradicted or not enough data. Nothing is run."""
+    from cotdistill.config.claims import load_claims
+    from cotdistill.studies.claims import check_claims
+
+    results = check_claims(load_claims(file), runs, where=str(file))
+    print(json.dumps(results.to_row(), ensure_ascii=False) if as_json else "\n".join(results.lines()))
+
+
 def report_study(study: Study, runs: Path, as_json: bool) -> None:
     """Write and print the report of what is on disk of a study; nothing is run."""
     from cotdistill.reports import print_table

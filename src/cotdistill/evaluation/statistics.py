@@ -128,14 +128,46 @@ def holm(results: Sequence[ComparisonResult], *, family_size: int | None = None)
 
     ``family_size`` counts also comparisons that were declared and have no result yet, as if their p were 1.
     """
-    size = len(results) if family_size is None else family_size
-    assert size >= len(results)
+    adjusted = holm_p_values([result.p_value for result in results], family_size=family_size)
+    return [replace(result, adjusted_p_value=p) for result, p in zip(results, adjusted, strict=True)]
+
+
+def holm_p_values(p_values: Sequence[float], *, family_size: int | None = None) -> list[float]:
+    """Holm's adjusted p of each, in the same order; ``family_size`` as in :func:`holm`."""
+    size = len(p_values) if family_size is None else family_size
+    assert size >= len(p_values)
     adjusted: dict[int, float] = {}
     largest = 0.0
-    for rank, index in enumerate(sorted(range(len(results)), key=lambda i: results[i].p_value)):
-        largest = max(largest, min(1.0, (size - rank) * results[index].p_value))
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (size - rank) * p_values[index]))
         adjusted[index] = largest
-    return [replace(result, adjusted_p_value=adjusted[index]) for index, result in enumerate(results)]
+    return [adjusted[index] for index in range(len(p_values))]
+
+
+def trend(
+    levels: Sequence[Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]]],
+    *,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, tuple[float, float], float]:
+    """How much the gain of a over b grows from the first level to the last: estimate, 95 % interval, two-sided p.
+
+    Each level has its pairs (a, b), as many seeds at every level, all on the same items. The growth is that of the
+    least-squares line through the gains at levels 0, 1, ...; with two levels it is their difference. It is a sum over
+    items, so interval and p are as in :func:`pooled`. Raises DataError as :func:`compare` does.
+    """
+    import numpy as np
+
+    assert len(levels) > 1
+    assert len({len(pairs) for pairs in levels}) == 1
+    outcomes_a, outcomes_b = joined_outcomes([pair for pairs in levels for pair in pairs], ("a", "b"))
+    num_levels, num_seeds = len(levels), len(levels[0])
+    gains = (outcomes_a - outcomes_b).reshape(num_levels, num_seeds, -1).sum(axis=1)
+    weights = 2 * np.arange(num_levels) - (num_levels - 1)  # integers, as the sign-flip test needs
+    values = weights @ gains
+    scale = 2 * (num_levels - 1) / float(weights @ weights) / num_seeds
+    low, high = _bootstrap_interval(values, num_resamples=num_resamples, seed=seed)
+    return float(values.mean()) * scale, (low * scale, high * scale), _sign_flip_p_value(values)
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:

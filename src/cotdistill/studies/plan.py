@@ -163,12 +163,20 @@ def _pairs(study: Study, cells: tuple[Cell, ...]) -> Iterator[ArmPair]:
     arms = {cell.arm: cell.factors for cell in cells}
     for declared, comparison in enumerate(study.comparisons):
         where = f"study {study.name}, comparisons.{declared}"
-        sides = [_matching(arms, side, f"{where}.{name}") for name, side in (("a", comparison.a), ("b", comparison.b))]
-        named = comparison.a.keys() | comparison.b.keys()
-        pairs = [(a, b) for a in sides[0] for b in sides[1] if a != b and _agree(arms[a], arms[b], named)]
-        if not pairs:
-            raise ConfigError("no two arms agree in all that is not compared", where=where, remedy="name more factors")
-        yield from (ArmPair(a, b, declared) for a, b in pairs)
+        yield from (ArmPair(a, b, declared) for a, b in arm_pairs(arms, comparison.a, comparison.b, where))
+
+
+def arm_pairs(arms: dict[str, Factors], a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
+    """The names of arms with factors ``a`` beside those of arms with ``b``, where all factors that neither names agree.
+
+    Raises ConfigError for a factor that no arm has, and where there is no such pair.
+    """
+    sides = [_matching(arms, side, f"{where}.{name}") for name, side in (("a", a), ("b", b))]
+    named = a.keys() | b.keys()
+    pairs = [(one, two) for one in sides[0] for two in sides[1] if one != two and _agree(arms[one], arms[two], named)]
+    if not pairs:
+        raise ConfigError("no two arms agree in all that is not compared", where=where, remedy="name more factors")
+    return pairs
 
 
 def _matching(arms: dict[str, Factors], side: Factors, where: str) -> list[str]:

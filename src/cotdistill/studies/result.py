@@ -228,7 +228,7 @@ def _compared(planned: Plan, arms: dict[str, ArmResult]) -> tuple[ComparedArms, 
 
 
 def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
-    pairs = _seed_pairs(a, b)
+    pairs = seed_pairs(a, b)
     if not pairs:
         return ComparedArms(pair, None, "no seed of which both arms are done")
     predictions = [(one.predictions(), other.predictions()) for one, other in pairs]
@@ -238,7 +238,7 @@ def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
         return ComparedArms(pair, None, str(error))
 
 
-def _seed_pairs(a: ArmResult, b: ArmResult) -> Sequence[tuple[CellResult, CellResult]]:
+def seed_pairs(a: ArmResult, b: ArmResult) -> Sequence[tuple[CellResult, CellResult]]:
     """Cells of one seed in both arms. What is untrained is the same under every seed."""
     seeds = dict.fromkeys(result.cell.seed for arm in (a, b) if not arm.untrained for result in arm.done)
     seeds = seeds or dict.fromkeys(result.cell.seed for result in a.done)

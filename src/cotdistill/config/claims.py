@@ -1,0 +1,110 @@
+"""A claims file: what papers claim, each as a test declared over the recorded results of a study.
+
+``studies/claims.py`` tests them; here they are only read and checked for form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cotdistill.config.base import FolderPath, Settings
+from cotdistill.config.run import read_yaml
+from cotdistill.config.study import STUDENT, Side
+from cotdistill.config.validation import validated
+
+Holds = Literal["everywhere", "somewhere"]
+
+
+class Difference(Settings):
+    """Arms ``a`` are more accurate than arms ``b``, pair by pair where all other factors agree.
+
+    With ``tasks`` each pair is compared on each of these tasks apart. A claim that holds ``everywhere`` needs every
+    pair and falls by one opposite; one that holds ``somewhere`` needs one pair and falls only if all are opposite.
+    """
+
+    kind: Literal["difference"]
+    a: Side
+    b: Side
+    tasks: tuple[str, ...] = ()
+    holds: Holds = "everywhere"
+
+
+class Equivalence(Settings):
+    """Arms ``a`` are as accurate as arms ``b``, within ``margin_points`` (of 100) either way.
+
+    That no difference was found supports nothing: the whole 95 % interval has to lie within the margin.
+    """
+
+    kind: Literal["equivalence"]
+    a: Side
+    b: Side
+    margin_points: float = Field(gt=0, lt=100)
+
+
+class PeakInside(Settings):
+    """Along ``axis``, with values in ``order``, accuracy rises and falls: some inner value beats both ends."""
+
+    kind: Literal["peak_inside"]
+    axis: str
+    order: tuple[Any, ...] = Field(min_length=3)
+
+
+class Trend(Settings):
+    """The gain of ``a`` over ``b`` grows along ``axis``, with values in ``order``: for students, weakest first.
+
+    The order is declared and not measured: the accuracy of ``b`` is part of the gain, and its noise would be in both.
+    """
+
+    kind: Literal["trend"]
+    axis: str = STUDENT
+    order: tuple[Any, ...] = Field(min_length=2)
+    a: Side
+    b: Side
+
+
+ClaimTest = Annotated[Difference | Equivalence | PeakInside | Trend, Field(discriminator="kind")]
+
+
+class Claim(Settings):
+    """What ``paper`` claims, in our words, and the study that tests it; or why no study does (``untested``).
+
+    ``source`` says how we know of it: ``first-hand`` where we read it in the paper or measured it in what it released.
+    """
+
+    id: str = Field(pattern=r"^[\w][\w.-]*$")
+    paper: str
+    source: Literal["first-hand", "second-hand"]
+    text: str
+    study: FolderPath | None = None
+    test: ClaimTest | None = None
+    untested: str | None = None
+
+    @model_validator(mode="after")
+    def tested_or_not(self) -> Claim:
+        given = (self.study is not None, self.test is not None, self.untested is not None)
+        if given not in ((True, True, False), (False, False, True)):
+            raise ValueError(f"claim {self.id!r} needs a study and a test, or else a reason why it is untested")
+        return self
+
+
+class Claims(Settings):
+    """A claims file. Holm's family is all comparisons of all its claims."""
+
+    claims: tuple[Claim, ...] = Field(min_length=1)
+
+    @field_validator("claims")
+    @classmethod
+    def ids_differ(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        ids = [claim.id for claim in claims]
+        for id in ids:
+            if ids.count(id) > 1:
+                raise ValueError(f"claim {id!r} is there twice; give each an id of its own")
+        return claims
+
+
+def load_claims(path: Path) -> Claims:
+    """Read a claims file; its study files are relative to its folder. Raises ConfigError: key, value and remedy."""
+    return validated(Claims, read_yaml(path), where=str(path), folder=path.parent)
