@@ -19,6 +19,7 @@ from cotdistill.annotation import annotate, plan
 from cotdistill.annotation.costs import PRICES, Budget, price_of
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
 from cotdistill.config.selection import GranularityMix
+from cotdistill.config.validation import validated
 from cotdistill.errors import ConfigError, DataError, ModelError
 from cotdistill.records import Question
 
@@ -54,6 +55,13 @@ def teacher(server: FaultyServer, **settings: Any) -> OpenAITeacher:
 def log_rows(runs: Path) -> list[dict[str, Any]]:
     (log,) = runs.glob("answers/*/answers.jsonl")
     return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("url", [f"https://me:{KEY}@own.org/v1", f"https://own.org/v1?key={KEY}"])
+def test_an_address_that_holds_a_secret_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match="use api_key_variable for the key") as error:
+        validated(OpenAITeacher, {"model": "m", "base_url": url}, where="run.yaml")
+    assert KEY not in str(error.value)
 
 
 def test_answers_become_rationales_that_say_where_they_came_from(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cotdistill.config.base import FolderPath, Settings, kind_shorthand
 from cotdistill.config.model import Dtype, Model
@@ -64,8 +65,8 @@ class Limits(Settings):
     tokens_per_minute: float | None = Field(default=None, gt=0)
     timeout_seconds: float = Field(default=120.0, gt=0)
     max_retries: int = Field(default=6, ge=0)
-    max_cost: float | None = Field(default=None, gt=0, description="in the currency of the price")
-    max_total_tokens: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0, description="of one annotation, in the currency of the price")
+    max_total_tokens: int | None = Field(default=None, ge=1, description="of one annotation")
     price: Price | None = Field(default=None, description="default: of annotation/costs.py, where the model is there")
     max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
 
@@ -84,6 +85,15 @@ class OpenAITeacher(Settings):
     sampling: Sampling = Sampling()
     max_draws: int = Field(default=1, ge=1)
     limits: Limits = Limits()
+
+    @field_validator("base_url")
+    @classmethod
+    def without_secrets(cls, base_url: str | None) -> str | None:
+        """The address stands in files and error lines."""
+        address = urlsplit(base_url or "")
+        if address.username or address.password or address.query:
+            raise ValueError("would put a password or query into keys and files; use api_key_variable for the key")
+        return base_url
 
 
 class _LocalTeacher(Settings):
