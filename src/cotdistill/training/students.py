@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.adapters import add_adapter, check_quantization, save_adapter
-from cotdistill.models.loading import load_model, resolve_dtype
+from cotdistill.models.loading import load_model, pick_device, resolve_dtype
 from cotdistill.models.saving import save_model, save_tokenizer
 from cotdistill.training.distributed import Ranks, whole
 
@@ -66,7 +66,7 @@ def write_student(
     A plain model is saved in the type it computed in: half the size, and what its evaluation loads anyway.
     """
     model, adapted = opened.model, opened.adapted
-    dtype = resolve_dtype(config.dtype, model.device)
+    dtype = resolve_dtype(config.dtype, pick_device())  # not the model's: one that was spread is on the CPU by now
     if adapted is not None and config.adapter is not None:
         if not config.adapter.merge:
             save_adapter(adapted, student, folder)
