@@ -88,7 +88,7 @@ def advise(
 @app.command("reproduce-check")
 def reproduce_check(
     file: Annotated[
-        Path, typer.Argument(metavar="[CLAIMS.YAML]", help="the claims, each with its study and test")
+        Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims, each with its study and test")
     ] = Path("recipes/reproduce-check/claims.yaml"),
     runs: Runs = Path("runs"),
     as_json: AsJson = False,

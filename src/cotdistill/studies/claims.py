@@ -8,7 +8,7 @@ one study is lost by running another. Nothing is supported by a difference that 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -132,7 +132,7 @@ def check_claims(claims: Claims, runs: Path, where: str = "claims") -> ClaimResu
     return ClaimResults(tuple(results), len(findings))
 
 
-def _corrected(finding: Finding, adjusted: Any) -> Finding:
+def _corrected(finding: Finding, adjusted: Iterator[float]) -> Finding:
     return finding if finding.p_value is None else replace(finding, adjusted_p_value=next(adjusted))
 
 
@@ -239,7 +239,8 @@ def _state(test: object, part: Part) -> State:
         return _peak_state(part)
     if isinstance(test, Equivalence):
         return _equivalence_state(part[0], test.margin_points / 100)
-    return {1: "holds", -1: "opposite", 0: "open"}[part[0].sign]  # type: ignore[return-value]
+    sign = part[0].sign
+    return "holds" if sign > 0 else "opposite" if sign < 0 else "open"
 
 
 def _peak_state(part: Part) -> State:
