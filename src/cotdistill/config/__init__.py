@@ -36,7 +36,6 @@ from cotdistill.config.base import (
 )
 from cotdistill.config.evaluation import (
     EvaluationConfig,
-    ModelServer,
 )
 from cotdistill.config.loss import (
     AlphaBeta,
@@ -78,6 +77,10 @@ from cotdistill.config.selection import (
     HybridGranularity,
     LowestRankSurprisal,
     Selection,
+)
+from cotdistill.config.server import (
+    ModelServer,
+    SignalServer,
 )
 from cotdistill.config.study import (
     Factors,
@@ -164,6 +167,7 @@ __all__ = [
     "Settings",
     "Shuffled",
     "SignalConfig",
+    "SignalServer",
     "SkewForwardKL",
     "SkewReverseKL",
     "Study",

@@ -8,20 +8,8 @@ from pydantic import Field, model_validator
 
 from cotdistill.config.base import Settings
 from cotdistill.config.model import Dtype
+from cotdistill.config.server import ModelServer
 from cotdistill.config.task import TaskConfig
-
-
-class ModelServer(Settings):
-    """An OpenAI-compatible server that runs the evaluated model; without ``base_url`` it is OpenAI's own.
-
-    The key comes from the environment variable ``api_key_variable``; a server of one's own may need none.
-    """
-
-    base_url: str | None = None
-    api_key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
-    timeout_seconds: float = Field(default=120.0, gt=0)
-    max_retries: int = Field(default=6, ge=0)
 
 
 class EvaluationConfig(Settings):

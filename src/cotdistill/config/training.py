@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from cotdistill.config.adapter import LoRA
 from cotdistill.config.base import FolderPath, Settings
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, LossConfig, TotalVariation
 from cotdistill.config.model import Dtype, Model
+from cotdistill.config.server import SignalServer
 
 Alignment = Literal["none", "sorted_probability", "byte_offset"]
 """How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
@@ -41,7 +42,8 @@ class CachedTeacher(Settings):
     """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
 
     ``hidden`` is exact (last hidden states); ``topk`` keeps the ``k`` likeliest tokens and the mass of all others;
-    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL.
+    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL. With a ``server`` the teacher runs
+    there, and of ``model`` only the tokenizer is read.
     """
 
     kind: Literal["cache"] = "cache"
@@ -51,6 +53,18 @@ class CachedTeacher(Settings):
     num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
     path: FolderPath | None = Field(default=None, description="a captured folder; default: found or made in runs")
     context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
+    server: SignalServer | None = Field(default=None, description="a vLLM server that runs the teacher, for topk")
+
+    @model_validator(mode="after")
+    def likeliest_tokens_of_a_server(self) -> CachedTeacher:
+        if self.server is not None and self.store != "topk":
+            raise ValueError(f"a server gives the likeliest tokens only; set store: topk, not {self.store}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def without_absent_server(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cells and stages that were planned before there were servers keep their keys."""
+        return {name: value for name, value in dump(self).items() if name != "server" or value is not None}
 
 
 class OnPolicy(Settings):

@@ -18,6 +18,7 @@ from cotdistill.annotation.costs import cost, price_of
 from cotdistill.config import (
     AnswerOnlyTeacher,
     AskedTeacher,
+    CachedTeacher,
     LiveTeacher,
     ModelConfig,
     OpenAITeacher,
@@ -150,8 +151,11 @@ def _work(noun: str, config: RunConfig, rates: _Rates) -> _Work:
         return _evaluation_work(config, questions, words, rates)
     assert config.training is not None
     if noun == "teacher_signal":
-        assert config.training.signal is not None
-        return _Work(seconds=rates.reading(config.training.signal.model, tokens))
+        signal = config.training.signal
+        assert isinstance(signal, CachedTeacher)
+        if signal.server is not None:  # how fast it answers is unknown
+            return _Work()
+        return _Work(seconds=rates.reading(signal.model, tokens))
     tokens = _times(tokens, config.training.epochs)
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 

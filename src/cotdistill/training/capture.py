@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from cotdistill.training.batches import collate, micro_batches
 from cotdistill.training.examples import Example, total_loss_tokens
 from cotdistill.training.fused import chunk_size
 from cotdistill.training.losses import log_softmax
+from cotdistill.training.served_signal import served_rows
 from cotdistill.training.signal_store import Column, SignalWriter, StoredSignal, save_head
 from cotdistill.training.teacher_signal import HiddenRows, LiveSignal
 
@@ -53,22 +54,25 @@ def capture(
 
 
 def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
-    return {
+    identity = {
         "version": VERSION,
-        "teacher": model_identity(config.model),
+        "teacher": teacher_identity(config),
         "store": _store_settings(config),
-        "dtype": str(resolve_dtype(dtype, pick_device())),
         "examples": content_key(sorted(example.key for example in examples)),
     }
+    if config.server is not None:  # it computes in a type of its own
+        return identity
+    return identity | {"dtype": str(resolve_dtype(dtype, pick_device()))}
+
+
+def teacher_identity(config: CachedTeacher) -> str:
+    """The content of the teacher's files or, behind a server, its name and address: more is not known of it there."""
+    return model_identity(config.model) if config.server is None else config.server.identity
 
 
 def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
     """Examples, rows and bytes of a capture, known before it begins; loads no weights."""
-    from transformers import AutoConfig
-
-    from cotdistill.models.source import config_folder
-
-    width = AutoConfig.from_pretrained(config_folder(config.model)).get_text_config().hidden_size
+    width = _hidden_size(config) if config.store == "hidden" else 0
     columns = _columns(config, width, resolve_dtype(dtype, pick_device()))
     num_rows = total_loss_tokens(examples)
     return {
@@ -79,9 +83,17 @@ def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtyp
     }
 
 
+def _hidden_size(config: CachedTeacher) -> int:
+    from transformers import AutoConfig
+
+    from cotdistill.models.source import config_folder
+
+    return AutoConfig.from_pretrained(config_folder(config.model)).get_text_config().hidden_size
+
+
 def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], device: torch.device) -> StoredSignal:
     signal = StoredSignal(path, device)
-    described = {"teacher": model_identity(config.model), "settings": _store_settings(config)}
+    described = {"teacher": teacher_identity(config), "settings": _store_settings(config)}
     for name, wanted in described.items():
         if signal.description.get(name) != wanted:
             raise ArtifactError(
@@ -117,28 +129,44 @@ def _capture(
     tokenizer = load_tokenizer(config.model)
     if config.store == "topk" and config.k > len(tokenizer):
         raise ConfigError(f"k is {config.k}, but the teacher has {len(tokenizer)} tokens", where="training.signal.k")
+    described = {"teacher": teacher_identity(config), "store": config.store, "settings": _store_settings(config)}
+    if config.server is not None:
+        writer = SignalWriter(folder, _columns(config, 0, torch.float32), described)
+        _write(writer, examples, lambda left: served_rows(config, left, tokenizer))
+        return
     teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
     columns = _columns(config, teacher.config.get_text_config().hidden_size, teacher.dtype)
-    described = {"teacher": model_identity(config.model), "store": config.store, "settings": _store_settings(config)}
     if config.store == "hidden":
         head = output_head(teacher)
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
-    writer = SignalWriter(folder, columns, described)
+
+    def read(left: Sequence[Example]) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
+        for batch in micro_batches(range(len(left)), [len(example) for example in left], max_batch_tokens):
+            yield from _captured(config, teacher, tokenizer, [left[i] for i in batch])
+
+    _write(SignalWriter(folder, columns, described), examples, read)
+
+
+def _write(
+    writer: SignalWriter,
+    examples: Sequence[Example],
+    read: Callable[[Sequence[Example]], Iterator[tuple[Example, Mapping[str, Tensor]]]],
+) -> None:
+    """Append what ``read`` gives for the examples that are not there yet."""
     left = [example for example in examples if example.key not in writer.keys]
-    lengths = [len(example) for example in left]
-    with track("capture", sum(map(len, examples)), done=sum(map(len, examples)) - sum(lengths)) as progress:
-        for batch in micro_batches(range(len(left)), lengths, max_batch_tokens):
-            for key, rows in _captured(config, teacher, tokenizer, [left[i] for i in batch]):
-                writer.append(key, rows)
-            progress.advance(sum(lengths[i] for i in batch), f"{writer.num_rows} rows")
+    total = sum(map(len, examples))
+    with track("capture", total, done=total - sum(map(len, left))) as progress:
+        for example, rows in read(left):
+            writer.append(example.key, rows)
+            progress.advance(len(example), f"{writer.num_rows} rows")
     writer.close()
 
 
 @torch.no_grad()
 def _captured(
     config: CachedTeacher, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]
-) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """Key and rows of each example of one batch."""
+) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
+    """Rows of each example of one batch."""
     rows = LiveSignal(teacher).rows(collate(examples).to(teacher.device))
     first = 0
     for example in examples:
@@ -146,9 +174,9 @@ def _captured(
         first = part.stop
         own = HiddenRows(rows.hidden[part], rows.head)
         if config.store == "hidden":
-            yield example.key, {"hidden": own.hidden}
+            yield example, {"hidden": own.hidden}
         else:
-            yield example.key, _small_rows(config, own, len(tokenizer), example.key)
+            yield example, _small_rows(config, own, len(tokenizer), example.key)
 
 
 def _small_rows(config: CachedTeacher, rows: HiddenRows, num_tokens: int, key: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.batches import batch_tokens
-from cotdistill.training.capture import capture
+from cotdistill.training.capture import capture, teacher_identity
 from cotdistill.training.card import model_card
 from cotdistill.training.distributed import Ranks, current
 from cotdistill.training.examples import Example, make_examples
@@ -74,7 +74,7 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     """A live teacher and its stored hidden states give the same student; a reduced signal gives another."""
     if signal is None:
         return None
-    identity = model_identity(signal.model)
+    identity = teacher_identity(signal) if isinstance(signal, CachedTeacher) else model_identity(signal.model)
     settings: dict[str, Any] = {}
     if isinstance(signal, LiveTeacher) and signal.alignment != "none":
         settings["alignment"] = signal.alignment
