@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.base import FolderPath, Settings, kind_shorthand
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.selection import Selection
+from cotdistill.config.server import ServerAddress
 from cotdistill.records import Format
 
 
@@ -80,20 +80,11 @@ class OpenAITeacher(Settings):
 
     kind: Literal["openai"] = "openai"
     model: str
-    base_url: str | None = None
+    base_url: ServerAddress | None = None
     api_key_variable: str = "OPENAI_API_KEY"
     sampling: Sampling = Sampling()
     max_draws: int = Field(default=1, ge=1)
     limits: Limits = Limits()
-
-    @field_validator("base_url")
-    @classmethod
-    def without_secrets(cls, base_url: str | None) -> str | None:
-        """The address stands in files and error lines."""
-        address = urlsplit(base_url or "")
-        if address.username or address.password or address.query:
-            raise ValueError("would put a password or query into keys and files; use api_key_variable for the key")
-        return base_url
 
 
 class _LocalTeacher(Settings):

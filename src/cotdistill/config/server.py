@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from cotdistill.config.base import Settings
+
+
+def _without_secrets(base_url: str) -> str:
+    address = urlsplit(base_url)
+    if address.username or address.password or address.query:
+        raise ValueError("would put a password or query into keys and files; use api_key_variable for the key")
+    return base_url
+
+
+ServerAddress = Annotated[str, AfterValidator(_without_secrets)]
+"""Where a server is: it stands in files, keys and error lines, so a password or a query in it is refused."""
 
 
 class _Connection(Settings):
@@ -21,26 +33,24 @@ class _Connection(Settings):
 class ModelServer(_Connection):
     """An OpenAI-compatible server that runs the evaluated model; without ``base_url`` it is OpenAI's own."""
 
-    base_url: str | None = None
+    base_url: ServerAddress | None = None
 
 
 class SignalServer(_Connection):
     """A server that returns prompt log-probabilities (vLLM's ``prompt_logprobs``), and the teacher's name there."""
 
-    base_url: str
+    base_url: ServerAddress
     model: str = Field(min_length=1)
 
     @field_validator("base_url")
     @classmethod
     def of_ones_own(cls, base_url: str) -> str:
-        """The address, refused where it could not be written into keys."""
+        """One address, one text: a slash at its end means nothing."""
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(
                 f"is {base_url!r}; give the address of a vLLM server, for example http://localhost:8000/v1"
             )
-        if address.username or address.password or address.query:
-            raise ValueError("would put a password or query into keys and files; use api_key_variable for the key")
         return address.geturl().rstrip("/")
 
     @property

@@ -84,6 +84,7 @@ def advice_lines(advice: Advice) -> list[str]:
         lines.append(f"rung {number} ({rung.size.train:.1%} of the training, {rung.num_test} questions): {found}")
     bound = f"another arm of the last rung is at most {100 * advice.regret_bound:.1f} points better"
     lines.append(f"{bound} at its size (95 %); of the others that is not known")
+    lines.append("the arm was chosen on test questions: its accuracy on them is a little too good, report it on others")
     if advice.untried:
         lines.append(f"left out by the score, and not tried: {', '.join(advice.untried)}")
     if advice.regret is not None:
