@@ -27,7 +27,7 @@ test: $(DEVELOPMENT)  ## the fast tests
 	$(BIN)/python -m pytest
 
 test-slow: $(DEVELOPMENT)  ## the tests that take minutes, some with real pretrained weights
-	$(BIN)/python -m pytest -m "slow and not gpu and not browser" --timeout 1500
+	$(BIN)/python -m pytest -m "slow and not gpu and not browser" --timeout 1500 --durations 12
 
 test-browser: $(BROWSER)  ## the report in a headless Chromium (apt install chromium, or CHROMIUM=/path/to/it)
 	$(BIN)/python -m pytest -m browser -rs
