@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object inst
 
 def main() -> None:
     """Run the command line; errors that a user can act on become one line and exit status 2."""
+    gc.set_threshold(100_000, 20, 20)  # records have no cycles: looking for them took a tenth of reading 100,000 rows
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
             from cotdistill.training.launched import run_on_ranks
