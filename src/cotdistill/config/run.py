@@ -104,6 +104,9 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
     are relative to the folder of the file. Raises ConfigError naming key, value and remedy.
     """
     base = read_yaml(path)
+    if is_study(base):
+        remedy = f"cotdistill plan, study, report and advise take it: cotdistill study {path}"
+        raise ConfigError("a study file, not a run file", where=path, remedy=remedy)
     question, arms, comparisons = (base.pop(key, None) for key in ("question", "arms", "comparisons"))
     if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
         raise ConfigError("arms must map a name to its overrides", where=f"{path}, arms")
@@ -122,6 +125,11 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
         "comparisons": comparisons or (),
     }
     return validated(Run, fields, where=str(path))
+
+
+def is_study(values: dict[str, Any]) -> bool:
+    """Whether what a file holds is a study rather than a run."""
+    return not values.keys().isdisjoint(("students", "base", "grid"))
 
 
 def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
@@ -167,14 +175,35 @@ def to_yaml(settings: Settings) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file. Raises ConfigError for one that is missing, malformed or names a key twice."""
     if not path.is_file():
         raise ConfigError("no such file", where=path, remedy="check the path")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"not valid YAML ({getattr(error, 'problem', error)})", where=where) from None
+        problem = f"not valid YAML ({getattr(error, 'problem', error)})"
+        raise ConfigError(problem, where=where, remedy="mend that line or the one above it") from None
     if not isinstance(values, dict):
-        raise ConfigError("expected a mapping of settings", where=path)
+        found = "nothing" if values is None else type(values).__name__
+        raise ConfigError(
+            f"expected a mapping of settings (KEY: VALUE), found {found}", where=path, remedy="begin with a recipe"
+        )
     return values
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is written twice: YAML would let the last one win, and half a section disappear."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key {key.value!r} for the second time", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return node

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from cotdistill.config.annotation import TeacherConfig
 from cotdistill.config.base import FolderPath, Settings
 from cotdistill.config.model import Model
-from cotdistill.config.run import RunConfig, read_yaml, set_dotted
+from cotdistill.config.run import RunConfig, is_study, read_yaml, set_dotted
 from cotdistill.config.validation import validated
 from cotdistill.errors import ConfigError, nearest
 
@@ -24,6 +24,10 @@ UNTRAINED = {TRAINING: None}
 
 
 def _side(value: Any) -> Any:
+    if isinstance(value, str) and value != "base":
+        raise ValueError(
+            f"{value!r} is no side of a comparison; give the factors of its arms, {{AXIS: VALUE}}, or base"
+        )
     return UNTRAINED if value == "base" else value
 
 
@@ -136,6 +140,9 @@ def load_study(path: Path, overrides: Factors | None = None) -> Study:
     Raises ConfigError naming key, value and remedy. The settings of the cells are checked by ``plan``.
     """
     values = json.loads(json.dumps(read_yaml(path), default=str))
+    if not is_study(values):
+        remedy = f"a study has students, base and grid; a run file is for cotdistill run {path}"
+        raise ConfigError("no study file", where=path, remedy=remedy)
     default_name = path.resolve().parent.name if path.stem == "study" else path.stem
     values = {"name": default_name, "folder": "."} | values
     for key, value in (overrides or {}).items():

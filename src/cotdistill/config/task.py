@@ -63,7 +63,7 @@ class FileTask(Settings):
     """The user's own questions: JSONL, CSV or Parquet, with ``columns`` mapping our names to theirs.
 
     Our names are id, question, answer, choices, rationale. Without ``test`` a share of the rows, chosen by a hash of
-    their ids, is held out for testing.
+    their words, is held out for testing.
     """
 
     kind: Literal["file"] = "file"

@@ -24,7 +24,10 @@ def validated(model: type[Settings], values: dict[str, Any], *, where: str, fold
 
 def _config_error(model: type[Settings], error: ValidationError, where: str) -> ConfigError:
     """One line from pydantic's first complaint: the key, the value, and the nearest right name or the type wanted."""
-    first = error.errors(include_url=False)[0]
+    complaints = error.errors(include_url=False)
+    unknown = [complaint for complaint in complaints if complaint["type"] == "extra_forbidden"]
+    # What is missing may only be misspelt, and the misspelt key says more.
+    first = unknown[0] if unknown and complaints[0]["type"] == "missing" else complaints[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         *_, last = first["loc"]

@@ -220,8 +220,8 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
         f"study {plan.study.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
         f"{len(plan.comparisons)} comparisons",
         f"stages to run: {stages}",
-        f"tokens: {_count(found.training_tokens)} to train on, {_count(found.generated_tokens)} to generate, "
-        f"{_count(found.asked_tokens)} asked of teachers",
+        f"tokens: {_count(found.training_tokens).strip()} to train on, "
+        f"{_count(found.generated_tokens).strip()} to generate, {_count(found.asked_tokens).strip()} asked of teachers",
         f"memory: {_count(found.memory_bytes)}B for the largest training, without activations",
         f"time: {time} with --jobs {jobs}{answers}",
         f"money: {'unknown' if found.cost is None else f'about {found.cost:.2f}' if found.cost else 'none'}",

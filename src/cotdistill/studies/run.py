@@ -14,6 +14,7 @@ from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.studies.cells import failed, run_cell
 from cotdistill.studies.local import run_local
 from cotdistill.studies.on_ray import run_on_ray
+from cotdistill.studies.own_files import check_own_files
 from cotdistill.studies.plan import Cell, Plan, plan
 from cotdistill.studies.result import CellResult, StudyResult, cell_path, load_result, read_cell
 from cotdistill.studies.stages import stage_keys
@@ -36,7 +37,7 @@ def run_study(
     ``jobs`` cells run at a time on this machine; on Ray, as many as the cluster has room for. ``only`` names one cell,
     which runs in this process, so that any scheduler can run a study. Finished stages of done cells are checked first;
     a damaged one is set aside and made again. Raises ArtifactError where another process runs this study or the disk
-    is full, ConfigError for an unknown cell or executor.
+    is full, ConfigError for an unknown cell or executor, DataError for a file of questions that cannot be used.
     """
     runs = runs.resolve()
     planned = plan(study)
@@ -51,6 +52,7 @@ def run_study(
         raise ConfigError(f"{jobs} jobs make nothing", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
+    check_own_files(cell for cell in planned.cells if read_cell(cell, path).status != "done")
     with disk_errors(path), hold(path):
         study_file = _write_study(planned, path)
         missing = _missing(planned, path, say)
