@@ -15,7 +15,8 @@ Fault = str
 class FaultyServer:
     """Answers each prompt by ``answer(prompt)`` after ``latency`` seconds, or as ``plan(prompt, attempt)`` says.
 
-    ``answered`` counts whole answers by prompt. Use as a context manager; ``url`` is its base URL.
+    ``answered`` counts whole answers by prompt; with ``counts_tokens`` off no answer says how many tokens it has. Use
+    as a context manager; ``url`` is its base URL.
     """
 
     def __init__(
@@ -23,8 +24,10 @@ class FaultyServer:
         answer: Callable[[str], str],
         plan: Callable[[str, int], Fault] = lambda prompt, attempt: "ok",
         latency: float = 0.0,
+        *,
+        counts_tokens: bool = True,
     ):
-        self.answer, self.plan, self.latency = answer, plan, latency
+        self.answer, self.plan, self.latency, self.counts_tokens = answer, plan, latency, counts_tokens
         self.attempts: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.faults: Counter[Fault] = Counter()
@@ -104,8 +107,9 @@ class FaultyServer:
             "created": 0,
             "model": "m",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
         }
+        if self.counts_tokens:
+            completion["usage"] = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         text = json.dumps(completion)
         if fault == "malformed":
             return _http(200, text[: len(text) // 2])

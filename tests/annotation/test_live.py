@@ -136,6 +136,76 @@ def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -
     assert set(server.answered.values()) == {1}
 
 
+def money(runs: Path, price: float = 10.0) -> float:
+    return sum(row["input_tokens"] + row["output_tokens"] for row in log_rows(runs)) * price / 1e6
+
+
+@pytest.mark.parametrize("counts_tokens", [True, False])
+def test_one_budget_is_for_all_that_a_teacher_answers_however_often_it_is_asked(
+    tmp_path: Path, counts_tokens: bool
+) -> None:
+    limits = {"max_cost": 0.05, "price": Price(input=10.0, output=10.0)}
+    with FaultyServer(right, counts_tokens=counts_tokens) as server:
+        poor = teacher(server, sampling=Sampling(max_tokens=100), limits=limits)
+        assert len(annotate(questions(8), poor, LEVEL, runs=tmp_path)) == 8
+        spent = money(tmp_path)
+        assert 0.005 < spent < 0.05
+        for level in (4, 4, 5):
+            with pytest.raises(DataError, match="out_of_budget"):
+                annotate(questions(80), poor, AnnotationConfig(granularity=level), runs=tmp_path)
+            assert spent <= money(tmp_path) <= 0.05
+        assert len(annotate(questions(8), poor, LEVEL.model_copy(update={"keep": "agree"}), runs=tmp_path)) == 8
+
+
+def test_further_draws_that_the_budget_does_not_reach_are_not_done_without(tmp_path: Path) -> None:
+    """An annotation that was finished with what the first draws gave would stay so under any larger budget."""
+    seen: dict[str, int] = {}
+
+    def second_time_right(prompt: str) -> str:
+        seen[prompt] = seen.get(prompt, 0) + 1
+        return right(prompt) if seen[prompt] > 1 else "The answer is 0."
+
+    def drawing(server: FaultyServer, max_total_tokens: int) -> OpenAITeacher:
+        sampling = Sampling(max_tokens=100, temperature=1.0)
+        return teacher(server, max_draws=2, sampling=sampling, limits={"max_total_tokens": max_total_tokens})
+
+    verified = LEVEL.model_copy(update={"keep": "verified"})
+    with FaultyServer(second_time_right) as server:
+        with pytest.raises(DataError, match=r"unanswered \(unanswered_out_of_budget \d+\).*raise the budget"):
+            annotate(questions(10), drawing(server, 1600), verified, runs=tmp_path)
+        assert len(annotate(questions(10), drawing(server, 5000), verified, runs=tmp_path)) == 10
+    assert sum(server.answered.values()) == 20
+
+
+def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
+    same = [Question(f"q{n}", "own", "train", "What is 1 + 1?", "2", "number") for n in range(10)]
+    with FaultyServer(right, latency=0.05) as server:
+        before = plan(same, teacher(server), LEVEL, runs=tmp_path)
+        made = annotate(same, teacher(server), LEVEL, runs=tmp_path)
+    assert [(r.id, r.rationale) for r in made] == [(q.id, "We add one: 1 + 1 = 2.") for q in same]
+    assert sum(server.attempts.values()) == before.estimate.requests == len(log_rows(tmp_path)) == 1
+
+
+def test_equal_prompts_that_fail_are_all_listed(tmp_path: Path) -> None:
+    same = [Question(f"q{n}", "own", "train", f"What is {n // 2} + 1?", "2", "number") for n in range(4)]
+    with FaultyServer(right, lambda prompt, attempt: "ok" if asked_number(prompt) else "error", latency=0.05) as server:
+        asked = teacher(server, limits={"max_retries": 0, "max_failed_share": 0.5})
+        made = annotate(same, asked, LEVEL, runs=tmp_path)
+    assert [left.id for left in made.left_out] == ["q0", "q1"]
+    assert [r.id for r in made] == ["q2", "q3"]
+
+
+def test_where_the_key_is_found_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANOTHER_KEY", KEY)
+    with FaultyServer(right) as server:
+        one, other = teacher(server), teacher(server, api_key_variable="ANOTHER_KEY")
+        made = annotate(questions(3), one, LEVEL, runs=tmp_path)
+        assert annotate(questions(3), other, LEVEL, runs=tmp_path) == made
+        assert sum(server.attempts.values()) == 3
+    identity = json.loads(((made.path or tmp_path) / "identity.json").read_text("utf-8"))
+    assert identity["teacher"] == one.model_dump(mode="json", exclude={"limits"}), "as stages were named before"
+
+
 def test_the_levels_of_a_selection_share_one_budget(tmp_path: Path) -> None:
     mix = AnnotationConfig(selection=GranularityMix(shares={2: 0.5, 3: 0.5}))
     limits = {"max_cost": 0.03, "price": Price(input=10.0, output=10.0), "max_failed_share": 1.0}
@@ -144,8 +214,7 @@ def test_the_levels_of_a_selection_share_one_budget(tmp_path: Path) -> None:
             questions(80), teacher(server, sampling=Sampling(max_tokens=100), limits=limits), mix, runs=tmp_path
         )
     assert made.dropped["unanswered_out_of_budget"] > 0
-    rows = log_rows(tmp_path)
-    assert sum(row["input_tokens"] + row["output_tokens"] for row in rows) * 10 / 1e6 <= 0.03
+    assert money(tmp_path) <= 0.03
 
 
 def test_a_budget_that_draws_wait_for_serves_the_next_draw_too(tmp_path: Path) -> None:

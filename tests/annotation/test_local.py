@@ -97,6 +97,13 @@ def test_an_interrupted_run_goes_on_with_the_same_batches(
     assert resumed.records == whole.records
 
 
+def test_equal_prompts_are_answered_once(tmp_path: Path, batches: list[int]) -> None:
+    same = [Question(f"q{n}", "own", "train", "What is 1 + 1?", "2", "number") for n in range(6)]
+    made = annotate([*same, *questions(3)], teacher(), LEVEL, runs=tmp_path)  # one of the three is the same again
+    assert (batches, len(log_rows(tmp_path))) == ([3], 3)
+    assert len({r.rationale for r in made.records[:6]}) == 1
+
+
 def test_answers_serve_the_next_annotation_that_asks_the_same(tmp_path: Path, batches: list[int]) -> None:
     annotate(questions(6), teacher(), LEVEL, runs=tmp_path)
     agreeing = LEVEL.model_copy(update={"keep": "agree", "decontaminate": "off"})

@@ -47,6 +47,18 @@ def test_a_share_is_exact_and_part_of_every_larger_one() -> None:
     assert changed(0.5, seed=1) != changed(0.5)
 
 
+def test_the_noise_of_a_share_is_as_the_noise_of_all() -> None:
+    """Which rationales are chosen must not say what becomes of their numbers."""
+    texts = [
+        Rationale(Question(f"q{n}", "own", "train", f"{n}?", "0", "number"), "It is 0.", "t", 3, "cot")
+        for n in range(900)
+    ]
+    changed = [r for r in perturb(texts, Corrupted(share=0.2)) if r.meta.get("perturbation")]
+    digits = Counter((r.rationale or "")[6] for r in changed)
+    assert digits.keys() == set("123456789")
+    assert max(digits.values()) < 45, "20 are expected of each"
+
+
 def test_swapped_rationales_are_a_permutation_without_fixed_points() -> None:
     before, after = rationales(), perturb(rationales(), Swapped())
     assert Counter(r.rationale for r in after) == Counter(r.rationale for r in before)

@@ -12,8 +12,16 @@ from tests.tiny import save_tiny
 
 from cotdistill.annotation import annotate
 from cotdistill.annotation.scoring import difficulties, rank_surprisal_ratio, rationale_scores
-from cotdistill.annotation.select import num_learnt_words
-from cotdistill.config import AnnotationConfig, AnswerOnlyTeacher, ModelConfig, ProceduralTask, ProceduralTeacher
+from cotdistill.annotation.select import at_draw, num_learnt_words
+from cotdistill.config import (
+    AnnotationConfig,
+    AnswerOnlyTeacher,
+    ModelConfig,
+    OpenAITeacher,
+    ProceduralTask,
+    ProceduralTeacher,
+    Sampling,
+)
 from cotdistill.errors import ConfigError
 from cotdistill.records import Rationale
 from cotdistill.tasks import load_task
@@ -51,6 +59,13 @@ def test_a_mix_has_its_shares_and_stays_when_questions_are_added(tmp_path: Path)
     assert Counter(record.granularity for record in records) == {1: 30, 5: 10}
     other = made(tmp_path, selection={"kind": "mix", "shares": {1: 3, 5: 1}, "seed": 2})
     assert {r.id for r in records if r.granularity == 5} != {r.id for r in other if r.granularity == 5}
+
+
+def test_draws_of_a_selection_and_of_a_teacher_have_seeds_of_their_own() -> None:
+    asked = OpenAITeacher(model="m", sampling=Sampling(temperature=1.0, seed=5), max_draws=3)
+    first = [at_draw(asked, draw) for draw in range(4)]
+    seeds = [one.sampling.seed + own for one in first for own in range(one.max_draws)]
+    assert seeds == list(range(5, 5 + 4 * 3))
 
 
 def test_a_budget_leaves_a_mix_its_levels(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from cotdistill.annotation.costs import Budget, price_of
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.keep import refusal
-from cotdistill.annotation.perturb import perturb
+from cotdistill.annotation.perturb import perturb, perturbation_identity
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.sources import source_of
@@ -38,20 +37,18 @@ def collect_rationales(
     data_dir: Path | None = None,
     *,
     answers: Path | None = None,
-    budget: Budget | None = None,
 ) -> Rationales:
     """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
 
     ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA);
-    ``answers`` is the folder for the raw answers of a teacher that is asked, and ``budget`` what it is paid from
-    (default: one of its own for this call, as its limits say). The answer of a rationale is always the
-    gold one. Raises DataError for rationales that were never released.
+    ``answers`` is the folder for the raw answers of a teacher that is asked, whose budget is for all that are there.
+    The answer of a rationale is always the gold one. Raises DataError for rationales that were never released.
     """
     if annotation.selection is not None:
         raise ConfigError("a selection needs a folder for what it scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
-    for found in source_of(teacher, data_dir, answers, budget).rationales(questions, annotation):
+    for found in source_of(teacher, data_dir, answers).rationales(questions, annotation):
         if isinstance(found, Missing):
             left_out.append(Dropped(found.question.id, found.reason, found.evidence))
         elif refused := refusal(found, annotation.keep):
@@ -101,9 +98,7 @@ def make_annotation(
     with open_stage(runs, "annotation", identity) as stage:
         if not stage.finished:
             clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
-            # One for all levels and draws that a selection takes.
-            budget = Budget(teacher.limits, price_of(teacher)) if isinstance(teacher, OpenAITeacher) else None
-            collect = partial(collect_rationales, data_dir=data_dir, answers=answers, budget=budget)
+            collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
             if annotation.selection:
                 made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
             else:
@@ -149,13 +144,18 @@ def annotation_identity(
     return {
         "version": VERSION,
         "questions": content_key([question.to_row() for question in questions]),
-        "teacher": teacher.model_dump(mode="json", exclude=_NOT_IDENTITY),
+        "teacher": _teacher_identity(teacher),
         "keep": annotation.keep,
-        "perturbation": annotation.perturbation and annotation.perturbation.model_dump(mode="json"),
+        "perturbation": annotation.perturbation and perturbation_identity(annotation.perturbation),
         "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
         "source": _source_identity(questions, teacher, annotation, data_dir, answers_folder(teacher, runs)),
         **_selection_identity(annotation, student),
     }
+
+
+def _teacher_identity(teacher: Teacher) -> dict[str, Any]:
+    settings = teacher.without_access() if isinstance(teacher, OpenAITeacher) else teacher
+    return settings.model_dump(mode="json", exclude=_NOT_IDENTITY)
 
 
 def _source_identity(

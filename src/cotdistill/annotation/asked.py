@@ -58,10 +58,12 @@ def ask(
     teacher: AskedTeacher,
     requests: Iterator[Request],
     log: AnswerLog,
-    budget: Budget,
     progress: Progress,
 ) -> dict[str, str]:
-    """Ask the teacher and write its answers to ``log``; gives the reasons of the requests that failed, by key."""
+    """Ask the teacher and write its answers to ``log``; gives the reasons of the requests that failed, by key.
+
+    What the answers in the log have cost counts against the teacher's budget, whoever asked for them.
+    """
     if isinstance(teacher, TransformersTeacher | VLLMTeacher):
         return ask_engine(requests, _engine(teacher), log, progress, max_batch_size=teacher.max_batch_size)
     settings = asked(teacher)
@@ -70,7 +72,7 @@ def ask(
         _transport(teacher),
         log,
         settings.limits,
-        budget,
+        Budget(settings.limits, settings.price, log.num_tokens()),
         progress,
         max_output_tokens=settings.sampling.max_tokens,
     )

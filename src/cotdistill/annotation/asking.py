@@ -81,6 +81,11 @@ class AnswerLog:
         self._file.append_all(rows)
         self._rows.update((row["key"], row) for row in rows)
 
+    def num_tokens(self) -> tuple[int, int]:
+        """Of the prompts and of the answers in it."""
+        rows = self._rows.values()
+        return sum(row["input_tokens"] for row in rows), sum(row["output_tokens"] for row in rows)
+
     def close(self) -> None:
         self._file.close()
 
@@ -117,16 +122,18 @@ async def ask_all(
 ) -> dict[str, str]:
     """Ask what is not in ``log`` yet and write the answers there; gives the reasons of those that failed, by key.
 
-    ``requests`` is consumed as the work goes on, so that only ``limits.concurrency`` of them are in memory.
+    A request whose key is under way is not asked twice: the answer, or the failure, is of both. ``requests`` is
+    consumed as the work goes on, so that only ``limits.concurrency`` of them are in memory.
     """
     failures: dict[str, str] = {}
+    under_way: set[str] = set()
     pace = _Pace(limits)
-    budget.begin()
     waiting: Iterator[Request] = iter(requests)
 
     async def work() -> None:
         for request in waiting:
-            if request.key not in log:
+            if request.key not in log and request.key not in under_way:
+                under_way.add(request.key)
                 tokens = estimated_tokens(request.prompt) + max_output_tokens
                 if await budget.reserve(tokens):
                     try:
@@ -139,6 +146,7 @@ async def ask_all(
                         await budget.release(tokens)
                 else:
                     failures[request.key] = OUT_OF_BUDGET
+                under_way.remove(request.key)
             progress.advance(note=str(budget))
 
     workers = [asyncio.create_task(work()) for _ in range(limits.concurrency)]

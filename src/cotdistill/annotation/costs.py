@@ -63,24 +63,20 @@ def cost(price: Price, input_tokens: int, output_tokens: int) -> float:
 
 
 class Budget:
-    """Tokens and money spent, and reserved by requests under way, against the limits: those of an annotation, for all
-    its levels and draws together.
+    """Tokens and money spent, and reserved by requests under way, against the limits of a teacher.
 
-    A reservation is the most that a request can cost, so no answer overdraws the budget. Where what is reserved is in
-    the way, a request waits for it.
+    ``spent`` counts the tokens of prompts and of answers that were paid for before. A reservation is the most that a
+    request can cost, so no answer overdraws the budget. Where what is reserved is in the way, a request waits for it.
     """
 
-    def __init__(self, limits: Limits, price: Price | None):
+    def __init__(self, limits: Limits, price: Price | None, spent: tuple[int, int] = (0, 0)):
         if limits.max_cost is not None and price is None:
             raise ConfigError(
                 "max_cost needs a price", where="limits", remedy="set limits.price: {input: ..., output: ...}"
             )
         self._limits, self._price = limits, price
-        self._input_tokens = self._output_tokens = self._reserved = 0
-        self._freed = asyncio.Condition()
-
-    def begin(self) -> None:
-        """Be of use in a new event loop: what has waited in one is bound to it."""
+        self._input_tokens, self._output_tokens = spent
+        self._reserved = 0
         self._freed = asyncio.Condition()
 
     async def reserve(self, tokens: int) -> bool:
@@ -113,11 +109,6 @@ class Budget:
 
     def spent_money(self) -> float:
         return 0.0 if self._price is None else cost(self._price, self._input_tokens, self._output_tokens)
-
-    @property
-    def spent_tokens(self) -> tuple[int, int]:
-        """Of prompts and of answers."""
-        return self._input_tokens, self._output_tokens
 
     def __str__(self) -> str:
         tokens = f"{self._input_tokens + self._output_tokens} tokens"

@@ -24,7 +24,8 @@ def ask_engine(
     cut into the same batches again, so that rounding, which depends on them, is the same too.
     """
     failures: dict[str, str] = {}
-    ordered = sorted(requests, key=lambda request: (-len(request.prompt), request.key))
+    unique = {request.key: request for request in requests}.values()  # equal prompts are asked once
+    ordered = sorted(unique, key=lambda request: (-len(request.prompt), request.key))
     for start in range(0, len(ordered), max_batch_size):
         batch = ordered[start : start + max_batch_size]
         outcomes = list(zip(batch, engine.answer(batch), strict=True))

@@ -11,7 +11,7 @@ from typing import Any
 
 from cotdistill.annotation.asked import Asked, ask, asked
 from cotdistill.annotation.asking import OUT_OF_BUDGET, AnswerLog, Request, logged_keys
-from cotdistill.annotation.costs import Budget, Estimate, estimate
+from cotdistill.annotation.costs import Estimate, estimate
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.measure import BANDS
 from cotdistill.annotation.prompting import prompts_fingerprint, teacher_prompt
@@ -33,13 +33,12 @@ class LiveSource:
 
     teacher: AskedTeacher
     answers: Path
-    budget: Budget | None = None
-    """Shared with others of its kind; by default each drawing has its own."""
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
 
-        Raises DataError where the budget is spent or too many questions stay unanswered; what was answered is kept.
+        A question whose next draw could not be had counts as unanswered, whatever its draws before gave. Raises
+        DataError where the budget is spent or too many questions stay unanswered; what was answered is kept.
         """
         with hold(self.answers):
             log = AnswerLog(self.answers / LOG)
@@ -59,7 +58,8 @@ class LiveSource:
     def plan(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
         """What is left to ask: a first draw for every question that is not in the log. Asks nothing."""
         done = logged_keys(self.answers / LOG)
-        return self._estimate([q for q in questions if self._key(q, annotation, 0) not in done], annotation)
+        keyed = {self._key(question, annotation, 0): question for question in questions}
+        return self._estimate([question for key, question in keyed.items() if key not in done], annotation)
 
     # ---- asking ----
 
@@ -68,15 +68,14 @@ class LiveSource:
     ) -> Iterator[Rationale | Missing]:
         found: list[Rationale | Missing | None] = [None] * len(questions)
         open_places = list(range(len(questions)))
-        budget = self.budget or Budget(self._asked.limits, self._asked.price)
         for draw in range(self._asked.max_draws):
             keys = {place: self._key(questions[place], annotation, draw) for place in open_places}
             new = [questions[place] for place in open_places if keys[place] not in log]
-            failures = self._ask(new, annotation, draw, log, budget) if new else {}
+            failures = self._ask(new, annotation, draw, log) if new else {}
             for place, key in keys.items():
                 if row := log.get(key):
                     found[place] = self._rationale(questions[place], annotation, row)
-                elif found[place] is None:
+                else:
                     found[place] = Missing(questions[place], f"unanswered_{failures[key]}")
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
         missing = [outcome for outcome in found if isinstance(outcome, Missing)]
@@ -85,14 +84,12 @@ class LiveSource:
             assert outcome is not None, "every question was drawn for"
             yield outcome
 
-    def _ask(
-        self, new: list[Question], annotation: AnnotationConfig, draw: int, log: AnswerLog, budget: Budget
-    ) -> dict[str, str]:
+    def _ask(self, new: list[Question], annotation: AnnotationConfig, draw: int, log: AnswerLog) -> dict[str, str]:
         if not isinstance(self.teacher, ScriptedTeacher):
             print(f"asking {self._asked.name}: {self._estimate(new, annotation)}", file=sys.stderr)
         requests = (self._request(question, annotation, draw) for question in new)
         with track("asking", len(new)) as progress:
-            return ask(self.teacher, requests, log, budget, progress)
+            return ask(self.teacher, requests, log, progress)
 
     def _refuse_failures(self, missing: list[Missing], num_questions: int) -> None:
         if not missing or len(missing) <= self._asked.limits.max_failed_share * num_questions:

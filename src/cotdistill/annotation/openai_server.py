@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.annotation.asking import Answer, Request, Unanswered
+from cotdistill.annotation.costs import estimated_tokens
 from cotdistill.config import OpenAITeacher
 from cotdistill.errors import ConfigError, ModelError
 
@@ -62,7 +63,7 @@ class OpenAIServer:
             raise Unanswered("connection", retryable=True) from None
         except (self._openai.OpenAIError, ValueError):  # an answer that is no JSON, or not of the form agreed on
             raise Unanswered("malformed_answer", retryable=True) from None
-        return _answer_of(response)
+        return _answer_of(response, request.prompt)
 
     async def close(self) -> None:
         await self._client.close()
@@ -93,16 +94,20 @@ class OpenAIServer:
         return Unanswered(f"status_{status}", retryable=retryable, retry_after=wait)
 
 
-def _answer_of(response: Any) -> Answer:
-    """The text of a completion. Raises Unanswered where the server's answer does not have the form agreed on."""
+def _answer_of(response: Any, prompt: str) -> Answer:
+    """The text of a completion; tokens are estimated where the server does not count them, so that budgets hold.
+
+    Raises Unanswered where the server's answer does not have the form agreed on.
+    """
     try:
         choice, usage = response.choices[0], response.usage
         text, finish = choice.message.content, choice.finish_reason
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
     except (AttributeError, IndexError, TypeError):
         raise Unanswered("malformed_answer", retryable=True) from None
     if not isinstance(text, str):
         raise Unanswered("refused" if finish == "content_filter" else "malformed_answer", retryable=text is None)
+    counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    tokens = (estimated_tokens(t) if n is None else n for n, t in zip(counts, (prompt, text), strict=True))
     return Answer(text, finish, *tokens)
 
 

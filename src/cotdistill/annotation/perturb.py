@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from cotdistill.config import Corrupted, Padded, Perturbation, Removed, Shuffled, Swapped, Truncated
 from cotdistill.records import Rationale
@@ -33,9 +34,15 @@ def perturb(rationales: Sequence[Rationale], perturbation: Perturbation) -> list
     return perturbed
 
 
+def perturbation_identity(perturbation: Perturbation) -> dict[str, Any]:
+    """All that can change what :func:`perturb` makes; a share is drawn as described in its second version."""
+    version = {"version": 2} if perturbation.share < 1 else {}
+    return perturbation.model_dump(mode="json") | version
+
+
 def perturb_text(rationale: Rationale, perturbation: Perturbation) -> str | None:
     """The text of one rationale, perturbed (a swapped one needs the others and stays as it is)."""
-    text, random = rationale.rationale or "", _random(perturbation.seed, rationale)
+    text, random = rationale.rationale or "", Random(f"{perturbation.seed} {rationale.id}")
     if isinstance(perturbation, Removed):
         return None
     if isinstance(perturbation, Truncated):
@@ -88,8 +95,13 @@ def pad(text: str, num_words: int, filler: str) -> str:
 
 
 def _chosen(rationales: Sequence[Rationale], perturbation: Perturbation) -> set[int]:
-    """The places that are perturbed: exactly the share, rounded."""
-    order = sorted(range(len(rationales)), key=lambda place: _random(perturbation.seed, rationales[place]).random())
+    """The places that are perturbed: exactly the share, rounded. They are drawn apart from the noise: it would be of
+    one kind where a rationale is chosen for the first number of its stream being small."""
+
+    def drawn(place: int) -> float:
+        return Random(f"{perturbation.seed} {rationales[place].id} chosen").random()
+
+    order = sorted(range(len(rationales)), key=drawn)
     return set(order[: round(perturbation.share * len(rationales))])
 
 
@@ -99,7 +111,3 @@ def _donors(rationales: Sequence[Rationale], seed: int) -> dict[int, Rationale]:
     Random(seed).shuffle(order)
     following = [*order[1:], *order[:1]]
     return {place: rationales[other] for place, other in zip(order, following, strict=True) if place != other}
-
-
-def _random(seed: int, rationale: Rationale) -> Random:
-    return Random(f"{seed} {rationale.id}")

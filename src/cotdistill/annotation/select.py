@@ -127,7 +127,7 @@ def _lowest_rank_surprisal(
     refused: dict[str, Dropped] = {}
     for level in selection.levels or (annotation.granularity,):
         for draw in range(selection.num_draws):
-            made = collect(questions, _draw(teacher, draw), annotation.model_copy(update={"granularity": level}))
+            made = collect(questions, at_draw(teacher, draw), annotation.model_copy(update={"granularity": level}))
             candidates += made.records
             refused |= {dropped.id: dropped for dropped in made.left_out}
     best: dict[str, tuple[float, Rationale]] = {}
@@ -142,15 +142,19 @@ def _lowest_rank_surprisal(
     return _rationales([best[question.id][1] for question in questions if question.id in kept], left_out)
 
 
-def _draw(teacher: Teacher, draw: int) -> Teacher:
-    """The teacher as it draws once more: with another seed, under which its answers are asked for and kept anew."""
+def at_draw(teacher: Teacher, draw: int) -> Teacher:
+    """The teacher as it draws once more: with another seed, under which its answers are asked for and kept anew.
+
+    Each of its own draws counts the seed up by one, so the next one begins behind them.
+    """
     if draw == 0:
         return teacher
     sampling = getattr(teacher, "sampling", None)
     if sampling is None or sampling.temperature == 0:
         problem = f"the teacher {teacher.kind} gives the same rationale however often it is drawn"
         raise ConfigError(problem, where="annotation.selection", remedy="set num_draws: 1, or a sampling.temperature")
-    other = sampling.model_copy(update={"seed": (sampling.seed or 0) + draw})
+    seed = (sampling.seed or 0) + draw * getattr(teacher, "max_draws", 1)
+    other = sampling.model_copy(update={"seed": seed})
     return teacher.model_copy(update={"sampling": other})
 
 

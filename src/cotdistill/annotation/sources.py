@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from cotdistill.annotation.costs import Budget
 from cotdistill.annotation.eit_cot import FOLDER, Released, ReleasedRows, find_human_release, find_release
 from cotdistill.annotation.rationales import Missing
 from cotdistill.artifacts import file_sha256
@@ -46,20 +45,17 @@ class Source(Protocol):
         ...
 
 
-def source_of(
-    teacher: Teacher, data_dir: Path | None, answers: Path | None = None, budget: Budget | None = None
-) -> Source:
+def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = None) -> Source:
     """The source that a teacher's settings describe.
 
-    ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept,
-    which are paid from ``budget``.
+    ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept.
     """
     if isinstance(teacher, AskedTeacher):
         from cotdistill.annotation.live import LiveSource
 
         if answers is None:
             raise ConfigError(f"the teacher {teacher.kind} needs a folder for its answers", remedy="give runs")
-        return LiveSource(teacher, answers, budget)
+        return LiveSource(teacher, answers)
     if isinstance(teacher, DatasetTeacher):
         return DatasetSource(teacher.teacher, teacher.data_dir or data_dir)
     if isinstance(teacher, HumanTeacher):

@@ -65,8 +65,12 @@ class Limits(Settings):
     tokens_per_minute: float | None = Field(default=None, gt=0)
     timeout_seconds: float = Field(default=120.0, gt=0)
     max_retries: int = Field(default=6, ge=0)
-    max_cost: float | None = Field(default=None, gt=0, description="of one annotation, in the currency of the price")
-    max_total_tokens: int | None = Field(default=None, ge=1, description="of one annotation")
+    max_cost: float | None = Field(
+        default=None, gt=0, description="of all this teacher's answers in a folder of runs, in the price's currency"
+    )
+    max_total_tokens: int | None = Field(
+        default=None, ge=1, description="of all this teacher's answers in a folder of runs, with their prompts"
+    )
     price: Price | None = Field(default=None, description="default: of annotation/costs.py, where the model is there")
     max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
 
@@ -85,6 +89,11 @@ class OpenAITeacher(Settings):
     sampling: Sampling = Sampling()
     max_draws: int = Field(default=1, ge=1)
     limits: Limits = Limits()
+
+    def without_access(self) -> OpenAITeacher:
+        """The teacher as names of cells and stages know it: how it is reached and paid changes nothing that it says."""
+        variable = type(self).model_fields["api_key_variable"].default
+        return self.model_copy(update={"api_key_variable": variable, "limits": Limits()})
 
 
 class _LocalTeacher(Settings):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from cotdistill.artifacts import content_key
 from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask, RunConfig
 from cotdistill.errors import ConfigError
 from cotdistill.records import count_by
 from cotdistill.studies.halving import Size
-from cotdistill.studies.plan import Cell
+from cotdistill.studies.plan import Cell, cell_id
 from cotdistill.tasks import load_task
 
 MIN_STEPS = 8
@@ -46,7 +45,7 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
         task = _cut_test(task, size.test)
     changes = {"task": task, "evaluation": evaluation, "training": training.model_copy(update={"epochs": epochs})}
     config: RunConfig = cell.config.model_copy(update=changes)
-    return replace(cell, id=content_key(config.model_dump(mode="json")), config=config)
+    return replace(cell, id=cell_id(config), config=config)
 
 
 def _cut_test(task: AnyTask, share: float) -> AnyTask:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cotdistill.artifacts import content_key
-from cotdistill.config import RunConfig, arm_of, models_of, set_dotted, validated
+from cotdistill.config import OpenAITeacher, RunConfig, arm_of, models_of, set_dotted, validated
 from cotdistill.config.study import SEED, STUDENT, TEACHER, TRAINING, UNTRAINED, Factors, Study
 from cotdistill.errors import ConfigError, nearest
 
@@ -18,8 +18,9 @@ from cotdistill.errors import ConfigError, nearest
 class Cell:
     """One run of a study: an arm under one seed.
 
-    ``id`` is the content key of ``config``; ``arm`` a readable name of ``factors``, which are the arm's values by axis
-    (teachers, students and long values by their names, the seed left out; ``training: None`` is an untrained student).
+    ``id`` is a key of ``config`` (:func:`cell_id`); ``arm`` a readable name of ``factors``, which are the arm's values
+    by axis (teachers, students and long values by their names, the seed left out; ``training: None`` is an untrained
+    student).
     """
 
     id: str
@@ -73,10 +74,17 @@ def plan(study: Study) -> Plan:
     names = _arm_names([factors for factors, _, _ in drafts])
     cells: dict[str, Cell] = {}
     for (factors, seed, config), name in zip(drafts, names, strict=True):
-        id = content_key(config.model_dump(mode="json"))
+        id = cell_id(config)
         cells.setdefault(id, Cell(id, name, factors, seed, config))
     found = tuple(cells.values())
     return Plan(study, found, tuple(_pairs(study, found)))
+
+
+def cell_id(config: RunConfig) -> str:
+    """A key of all that can change what the run makes: a raised budget leaves finished cells where they are."""
+    if isinstance(config.teacher, OpenAITeacher):
+        config = config.model_copy(update={"teacher": config.teacher.without_access()})
+    return content_key(config.model_dump(mode="json"))
 
 
 def _all_factors(study: Study) -> Iterator[Factors]:
