@@ -125,10 +125,23 @@ def sample(extracted: str | None, task: str = "t", id_: str = "q", verdict: Verd
 
 
 def test_the_vote_goes_to_the_most_frequent_readable_answer():
-    assert vote([sample(answer) for answer in (None, "3", "4", None, "4", None)]).extracted == "4"
-    assert vote([sample(answer) for answer in ("3", "4")]).extracted == "3"
-    assert vote([sample(None)] * 3).extracted is None
-    assert vote([sample("4")] * 3).num_output_tokens == 6
+    assert vote([sample(answer) for answer in (None, "3", "4", None, "4", None)], "number").extracted == "4"
+    assert vote([sample(answer) for answer in ("3", "4")], "number").extracted == "3"
+    assert vote([sample(None)] * 3, "number").extracted is None
+    assert vote([sample("4")] * 3, "number").num_output_tokens == 6
+
+
+@pytest.mark.parametrize(
+    ("answer_type", "answers", "winner"),
+    [
+        ("number", ("3", "3", "1/2", "0.5", "0.50"), "1/2"),
+        ("number", ("7", "1000", "7", "1,000", "1000.0"), "1000"),
+        ("text", ("1/2", "0.5", "Blue", "blue"), "Blue"),
+        ("list", ("b a", "A b", "a b", "b a", "a B"), "A b"),
+    ],
+)
+def test_equal_answers_vote_together_however_they_are_written(answer_type, answers, winner):
+    assert vote([sample(answer) for answer in answers], answer_type).extracted == winner
 
 
 def test_averages_over_items_tasks_and_groups():

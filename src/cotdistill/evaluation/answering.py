@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from cotdistill.models.loading import load_model, load_tokenizer, pick_device, r
 from cotdistill.models.stopping import cut_at_stop, holds_a_stop
 from cotdistill.models.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
-from cotdistill.records import Prediction, Question, Verdict
-from cotdistill.tasks.answers import judge
+from cotdistill.records import AnswerType, Prediction, Question, Verdict
+from cotdistill.tasks.answers import judge, same_answer
 from cotdistill.tasks.few_shot import STOPS
 
 
@@ -89,7 +88,7 @@ def answer(
                     row = done[key(*unit)].to_row()
                     appender.append(row | {"sample": unit[1]} if draws > 1 else row)
     unasked = [i for i in range(len(prompts)) if i not in lengths]
-    voted = {i: vote([done[key(i, draw)] for draw in range(draws)]) for i in lengths}
+    voted = {i: vote([done[key(i, draw)] for draw in range(draws)], questions[i].answer_type) for i in lengths}
     voted |= {i: prediction_of(questions[i], "", None, "truncated", len(prompts[i]), 0) for i in unasked}
     return [voted[i] for i in range(len(prompts))], {"prompt_too_long": len(unasked)} if unasked else {}
 
@@ -138,13 +137,16 @@ def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
     return config.stop if config.stop is not None else STOPS if config.few_shot else ()
 
 
-def vote(samples: Sequence[Prediction]) -> Prediction:
-    """The first sample with the answer that most samples give; ties go to the answer given first.
+def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
+    """The first sample with the answer that most samples give, whatever its form; ties go to the answer given first.
 
     Its number of output tokens is that of all samples. Where none can be read, the first sample stands.
     """
-    answers = Counter(sample.extracted for sample in samples if sample.extracted is not None)
-    winner = max(answers, key=lambda answer: answers[answer]) if answers else None
+    votes: dict[str, int] = {}
+    for given in (sample.extracted for sample in samples if sample.extracted is not None):
+        answer = next((known for known in votes if same_answer(given, known, answer_type)), given)
+        votes[answer] = votes.get(answer, 0) + 1
+    winner = max(votes, key=lambda answer: votes[answer]) if votes else None
     chosen = next(sample for sample in samples if sample.extracted == winner)
     return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples))
 

@@ -63,6 +63,7 @@ def evaluation_identity(
         **({"few_shot": config.few_shot} if config.few_shot else {}),
         **({"stop": stops} if (stops := list(stop_strings(config))) else {}),
         **(sampling if config.temperature else {}),
+        **({"vote": "by value"} if config.num_samples > 1 else {}),
         **({"num_beams": config.num_beams} if config.num_beams > 1 else {}),
         **({"first_statement": True} if first_statement else {}),
     }

@@ -77,7 +77,8 @@ def answer_served(
     if failures:
         problem = f"{len(failures)} of {len(keys)} requests were not answered (the first: {failures[0]})"
         raise ModelError(problem, where=name, remedy="run again: what was answered is kept")
-    return [vote([done[q.task, q.id, draw] for draw in range(config.num_samples)]) for q in questions]
+    draws = range(config.num_samples)
+    return [vote([done[q.task, q.id, draw] for draw in draws], q.answer_type) for q in questions]
 
 
 class _Unanswered(Exception):
