@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from cotdistill.artifacts import open_stage, write_json_atomically, write_rows
 from cotdistill.config import load_study
 from cotdistill.config.claims import load_claims
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.statistics import compare, trend
+from cotdistill.evaluation.statistics import compare, margin_p_value, trend
 from cotdistill.records import Prediction
 from cotdistill.studies.claims import ClaimResult, check_claims
 from cotdistill.studies.plan import Cell, plan
@@ -43,9 +44,9 @@ def predictions(num_correct: int, num_items: int = 60) -> list[Prediction]:
     ]
 
 
-def record(folder: Path, num_correct: Callable[[Cell], int | None]) -> None:
+def record(folder: Path, num_correct: Callable[[Cell], int | None], study: str = STUDY) -> None:
     """The study below ``folder`` with so many right answers in each cell; a cell of None is not run."""
-    (folder / "fine.yaml").write_text(STUDY, encoding="utf-8")
+    (folder / "fine.yaml").write_text(study, encoding="utf-8")
     for cell in plan(load_study(folder / "fine.yaml")).cells:
         right = num_correct(cell)
         if right is None:
@@ -147,14 +148,55 @@ def test_a_peak_inside_beats_both_ends(tmp_path: Path, right: tuple[int, int, in
     assert found.verdict == verdict
 
 
-def test_equivalence_needs_the_whole_interval_within_the_margin(tmp_path: Path) -> None:
+def test_a_peak_is_of_arms_that_differ_in_nothing_else(tmp_path: Path) -> None:
+    """An arm of fewer questions is beside level 1 of the grid, not in its place."""
+    fewer = "{annotation.granularity: 1, teacher: solver, task.num_train: 4}"
+    study = STUDY.replace("granularity: null}]", f"granularity: null}}, {fewer}]")
+    levels = by_level(20, 50, 30)
+    record(tmp_path, lambda cell: 55 if "task.num_train" in cell.factors else levels(cell), study)
+    (found,) = check(tmp_path, {"kind": "peak_inside", "axis": LEVEL, "order": [1, 2, 3]})
+    assert found.verdict == "supported"
+    assert [len(part) for part in found.parts] == [2, 2], "each student has its levels"
+
+
+def equivalence(points: float, level: int) -> dict:
+    return {"kind": "equivalence", "a": {LEVEL: level}, "b": COARSE, "margin_points": points}
+
+
+def test_equivalence_needs_a_difference_that_is_shown_to_be_within_the_margin(tmp_path: Path) -> None:
     record(tmp_path, by_level(30, 31, 50))
-
-    def margin(points: float, level: int) -> dict:
-        return {"kind": "equivalence", "a": {LEVEL: level}, "b": COARSE, "margin_points": points}
-
-    results = check(tmp_path, margin(8, 2), margin(2, 2), margin(8, 3), margin(50, 3))
+    results = check(tmp_path, equivalence(20, 2), equivalence(2, 2), equivalence(8, 3), equivalence(60, 3))
     assert [each.verdict for each in results] == ["supported", "not enough data", "contradicted", "supported"]
+
+
+def test_equivalence_is_in_holms_family_like_any_other_comparison(tmp_path: Path) -> None:
+    record(tmp_path, by_level(30, 31, 50))
+    assert check(tmp_path, equivalence(8, 2))[0].verdict == "supported"
+    first, second, _ = check(tmp_path, equivalence(8, 2), difference(FINE, {LEVEL: 2}), equivalence(8, 2))
+    assert first.verdict == "not enough data"
+    assert second.verdict == "supported"
+    one, other = (part[0] for part in first.parts)
+    assert one.p_value == other.p_value
+    assert one.adjusted_p_value == pytest.approx(4 * (one.p_value or 0)), "behind the two differences"
+
+
+def test_arms_that_never_differ_on_few_items_are_not_shown_to_be_equal(tmp_path: Path) -> None:
+    record(tmp_path, by_level(30, 30, 50))
+    few, wide = check(tmp_path, equivalence(2, 2), equivalence(10, 2))
+    assert (few.verdict, wide.verdict) == ("not enough data", "supported")
+
+
+def test_at_the_margin_one_claim_in_twenty_is_decided() -> None:
+    """20 points apart in truth: within or beyond them is said of 5 % of samples at most, and of most with others."""
+    base = predictions(0, 200)
+    random = Random(0)
+    samples = [predictions(sum(random.random() < 0.2 for _ in base), 200) for _ in range(300)]
+
+    def share_decided(margin: float) -> float:
+        return sum(margin_p_value([(one, base)], margin, names=("a", "b")) < 0.05 for one in samples) / len(samples)
+
+    assert share_decided(0.2) < 0.09  # 5 %, and three standard errors
+    assert min(share_decided(0.08), share_decided(0.32)) > 0.9
 
 
 def test_a_trend_is_the_growth_of_the_gain_in_the_declared_order(tmp_path: Path) -> None:
@@ -171,6 +213,31 @@ def test_a_trend_is_the_growth_of_the_gain_in_the_declared_order(tmp_path: Path)
     assert [each.parts[0][0].difference for each in results] == [pytest.approx(0.5), pytest.approx(-0.5)]
     with pytest.raises(ConfigError, match=r"claim c0: not one pair of arms for each of weak, strong on student"):
         check(tmp_path, growing(["weak", "strong"]) | {"b": {"teacher": "solver"}})
+
+
+@pytest.mark.parametrize(("weak", "found"), [((1,), 0.0), ((0,), 0.5), ((0, 1), 0.25)])
+def test_a_trend_is_of_the_seeds_that_all_its_arms_have(tmp_path: Path, weak: tuple[int, ...], found: float) -> None:
+    """The strong student gains under seed 0 alone."""
+
+    def right(cell: Cell) -> int | None:
+        if cell.config.training is None or cell.factors["student"] == "weak":
+            return 20 if cell.config.training is None or cell.seed in weak else None
+        return 50 if cell.seed == 0 else 20
+
+    record(tmp_path, right)
+    test = {"kind": "trend", "order": ["weak", "strong"], "a": FINE, "b": "base"}
+    finding = check(tmp_path, test)[0].parts[0][0]
+    assert (finding.difference, finding.num_seeds) == (pytest.approx(found), len(weak))
+
+
+def test_a_trend_without_a_seed_in_common_is_not_tested(tmp_path: Path) -> None:
+    def apart(cell: Cell) -> int | None:
+        return 20 if cell.config.training is None or cell.seed == (cell.factors["student"] == "weak") else None
+
+    record(tmp_path, apart)
+    (claim,) = check(tmp_path, {"kind": "trend", "order": ["weak", "strong"], "a": FINE, "b": "base"})
+    assert claim.parts[0][0].problem == "no seed of which all arms are done"
+    assert claim.verdict == "not enough data"
 
 
 def test_the_trend_of_three_levels_is_the_least_squares_line() -> None:

@@ -35,7 +35,7 @@ class Difference(Settings):
 class Equivalence(Settings):
     """Arms ``a`` are as accurate as arms ``b``, within ``margin_points`` (of 100) either way.
 
-    That no difference was found supports nothing: the whole 95 % interval has to lie within the margin.
+    That no difference was found supports nothing: that it is smaller than the margin has to be shown.
     """
 
     kind: Literal["equivalence"]

@@ -2,7 +2,7 @@
 
 Two arms are compared on the same items only. An item is a task's question; what differs between arms is whether its
 prediction is correct. Sources: Wilson 1927 (interval of a proportion); McNemar 1947, in its exact form (paired test);
-Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons).
+Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons); Schuirmann 1987 (equivalence).
 """
 
 from __future__ import annotations
@@ -168,6 +168,25 @@ def trend(
     scale = 2 * (num_levels - 1) / float(weights @ weights) / num_seeds
     low, high = _bootstrap_interval(values, num_resamples=num_resamples, seed=seed)
     return float(values.mean()) * scale, (low * scale, high * scale), _sign_flip_p_value(values)
+
+
+def margin_p_value(
+    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], margin: float, *, names: tuple[str, str]
+) -> float:
+    """Two-sided p of the hypothesis that the accuracies of a and b differ by exactly ``margin``, either way.
+
+    Where it is small they differ by less or, if the difference found is larger than ``margin``, by more. The former is
+    two one-sided tests (Schuirmann 1987), of which the nearer margin's decides, at the strictness of a 95 % interval
+    within the margin. Bonett and Price's (2012) adjusted Wald test, which adds one item that a alone has right and one
+    that b alone has: arms that never differ on a few items are not shown to be equal. Items are the unit, as in
+    :func:`pooled`.
+    """
+    import numpy as np
+
+    outcomes_a, outcomes_b = joined_outcomes(pairs, names)
+    changes = np.append((outcomes_a - outcomes_b).mean(axis=0), [1.0, -1.0])
+    error = math.sqrt(changes.var() / len(changes))
+    return 2 * NormalDist().cdf(-abs(margin - abs(changes.mean())) / error)
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from cotdistill.config.claims import Claim, Claims, Difference, Equivalence, PeakInside, Trend
 from cotdistill.config.study import Factors, load_study
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.evaluation.statistics import holm_p_values, pooled, trend
+from cotdistill.evaluation.statistics import holm_p_values, margin_p_value, pooled, trend
 from cotdistill.records import Prediction
 from cotdistill.studies.plan import arm_pairs
 from cotdistill.studies.result import ArmResult, StudyResult, load_result, seed_pairs
@@ -25,13 +25,15 @@ SIGNIFICANT = 0.05
 
 Verdict = Literal["supported", "contradicted", "not enough data"]
 State = Literal["holds", "opposite", "open"]
-Pairs = list[tuple[Sequence[Prediction], Sequence[Prediction]]]
+Pairs = dict[int, tuple[Sequence[Prediction], Sequence[Prediction]]]
+"""Predictions of two arms, by seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: of a over b, or, for a
     trend, the growth of the gain from the first level to the last. Where there is none, ``problem`` says why.
+    ``p_value`` is of no difference or, with a ``margin`` (a fraction), of a difference as large as that, either way.
     """
 
     label: str
@@ -42,13 +44,15 @@ class Finding:
     n: int = 0
     num_seeds: int = 0
     problem: str | None = None
+    margin: float | None = None
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the difference is shown (Holm's p below 0.05), else 0."""
+        """1 or -1 where the difference is shown (Holm's p below 0.05) to be above or below 0, or, with a margin, to be
+        within or beyond it; else 0."""
         if self.difference is None or self.adjusted_p_value is None or self.adjusted_p_value >= SIGNIFICANT:
             return 0
-        return 1 if self.difference > 0 else -1
+        return 1 if (self.difference if self.margin is None else self.margin - abs(self.difference)) > 0 else -1
 
     def __str__(self) -> str:
         if self.difference is None or self.interval is None:
@@ -149,30 +153,33 @@ def _parts(test: Difference | Equivalence | PeakInside | Trend, result: StudyRes
         return _trend_parts(test, result, where)
     if isinstance(test, PeakInside):
         return _peak_parts(test, result, where)
-    pairs = _arm_pairs(result, test.a, test.b, where)
-    tasks = (test.tasks or (None,)) if isinstance(test, Difference) else (None,)
-    return tuple((_compare(result.arms[a], result.arms[b], task),) for a, b in pairs for task in tasks)
+    pairs = [(result.arms[a], result.arms[b]) for a, b in _arm_pairs(result, test.a, test.b, where)]
+    if isinstance(test, Equivalence):
+        return tuple((_compare(a, b, margin=test.margin_points / 100),) for a, b in pairs)
+    return tuple((_compare(a, b, task),) for a, b in pairs for task in test.tasks or (None,))
 
 
 def _arm_pairs(result: StudyResult, a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
     return arm_pairs({name: arm.factors for name, arm in result.arms.items()}, a, b, where)
 
 
-def _compare(a: ArmResult, b: ArmResult, task: str | None = None) -> Finding:
-    label = f"{a.name} against {b.name}" + (f" on {task}" if task else "")
-    pairs = _predictions(a, b, task)
+def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float | None = None) -> Finding:
+    within = f", within {100 * margin:g} points" if margin else ""
+    label = f"{a.name} against {b.name}" + (f" on {task}" if task else "") + within
+    names, pairs = (a.name, b.name), list(_predictions(a, b, task).values())
     if not pairs:
         return Finding(label, problem="no seed of which both arms are done")
     try:
-        found = pooled(pairs, names=(a.name, b.name))
+        found = pooled(pairs, names=names)
+        p_value = found.p_value if margin is None else margin_p_value(pairs, margin, names=names)
     except DataError as error:
         return Finding(label, problem=str(error))
-    return Finding(label, found.difference, found.interval, found.p_value, None, found.n, found.num_seeds)
+    return Finding(label, found.difference, found.interval, p_value, None, found.n, found.num_seeds, margin=margin)
 
 
 def _predictions(a: ArmResult, b: ArmResult, task: str | None = None) -> Pairs:
-    pairs = [(one.predictions(), other.predictions()) for one, other in seed_pairs(a, b)]
-    return [(_on(task, one), _on(task, other)) for one, other in pairs]
+    pairs = seed_pairs(a, b).items()
+    return {seed: (_on(task, one.predictions()), _on(task, other.predictions())) for seed, (one, other) in pairs}
 
 
 def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
@@ -180,15 +187,19 @@ def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Predict
 
 
 def _peak_parts(test: PeakInside, result: StudyResult, where: str) -> tuple[Part, ...]:
-    """A part for each set of arms that differ on the axis only: every inner value against the first and the last."""
+    """A part for each set of arms that differ on the axis only: every inner value against the first and the last.
+
+    Arms that lack a value, as those of a control may, are no such set.
+    """
     first, *inner, last = test.order
     parts: dict[str, list[Finding]] = {}
     for value in inner:
         for end in (first, last):
             for a, b in _arm_pairs(result, {test.axis: value}, {test.axis: end}, where):
-                finding = _compare(result.arms[a], result.arms[b])
-                parts.setdefault(_others(result.arms[a], test.axis), []).append(finding)
-    return tuple(map(tuple, parts.values()))
+                arm, other = result.arms[a], result.arms[b]
+                if (others := _others(arm, test.axis)) == _others(other, test.axis):
+                    parts.setdefault(others, []).append(_compare(arm, other))
+    return tuple(tuple(part) for part in parts.values() if len(part) == 2 * len(inner))
 
 
 def _others(arm: ArmResult, axis: str) -> str:
@@ -215,12 +226,14 @@ def _trend(test: Trend, pairs: list[tuple[ArmResult, ArmResult]]) -> Finding:
     if not all(levels):
         missing = [f"{a.name} over {b.name}" for (a, b), level in zip(pairs, levels, strict=True) if not level]
         return Finding(label, problem=f"not done: {', '.join(missing)}")
-    num_seeds = min(map(len, levels))
+    seeds = [seed for seed in levels[0] if all(seed in level for level in levels)]
+    if not seeds:
+        return Finding(label, problem="no seed of which all arms are done")
     try:
-        growth, interval, p_value = trend([level[:num_seeds] for level in levels])
+        growth, interval, p_value = trend([[level[seed] for seed in seeds] for level in levels])
     except DataError as error:
         return Finding(label, problem=str(error))
-    return Finding(label, growth, interval, p_value, None, len(levels[0][0][0]), num_seeds)
+    return Finding(label, growth, interval, p_value, None, len(levels[0][seeds[0]][0]), len(seeds))
 
 
 def _verdict(claim: Claim, parts: tuple[Part, ...]) -> Verdict:
@@ -237,8 +250,6 @@ def _verdict(claim: Claim, parts: tuple[Part, ...]) -> Verdict:
 def _state(test: object, part: Part) -> State:
     if isinstance(test, PeakInside):
         return _peak_state(part)
-    if isinstance(test, Equivalence):
-        return _equivalence_state(part[0], test.margin_points / 100)
     sign = part[0].sign
     return "holds" if sign > 0 else "opposite" if sign < 0 else "open"
 
@@ -250,13 +261,3 @@ def _peak_state(part: Part) -> State:
         return "holds"
     beaten = any(all(finding.sign == -1 for finding in end) for end in (against_first, against_last))
     return "opposite" if beaten else "open"
-
-
-def _equivalence_state(finding: Finding, margin: float) -> State:
-    """Holds within the margin; is opposite where a difference is shown and the interval lies beyond the margin."""
-    if finding.interval is None:
-        return "open"
-    low, high = finding.interval
-    if -margin <= low and high <= margin:
-        return "holds"
-    return "opposite" if finding.sign and (low > margin or high < -margin) else "open"

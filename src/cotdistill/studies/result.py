@@ -8,7 +8,6 @@ runs/<study>/summary.json       StudyResult.to_row(): no times in it, so equal r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -231,19 +230,19 @@ def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
     pairs = seed_pairs(a, b)
     if not pairs:
         return ComparedArms(pair, None, "no seed of which both arms are done")
-    predictions = [(one.predictions(), other.predictions()) for one, other in pairs]
+    predictions = [(one.predictions(), other.predictions()) for one, other in pairs.values()]
     try:
         return ComparedArms(pair, pooled(predictions, names=(pair.a, pair.b)))
     except DataError as error:
         return ComparedArms(pair, None, str(error))
 
 
-def seed_pairs(a: ArmResult, b: ArmResult) -> Sequence[tuple[CellResult, CellResult]]:
-    """Cells of one seed in both arms. What is untrained is the same under every seed."""
+def seed_pairs(a: ArmResult, b: ArmResult) -> dict[int, tuple[CellResult, CellResult]]:
+    """The cells of both arms, by seed, where both are done. What is untrained is the same under every seed."""
     seeds = dict.fromkeys(result.cell.seed for arm in (a, b) if not arm.untrained for result in arm.done)
     seeds = seeds or dict.fromkeys(result.cell.seed for result in a.done)
     cells_a, cells_b = (
         {seed: arm.done[0] for seed in seeds if arm.done} if arm.untrained else {r.cell.seed: r for r in arm.done}
         for arm in (a, b)
     )
-    return [(cells_a[seed], cells_b[seed]) for seed in seeds if seed in cells_a and seed in cells_b]
+    return {seed: (cells_a[seed], cells_b[seed]) for seed in seeds if seed in cells_a and seed in cells_b}
