@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cotdistill.config import load_study, to_yaml
+from cotdistill.config import ModelConfig, load_study, to_yaml
 from cotdistill.errors import ConfigError
 from cotdistill.studies.plan import Plan, plan
+from cotdistill.studies.sizes import num_parameters
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -151,6 +152,19 @@ def study_files() -> list[Path]:
 @pytest.mark.parametrize("file", study_files(), ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_every_study_in_recipes_can_be_planned(file: Path) -> None:
     assert plan(load_study(file)).cells
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("Qwen/Qwen2.5-0.5B", 500),
+        ("Qwen/Qwen-1_8B", 1800),
+        ("bigscience/bloom-560m", 560),
+        ("meta-llama/Llama-2-13b-chat-hf", 13000),
+    ],
+)
+def test_a_hub_name_says_how_large_a_model_is(name: str, millions: int) -> None:
+    assert num_parameters(ModelConfig(model=name)) == millions * 10**6
 
 
 def test_planning_loads_no_torch() -> None:

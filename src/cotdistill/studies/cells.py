@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from cotdistill.pipeline import ArmResult, Say
 
 
+_LONGEST_ERROR = 2000  # characters
+
+
 def run_cell(cell: Cell, study_folder: Path, *, say: Say) -> dict[str, Any]:
     """Make what is missing of a cell, and return its state, which is also written to its file.
 
@@ -35,8 +38,8 @@ def run_cell(cell: Cell, study_folder: Path, *, say: Say) -> dict[str, Any]:
 
 
 def failed(error: str) -> dict[str, Any]:
-    """The state of a cell that failed; ``error`` becomes one line."""
-    return {"status": "failed", "error": " ".join(error.split()), "stages": {}, "seconds": None}
+    """The state of a cell that failed; ``error`` becomes one line, short enough for the pipe that it goes through."""
+    return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR], "stages": {}, "seconds": None}
 
 
 def run_cell_by_id(study_file: str, runs: str, id: str) -> dict[str, Any]:

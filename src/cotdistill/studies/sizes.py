@@ -13,7 +13,7 @@ from cotdistill.config import BenchmarkTask, FileTask, ModelConfig, ProceduralTa
 from cotdistill.models.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
 
 _SMOLLM2_PARAMETERS = 134_515_008
-_IN_A_NAME = re.compile(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)
+_IN_A_NAME = re.compile(r"(\d+(?:[._]\d+)?)([bm])(?![a-z])", re.IGNORECASE)
 _ROWS = {
     "svamp": (700, 300),
     "gsm8k": (7473, 1319),
@@ -31,14 +31,14 @@ _SUBTASKS = {"mmlu": 57, "bbh": 27}
 
 
 def num_parameters(model: ModelConfig) -> int | None:
-    """Of a folder from the headers of its weights, of a built-in model, or what a hub name says (``Qwen2.5-0.5B``)."""
+    """Of a folder from the headers of its weights, of a built-in model, or what a hub name says: ``Qwen2.5-0.5B``."""
     if model.model == SMOLLM2:
         return _SMOLLM2_PARAMETERS
     folder = WEIGHTS / model.model.removeprefix(PREFIX) if model.model in NANO else Path(model.model)
     if folder.is_dir():
         return _in_folder(folder)
     found = _IN_A_NAME.search(model.model.rpartition("/")[2])
-    return int(float(found[1]) * (1e9 if found[2].lower() == "b" else 1e6)) if found else None
+    return int(float(found[1].replace("_", ".")) * (1e9 if found[2].lower() == "b" else 1e6)) if found else None
 
 
 @cache
