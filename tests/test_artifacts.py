@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from tests.command import new_process
 
+from cotdistill import artifacts
 from cotdistill.artifacts import RowAppender, disk_errors, open_stage, stage_path, write_rows, write_text_atomically
 from cotdistill.errors import ArtifactError
 from cotdistill.records import read_rows
@@ -42,6 +48,29 @@ def test_a_finished_stage_says_what_it_holds(tmp_path: Path) -> None:
     assert manifest["dropped"] == {"too_long": 3}
     assert manifest["versions"]["cotdistill"]
     assert set(manifest["files"]) == {"identity.json", "rows.jsonl", "summary.json"}
+
+
+def work_until_killed(runs: Path) -> None:
+    artifacts.CLOCK_TICK = 0.05
+    with open_stage(runs, "evaluation", IDENTITY):
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_seconds_of_a_stage_are_those_of_all_who_worked_on_it(tmp_path: Path) -> None:
+    """Of one that failed to its end, of one that was killed to about its end; what lies between counts for nothing."""
+    with contextlib.suppress(KeyboardInterrupt), open_stage(tmp_path, "evaluation", IDENTITY):
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+    killed = new_process(work_until_killed, tmp_path)
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    started = time.time()
+    path = finish_one(tmp_path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert 0.3 + 0.4 <= manifest["seconds"] <= 0.3 + 0.6 + time.time() - started
+    assert not (path / artifacts.CLOCK).exists()
+    assert artifacts.CLOCK not in manifest["files"]
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut off", "gone", "manifest"])

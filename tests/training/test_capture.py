@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
+from cotdistill.artifacts import RowAppender
 from cotdistill.config import AlphaBeta, CachedTeacher, ForwardKL, ModelConfig, ReverseKL, TrainingConfig
 from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.loading import load_model
-from cotdistill.training import losses
+from cotdistill.training import losses, signal_store
 from cotdistill.training.batches import Batch, collate
 from cotdistill.training.capture import capture, capture_size
 from cotdistill.training.examples import Example, Region
@@ -141,6 +144,59 @@ def test_a_capture_that_was_killed_goes_on_to_the_same_rows(teacher: ModelConfig
     stored(teacher, tmp_path / "killed")
     assert (killed / "hidden.bin").read_bytes() == (whole_store.folder / "hidden.bin").read_bytes()
     assert index.read_bytes() == (whole_store.folder / "index.jsonl").read_bytes()
+
+
+def test_rows_are_on_the_disk_before_their_line_says_so(
+    teacher: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the index grows, the files that hold its rows have been synced and are long enough."""
+    monkeypatch.setattr(signal_store, "COMMIT_SECONDS", -1.0)
+    synced: dict[str, int] = {}
+    written, sync = RowAppender.append_all, os.fsync
+
+    def noted(number: int) -> None:
+        sync(number)
+        synced[Path(f"/proc/self/fd/{number}").readlink().name] = os.fstat(number).st_size
+
+    def checked(index: RowAppender, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            assert synced["hidden.bin"] >= (row["first_row"] + row["num_rows"]) * 32 * 4
+        written(index, rows)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(RowAppender, "append_all", checked)
+    signal = stored(teacher, tmp_path)
+    assert len(signal.places) == len(examples())
+
+
+def test_a_capture_whose_rows_are_lost_does_not_go_on_with_zeros(teacher: ModelConfig, tmp_path: Path) -> None:
+    folder = stored(teacher, tmp_path).folder
+    (folder / "manifest.json").unlink()
+    (folder / "hidden.bin").write_bytes((folder / "hidden.bin").read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"hidden\.bin: holds 100 bytes, not .* capture again"):
+        stored(teacher, tmp_path)
+
+
+def test_a_captured_folder_is_what_its_manifest_says(teacher: ModelConfig, tmp_path: Path) -> None:
+    """Two types of one width would else be taken for one another."""
+    folder = stored(teacher, tmp_path / "runs", store="topk", k=3).folder
+
+    def given() -> None:
+        stored(teacher, tmp_path / "runs", store="topk", k=3, path=folder)
+
+    given()
+    described = (folder / "signal.json").read_text()
+    (folder / "signal.json").write_text(described.replace("float32", "int32"))
+    with pytest.raises(ArtifactError, match=r"signal\.json: the checksum differs"):
+        given()
+    for spoilt in (described.replace("float32", "float99"), described.replace('"width": 3', '"width": "x"'), "[]"):
+        (folder / "signal.json").write_text(spoilt)
+        with pytest.raises(ArtifactError, match=r"signal\.json: does not say which rows"):
+            given()
+    (folder / "signal.json").write_text(described)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match="its capture was not finished"):
+        given()
 
 
 def test_the_size_is_known_before(teacher: ModelConfig, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.artifacts import content_key, open_stage
+from cotdistill.artifacts import Stage, content_key, open_stage
 from cotdistill.config import CachedTeacher, Dtype
 from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.heads import output_head
@@ -92,7 +92,12 @@ def _hidden_size(config: CachedTeacher) -> int:
 
 
 def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], device: torch.device) -> StoredSignal:
-    signal = StoredSignal(path, device)
+    signal, stage = StoredSignal(path, device), Stage("teacher_signal", path, {})
+    if not stage.finished:
+        raise ArtifactError(
+            "its capture was not finished", where=path, remedy="run it again where it was begun, or delete signal.path"
+        )
+    stage.verify()  # sizes alone do not tell one type of numbers from another
     described = {"teacher": teacher_identity(config), "settings": _store_settings(config)}
     for name, wanted in described.items():
         if signal.description.get(name) != wanted:
@@ -155,11 +160,10 @@ def _write(
     """Append what ``read`` gives for the examples that are not there yet."""
     left = [example for example in examples if example.key not in writer.keys]
     total = sum(map(len, examples))
-    with track("capture", total, done=total - sum(map(len, left))) as progress:
+    with writer, track("capture", total, done=total - sum(map(len, left))) as progress:
         for example, rows in read(left):
             writer.append(example.key, rows)
             progress.advance(len(example), f"{writer.num_rows} rows")
-    writer.close()
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ number) and one raw file an array, whose rows lie in the order of the index. A r
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,11 @@ DESCRIPTION, INDEX, HEAD = "signal.json", "index.jsonl", "head.safetensors"
 _RAW = {torch.bfloat16: np.int16, torch.float16: np.int16, torch.float32: np.float32, torch.int32: np.int32}
 """NumPy's type of the same width for each type of tensor; NumPy has no bfloat16."""
 
+_TYPES = {str(dtype).removeprefix("torch."): dtype for dtype in _RAW}
+
+COMMIT_SECONDS = 1.0
+"""Rows are made to stay on the disk about as often, and not with every example, which would take most of the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -47,11 +54,18 @@ class Column:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Column:
-        return cls(getattr(torch, row["dtype"]), row["width"])
+        """Raises KeyError, TypeError or ValueError for what no capture writes."""
+        if row["width"] < 1:
+            raise ValueError(f"a width of {row['width']}")
+        return cls(_TYPES[row["dtype"]], row["width"])
 
 
 class SignalWriter:
-    """Appends the rows of one example after the other; opening it again drops what a kill left half written."""
+    """Appends the rows of one example after the other; opening it again drops what a kill left half written.
+
+    An example counts once its line is in the index, which is written when its rows are on the disk for good: not even
+    a power loss leaves a line without its rows. Raises ArtifactError where files are shorter than the index says.
+    """
 
     def __init__(self, folder: Path, columns: Mapping[str, Column], description: dict[str, Any]):
         self.columns = columns
@@ -62,25 +76,45 @@ class SignalWriter:
         self.num_rows = sum(row["num_rows"] for row in self._index.rows)
         self._files = {name: (folder / f"{name}.bin").open("ab") for name in columns}
         for name, file in self._files.items():
-            file.truncate(self.num_rows * columns[name].row_bytes)
+            num_bytes = self.num_rows * columns[name].row_bytes
+            if file.tell() < num_bytes:
+                raise _truncated(folder, name, file.tell(), num_bytes)
+            file.truncate(num_bytes)
+        self._lines: list[dict[str, Any]] = []  # of the index, for rows that may not be on the disk yet
+        self._committed = time.monotonic()
 
     def append(self, key: str, rows: Mapping[str, Tensor]) -> None:
-        """Add an example's tensors ``[num_rows, width]``, one a column; the index line is last and makes them count."""
+        """Add an example's tensors ``[num_rows, width]``, one a column."""
         num_rows = len(next(iter(rows.values())))
         for name, file in self._files.items():
             column = self.columns[name]
             values = rows[name].to("cpu", column.dtype).contiguous()
             assert values.shape == (num_rows, column.width), f"{name} is {tuple(values.shape)}"
             file.write(values.view(_torch_raw(column.dtype)).numpy().tobytes())
-            file.flush()
-        self._index.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows})
+        self._lines.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows})
         self.keys.add(key)
         self.num_rows += num_rows
+        if time.monotonic() - self._committed > COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        self._index.append_all(self._lines)
+        self._lines, self._committed = [], time.monotonic()
 
     def close(self) -> None:
+        self._commit()
         for file in self._files.values():
             file.close()
         self._index.close()
+
+    def __enter__(self) -> SignalWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def save_head(folder: Path, head: Head, weight: Tensor, bias: Tensor | None) -> None:
@@ -108,6 +142,27 @@ def _head_size(folder: Path) -> int:
         return file.get_slice("weight").get_shape()[0]
 
 
+def _truncated(folder: Path, name: str, found: int, wanted: int) -> ArtifactError:
+    return ArtifactError(
+        f"holds {found} bytes, not {wanted}",
+        where=folder / f"{name}.bin",
+        remedy=f"the signal is truncated: delete {folder} and capture again",
+    )
+
+
+def _described(folder: Path) -> tuple[dict[str, Any], dict[str, Column]]:
+    """What a folder says of its rows. Raises ArtifactError where no capture says so."""
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        columns = {name: Column.from_row(row) for name, row in description["columns"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ArtifactError(
+            "does not say which rows, of which type, were captured", where=path, remedy="capture again"
+        ) from None
+    return description, columns
+
+
 class StoredSignal:
     """A captured signal, found by example: :class:`TeacherSignal` without a teacher in memory.
 
@@ -118,10 +173,9 @@ class StoredSignal:
         self.folder, self.device = folder, device
         if not (folder / DESCRIPTION).is_file():
             raise ArtifactError("no captured teacher signal here", where=folder, remedy="run cotdistill capture")
-        self.description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self.description, self.columns = _described(folder)
         self.places = {row["key"]: (row["first_row"], row["num_rows"]) for row in read_rows(folder / INDEX)}
         num_rows = sum(count for _, count in self.places.values())
-        self.columns = {name: Column.from_row(row) for name, row in self.description["columns"].items()}
         self._arrays = {name: self._open(name, column, num_rows) for name, column in self.columns.items()}
         self._head = load_head(folder, device) if self.description["store"] == "hidden" else None
         self.num_outcomes = _head_size(folder) if self._head else None
@@ -129,12 +183,9 @@ class StoredSignal:
 
     def _open(self, name: str, column: Column, num_rows: int) -> np.ndarray:
         path = self.folder / f"{name}.bin"
-        if not path.is_file() or path.stat().st_size != num_rows * column.row_bytes:
-            raise ArtifactError(
-                f"holds {path.stat().st_size if path.is_file() else 0} bytes, not {num_rows * column.row_bytes}",
-                where=path,
-                remedy=f"the signal is truncated: delete {self.folder} and capture again",
-            )
+        found = path.stat().st_size if path.is_file() else 0
+        if found != num_rows * column.row_bytes:
+            raise _truncated(self.folder, name, found, num_rows * column.row_bytes)
         return np.memmap(path, dtype=_RAW[column.dtype], mode="r", shape=(num_rows, column.width))
 
     def refuse_missing(self, keys: Sequence[str]) -> None:
