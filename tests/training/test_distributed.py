@@ -16,13 +16,14 @@ from tests.command import new_process, run_command
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
-from cotdistill.config import CrossEntropy, ForwardKL, HiddenMSE, LoRA, LossConfig, TrainingConfig
+from cotdistill.config import CrossEntropy, ForwardKL, HiddenMSE, LoRA, LossConfig, OnPolicy, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.adapters import add_adapter
-from cotdistill.records import Question, Rationale
-from cotdistill.training.batches import collate, micro_batches
+from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.training.batches import collate, micro_batches, packed_batches
 from cotdistill.training.distributed import ALONE, Ranks, join, whole
 from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.teacher_signal import LiveSignal
 from cotdistill.training.trainer import CHECKPOINT, METRICS, train_student
@@ -34,6 +35,7 @@ TERMS: dict[str, tuple[LossConfig, ...]] = {
     "hidden": (HiddenMSE(), ForwardKL()),
     "hidden alone": (HiddenMSE(),),
     "adapter": (ForwardKL(),),
+    "packed": (CrossEntropy(weight=0.5), ForwardKL()),
 }
 
 
@@ -73,12 +75,15 @@ def gradients(case: str, ranks: Ranks, count: int) -> tuple[float, dict[str, tor
     ranks.shard_teacher(signal.teacher)
     module = DistillationLoss(student_of(case), TERMS[case], signal).train()
     wrapped = ranks.wrap(module)
+    packed = case == "packed"
+    cut = packed_batches if packed else micro_batches
     batches = [
-        collate([rows[i] for i in micro])
-        for micro in micro_batches(ranks.share(range(count), lengths), lengths, 2 * max(lengths))
+        collate([rows[i] for i in micro], packed=packed)
+        for micro in cut(ranks.share(range(count), lengths), lengths, 2 * max(lengths))
     ]
+    spare = collate(rows[:1], packed=packed)
     loss, means, tokens = accumulate(
-        wrapped, batches, device=torch.device("cpu"), dtype=torch.float32, ranks=ranks, spare=collate(rows[:1])
+        wrapped, batches, device=torch.device("cpu"), dtype=torch.float32, ranks=ranks, spare=spare
     )
     assert tokens == sum(example.num_loss_tokens for example in rows)
     assert len(means) == len(TERMS[case])
@@ -89,6 +94,17 @@ def gradients(case: str, ranks: Ranks, count: int) -> tuple[float, dict[str, tor
 def config(**changes: Any) -> TrainingConfig:
     values = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "dtype": "float32", "checkpoint_every": 2}
     return TrainingConfig.model_validate(values | changes)
+
+
+def train_on_samples(folder: Path, ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
+    """A student that trains on its own samples in some steps; a step of one example leaves a rank none to draw."""
+    on_policy = config(
+        batch_size=5, loss=["forward_kl"], signal={"model": "the one below"}, on_policy={"max_new_tokens": 8}
+    )
+    student, signal = student_of("mixed"), LiveSignal(tiny_model(SIZE, hidden=48, seed=2))
+    rollouts = Rollouts(on_policy.on_policy or OnPolicy(), tiny_tokenizer(), seed=3, dtype=torch.float32)
+    train_student(student, examples(6), on_policy, signal=signal, seed=0, folder=folder, rollouts=rollouts, ranks=ranks)
+    return {name: p.detach().clone() for name, p in student.named_parameters()}
 
 
 def run_alone(folder: Path) -> None:
@@ -110,6 +126,8 @@ def run_rank(rank: int, port: int, sharded: bool, folder: Path) -> None:
     resumed = student_of("mixed")
     train_student(resumed, examples(), config(), signal=None, seed=0, folder=folder / "resumed", ranks=ranks)
     results["resumed"] = {name: whole(p.detach()) for name, p in resumed.named_parameters()}
+    if not sharded:
+        results["sampled"] = train_on_samples(folder / "sampled", ranks)
     torch.save(results, folder / f"{rank}.pt")
     ranks.wait()
     torch.distributed.destroy_process_group()
@@ -123,7 +141,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
 def test_two_processes_train_as_one(tmp_path: Path, sharded: bool) -> None:
-    for folder in ("one", "two", "resumed"):
+    for folder in ("one", "two", "resumed", "sampled", "sampled alone"):
         (tmp_path / folder).mkdir()
     # One process stops after its first checkpoint, and two go on from it.
     student = student_of("mixed")
@@ -150,6 +168,15 @@ def test_two_processes_train_as_one(tmp_path: Path, sharded: bool) -> None:
     for folder in ("two", "resumed"):
         one, two = ((tmp_path / name / METRICS).read_text().splitlines() for name in ("one", folder))
         assert len(one) == len(two) == 6, "only the first rank writes"
+    if not sharded:
+        for name, parameter in train_on_samples(tmp_path / "sampled alone").items():
+            torch.testing.assert_close(first["sampled"][name], parameter, rtol=1e-3, atol=1e-4)
+            assert torch.equal(first["sampled"][name], second["sampled"][name])
+        ours, theirs = (list(read_rows(tmp_path / name / METRICS)) for name in ("sampled", "sampled alone"))
+        assert {"rollouts" in row for row in theirs} == {True, False}
+        assert [(row["num_tokens"], row.get("rollouts")) for row in ours] == [
+            (row["num_tokens"], row.get("rollouts")) for row in theirs
+        ]
 
 
 def test_what_a_launcher_asks_for_and_we_cannot_do_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

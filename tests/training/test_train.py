@@ -51,6 +51,8 @@ CHANGES: list[dict[str, Any]] = [
     {"target": "multi_task"},
     {"on_policy": {}},
     {"on_policy": {"temperature": 0.7}},
+    {"packing": True},
+    {"attention": "eager"},
 ]
 
 

@@ -99,6 +99,7 @@ from cotdistill.config.task import (
 )
 from cotdistill.config.training import (
     Alignment,
+    Attention,
     CachedTeacher,
     LiveTeacher,
     OnPolicy,
@@ -119,6 +120,7 @@ __all__ = [
     "AnnotationConfig",
     "AnswerOnlyTeacher",
     "AskedTeacher",
+    "Attention",
     "BenchmarkTask",
     "CachedTeacher",
     "Comparison",

@@ -67,6 +67,10 @@ class CachedTeacher(Settings):
         return {name: value for name, value in dump(self).items() if name != "server" or value is not None}
 
 
+Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
+"""What computes attention, by transformers' names; those of flash attention need a GPU and a package of their own."""
+
+
 class OnPolicy(Settings):
     """Steps on the student's own samples, scored by a live teacher (GKD, arXiv 2306.13649)."""
 
@@ -85,7 +89,13 @@ SignalConfig = Annotated[
 
 
 class TrainingConfig(Settings):
-    """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included)."""
+    """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included).
+
+    With ``packing`` the examples of a micro-batch lie end to end in one row, without padding. A variable-length
+    ``attention`` (flash, or flex, which needs no package) reads each alone; ``sdpa``, the usual default, and ``eager``
+    compute the whole square of the row and mask the rest of it, so that on a CPU micro-batches of like length, the
+    default, are the better choice.
+    """
 
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=5.0e-5, gt=0)
@@ -111,8 +121,16 @@ class TrainingConfig(Settings):
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
     gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
     compile: bool = Field(default=False, description="compile the student's layers: minutes first, then faster on GPUs")
+    packing: bool = Field(default=False, description="examples end to end in one row; for GPUs")
+    attention: Attention | None = Field(default=None, description="the student's and a live teacher's; default: theirs")
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
+
+    @model_serializer(mode="wrap")
+    def without_absent_packing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cells that were planned before there was packing keep their keys."""
+        absent = {"packing": False, "attention": None}
+        return {name: value for name, value in dump(self).items() if absent.get(name, ...) != value}
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:

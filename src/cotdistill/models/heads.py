@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -15,16 +16,28 @@ from transformers import PreTrainedModel
 from cotdistill.errors import ModelError
 
 
-def last_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Final, normalised hidden states ``[rows, length, hidden]``: what the head turns into logits."""
-    return model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+def last_hidden_states(
+    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+) -> Tensor:
+    """Final, normalised hidden states ``[rows, length, hidden]``: what the head turns into logits.
+
+    Without a mask, ``position_ids`` that start again at 0 begin another text in the same row (``models/attention.py``).
+    """
+    inputs = _inputs(input_ids, attention_mask, position_ids)
+    return model.base_model(**inputs, use_cache=False).last_hidden_state
 
 
-def all_hidden_states(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+def all_hidden_states(
+    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last."""
-    return model.base_model(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True
-    ).hidden_states
+    inputs = _inputs(input_ids, attention_mask, position_ids)
+    return model.base_model(**inputs, use_cache=False, output_hidden_states=True).hidden_states
+
+
+def _inputs(input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> dict[str, Any]:
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return inputs if position_ids is None else inputs | {"position_ids": position_ids}  # some models have none
 
 
 def enable_gradient_checkpointing(model: PreTrainedModel) -> None:

@@ -34,7 +34,8 @@ class AlignedSignal:
 
     def rows(self, batch: Batch) -> AlignedRows:
         aligned = [self.examples[key] for key in batch.keys]
-        teacher_batch = collate([example.teacher for example in aligned]).to(batch.input_ids.device)
+        teacher_batch = collate([example.teacher for example in aligned], packed=batch.packed)
+        teacher_batch = teacher_batch.to(batch.input_ids.device)
         student_spans: list[int] = []
         teacher_spans: list[int] = []
         paired: list[bool] = []

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -97,45 +98,91 @@ def micro_batches(
     return batches
 
 
+def packed_batches(
+    step: Sequence[int], lengths: Sequence[int] | Mapping[int, int], max_batch_tokens: int
+) -> list[list[int]]:
+    """As :func:`micro_batches`, of examples that lie end to end: longest first, each in the first one with room."""
+    batches: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(step, key=lambda i: (-lengths[i], i)):
+        place = next((place for place, left in enumerate(room) if lengths[index] <= left), len(batches))
+        if place == len(batches):
+            batches.append([])
+            room.append(max_batch_tokens)
+        batches[place].append(index)
+        room[place] -= lengths[index]
+    return batches
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Right-padded examples. Loss rows are flat positions into ``[rows * length]``, with their targets and regions.
+    """Examples of one forward pass: a row each, padded on the right, or packed, which is end to end in one row.
 
-    ``keys`` are those of the examples, row by row; ``input_ids`` and ``attention_mask`` are ``[rows, length]``;
-    ``positions``, ``targets`` and ``regions`` are ``[num_loss_tokens]``, example after example. ``teacher`` holds the
-    same loss rows behind the prompts of a teacher who knows more; None where it reads the student's.
+    ``keys`` are those of the examples in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
+    packed examples do without, and are their ``position_ids``, which start again at 0 with each. ``positions`` (flat,
+    into ``[rows * length]``), ``targets`` and ``regions`` are of the tokens that carry loss, ``[num_loss_tokens]``,
+    example after example. ``longest`` is an example's greatest length. ``teacher`` holds the same loss rows behind the
+    prompts of a teacher who knows more; None where it reads the student's.
     """
 
     keys: tuple[str, ...]
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | None
+    position_ids: Tensor | None
     positions: Tensor
     targets: Tensor
     regions: Tensor
+    longest: int
     teacher: Batch | None = None
 
+    @property
+    def packed(self) -> bool:
+        return self.position_ids is not None
+
     def to(self, device: torch.device) -> Batch:
-        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets, self.regions)
-        teacher = self.teacher.to(device) if self.teacher else None
-        return Batch(self.keys, *(tensor.to(device, non_blocking=True) for tensor in tensors), teacher=teacher)
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(
+            self.keys,
+            moved(self.input_ids),
+            None if self.attention_mask is None else moved(self.attention_mask),
+            None if self.position_ids is None else moved(self.position_ids),
+            moved(self.positions),
+            moved(self.targets),
+            moved(self.regions),
+            self.longest,
+            self.teacher.to(device) if self.teacher else None,
+        )
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """Pad on the right with zeros, which the attention mask hides, and list the positions that carry loss."""
-    length = max(len(example) for example in examples)
-    input_ids = torch.zeros(len(examples), length, dtype=torch.long)
-    attention_mask = torch.zeros(len(examples), length, dtype=torch.long)
+def collate(examples: Sequence[Example], *, packed: bool = False) -> Batch:
+    """Lay examples out and list the positions that carry loss; padding is zeros, which the attention mask hides."""
+    lengths = [len(example) for example in examples]
+    longest = max(lengths)
+    shape = (1, sum(lengths)) if packed else (len(examples), longest)
+    starts = [0, *accumulate(lengths)] if packed else range(0, len(examples) * longest, longest)
+    input_ids, position_ids, is_token = torch.zeros(3, math.prod(shape), dtype=torch.long)
     positions, targets, regions = [], [], []
-    for row, example in enumerate(examples):
-        input_ids[row, : len(example)] = torch.tensor(example.input_ids)
-        attention_mask[row, : len(example)] = 1
-        for place, (target, region) in enumerate(zip(example.targets, example.regions, strict=True)):
+    for start, example in zip(starts, examples, strict=False):
+        own = slice(start, start + len(example))
+        input_ids[own] = torch.tensor(example.input_ids)
+        position_ids[own] = torch.arange(len(example))
+        is_token[own] = 1
+        for place, (target, region) in enumerate(zip(example.targets, example.regions, strict=True), start):
             if region:
-                positions.append(row * length + place)
+                positions.append(place)
                 targets.append(target)
                 regions.append(int(region))
-    keys = tuple(example.key for example in examples)
-    loss_rows = (torch.tensor(values) for values in (positions, targets, regions))
     has_context = any(example.teacher_prompt is not None for example in examples)
-    teacher = collate([example.of_teacher() for example in examples]) if has_context else None
-    return Batch(keys, input_ids, attention_mask, *loss_rows, teacher=teacher)
+    return Batch(
+        tuple(example.key for example in examples),
+        input_ids.view(shape),
+        None if packed else is_token.view(shape),
+        position_ids.view(shape) if packed else None,
+        torch.tensor(positions),
+        torch.tensor(targets),
+        torch.tensor(regions),
+        longest,
+        collate([example.of_teacher() for example in examples], packed=packed) if has_context else None,
+    )

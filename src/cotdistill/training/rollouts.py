@@ -2,7 +2,8 @@
 
 As in GKD (Agarwal et al. 2023, arXiv 2306.13649), a share of the steps trains on what the student itself writes, held
 against the teacher's distributions at each of its tokens; no gradient goes through the sampling. Which steps these are
-follows from seed and step, and what is drawn from seed, step and example, so that a resumed run draws the same.
+follows from seed and step, and what is drawn from seed, step and example, so that a resumed run draws the same, and so
+do several processes, each for its own examples.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cotdistill.errors import TrainingError
 from cotdistill.models.generation import Sampling, generate, num_positions
 from cotdistill.models.template import decode, stop_token_id, stop_token_ids
 from cotdistill.tasks.answers import statement_seam
+from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.examples import Example, Region
 
 MAX_ROWS = 64
@@ -74,13 +76,16 @@ class Rollouts:
         student.train(was_training)
         return {number: self._example(example, *written[number]) for number, example in examples.items()}
 
-    def counts(self, samples: Collection[Example]) -> dict[str, Any]:
-        """For a step's metrics: the mean number of a sample's tokens (its stop token counts) and how many were cut."""
+    def counts(self, samples: Collection[Example], ranks: Ranks = ALONE) -> dict[str, Any]:
+        """For a step's metrics: the mean number of a sample's tokens (its stop token counts) and how many were cut.
+
+        ``samples`` are this rank's, the counts those of all.
+        """
         stop = stop_token_id(self.tokenizer)
-        return {
-            "mean_length": sum(example.num_loss_tokens for example in samples) / len(samples),
-            "truncated": sum(example.targets[-1] != stop for example in samples),
-        }
+        tokens = sum(example.num_loss_tokens for example in samples)
+        cut = sum(example.targets[-1] != stop for example in samples)
+        tokens, cut, number = ranks.total([tokens, cut, len(samples)])
+        return {"mean_length": tokens / number, "truncated": int(cut)}
 
     def _example(self, example: Example, token_ids: list[int], finished: bool) -> Example:
         regions = self._regions(example, token_ids)

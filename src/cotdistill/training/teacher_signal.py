@@ -128,15 +128,16 @@ class LiveSignal:
         """
         batch = batch.teacher or batch
         limit = num_positions(self.teacher)
-        if limit is not None and batch.input_ids.shape[1] > limit:
+        if limit is not None and batch.longest > limit:
             raise ModelError(
-                f"{batch.input_ids.shape[1]} tokens of prompt and response are over the teacher's {limit} positions",
+                f"{batch.longest} tokens of prompt and response are over the teacher's {limit} positions",
                 where=self.teacher.name_or_path,
                 remedy="lower training.max_length",
             )
+        inputs = batch.input_ids, batch.attention_mask, batch.position_ids
         if not layers:
-            hidden = last_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
+            hidden = last_hidden_states(self.teacher, *inputs)
             return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)
-        states = all_hidden_states(self.teacher, batch.input_ids, batch.attention_mask)
+        states = all_hidden_states(self.teacher, *inputs)
         kept = {layer: states[layer].flatten(0, 1)[batch.positions] for layer in layers}
         return HiddenRows(states[-1].flatten(0, 1)[batch.positions], self.head.logits, kept)

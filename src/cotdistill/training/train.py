@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
 from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
 from cotdistill.errors import ConfigError
+from cotdistill.models.attention import check_packing, set_attention
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.vocabulary import check_same_vocabulary, shared_vocabulary_size
 from cotdistill.records import Rationale
@@ -175,7 +177,7 @@ def _for_several(job: TrainingJob) -> TrainingJob:
     Raises ConfigError for what only one process can do.
     """
     refused = {
-        "on_policy": job.config.on_policy is not None,
+        "on_policy": job.config.on_policy is not None and current().sharded,
         "compile": job.config.compile and current().sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
@@ -204,6 +206,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
+    _attend(opened.model, config, dtype)
     if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
         shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
     totals = train_student(
@@ -246,9 +249,19 @@ def _open_signal(
         max_tokens = batch_tokens(config.max_batch_tokens, pick_device())
         return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=max_tokens, runs=runs)
     device = pick_device()
-    signal = LiveSignal(load_model(teacher, dtype=resolve_dtype(config.dtype, device), device=device))
+    dtype = resolve_dtype(config.dtype, device)
+    signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
+    _attend(signal.teacher, config, dtype)
     current().shard_teacher(signal.teacher)
     return signal if alignments is None else AlignedSignal(signal, alignments)
+
+
+def _attend(model: PreTrainedModel, config: TrainingConfig, dtype: torch.dtype) -> None:
+    """Raises ModelError for a model that cannot compute attention as the config says, or cannot be packed."""
+    if config.attention is not None:
+        set_attention(model, config.attention)
+    if config.packing:
+        check_packing(model, dtype)
 
 
 def capture_signal(

@@ -29,6 +29,7 @@ from cotdistill.training.batches import (
     grouped_steps,
     micro_batches,
     num_steps_per_epoch,
+    packed_batches,
     task_groups,
 )
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
@@ -87,6 +88,7 @@ def train_student(
     dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
     lengths = [len(example) for example in examples]
     groups = task_groups(examples)
+    cut = packed_batches if config.packing else micro_batches
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
     _prepare(student, config)
     module = DistillationLoss(student, config.loss, signal).train()
@@ -105,24 +107,24 @@ def train_student(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            chosen, counts = {i: examples[i] for i in indices}, {}
+            own, counts = {i: examples[i] for i in ranks.share(indices, lengths)}, {}
             if rollouts is not None and rollouts.are_of(step):
-                chosen = rollouts.sample(student, chosen, step=step)
-                counts = {"rollouts": rollouts.counts(chosen.values())}
-            sizes = {i: len(example) for i, example in chosen.items()}
+                own = rollouts.sample(student, own, step=step)
+                counts = {"rollouts": rollouts.counts(own.values(), ranks)}
+            sizes = {i: len(example) for i, example in own.items()}
             batches = [
-                collate([chosen[i] for i in micro])
-                for micro in micro_batches(ranks.share(indices, lengths), sizes, max_tokens)
+                collate([own[i] for i in micro], packed=config.packing) for micro in cut(list(own), sizes, max_tokens)
             ]
+            spare = collate([examples[indices[0]]], packed=config.packing)
             loss, term_means, num_loss_tokens = accumulate(
-                wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=collate([chosen[indices[0]]])
+                wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=spare
             )
             grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)).item()
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
             optimizer.step()
             seconds = time.perf_counter() - started
-            num_tokens = sum(sizes.values())
+            (num_tokens,) = ranks.total([sum(sizes.values())])
             record(
                 {
                     "step": step + 1,
@@ -131,7 +133,7 @@ def train_student(
                     "learning_rate": rate,
                     "grad_norm": grad_norm,
                     "num_loss_tokens": num_loss_tokens,
-                    "num_tokens": num_tokens,
+                    "num_tokens": int(num_tokens),
                     "seconds": round(seconds, 4),
                     **counts,
                 }
