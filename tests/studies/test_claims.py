@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from statistics import NormalDist
 
 import pytest
 import yaml
@@ -184,6 +185,7 @@ def test_arms_that_never_differ_on_few_items_are_not_shown_to_be_equal(tmp_path:
     record(tmp_path, by_level(30, 30, 50))
     few, wide = check(tmp_path, equivalence(2, 2), equivalence(10, 2))
     assert (few.verdict, wide.verdict) == ("not enough data", "supported")
+    assert few.parts[0][0].p_value == pytest.approx(2 * NormalDist().cdf(-0.02 / (2**0.5 / 62)))
 
 
 def test_at_the_margin_one_claim_in_twenty_is_decided() -> None:

@@ -186,7 +186,7 @@ def margin_p_value(
     outcomes_a, outcomes_b = joined_outcomes(pairs, names)
     changes = np.append((outcomes_a - outcomes_b).mean(axis=0), [1.0, -1.0])
     error = math.sqrt(changes.var() / len(changes))
-    return 2 * NormalDist().cdf(-abs(margin - abs(changes.mean())) / error)
+    return math.erfc(abs(margin - abs(changes.mean())) / error / math.sqrt(2))
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:
