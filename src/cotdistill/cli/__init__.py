@@ -5,6 +5,7 @@ from cotdistill.cli import runs as runs
 
 from cotdistill.cli import studies as studies  # isort: skip
 from cotdistill.cli import results as results  # isort: skip
+from cotdistill.cli import settings as settings  # isort: skip
 from cotdistill.cli.common import app, main
 
 __all__ = ["app", "main"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cotdistill.cli.common import AsJson, Runs, Settings, app, print_rows, read_run, read_study, say
 from cotdistill.cli.runs import execute_and_report
 from cotdistill.cli.studies import report_study
+
+if TYPE_CHECKING:
+    from cotdistill.evaluation.flips import Flip
 
 
 @app.command()
@@ -21,9 +24,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a run file again (missing stages are made), or that of a study file as far as it is done."""
-    from cotdistill.config.run import read_yaml
+    from cotdistill.config.run import is_study, read_yaml
 
-    if "students" in read_yaml(file):
+    if is_study(read_yaml(file)):
         report_study(read_study(file, settings), runs, as_json)
     else:
         execute_and_report(read_run(file, settings), runs, as_json)
@@ -60,6 +63,7 @@ def flips(
     a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
     b: Annotated[Path, typer.Argument(help="another one of the same questions")],
     items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
+    figure: Annotated[Path | None, typer.Option(help="draw it too: a .svg, .pdf or .png file")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
@@ -67,11 +71,33 @@ def flips(
     from cotdistill.evaluation.flips import find_flips, flips_by_task
 
     (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
+    found = find_flips(questions, predictions, others)
+    if figure is not None:
+        _draw_flips(found, a, b, figure)
     if items:
-        rows = {flip.id: flip.to_row() for flip in find_flips(questions, predictions, others)}
+        rows = {f"{flip.task} {flip.id}": flip.to_row() for flip in found}  # two tasks may use the same ids
     else:
         rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
     print_rows(rows, as_json)
+
+
+def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
+    from cotdistill.artifacts import disk_errors
+    from cotdistill.errors import ConfigError, DataError
+    from cotdistill.reports.figures import write_figure
+    from cotdistill.reports.figures.flips import draw_flips
+
+    if path.suffix not in (".svg", ".pdf", ".png"):
+        raise ConfigError(
+            f"{path.name!r} names no kind of figure", where="--figure", remedy="end it in .svg, .pdf or .png"
+        )
+    drawing = draw_flips(found, a.name, b.name)
+    if drawing is None:
+        raise DataError("no item flips, so there is nothing to draw", where=f"{a} and {b}", remedy="leave out --figure")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_figure(drawing.figure, path)
+    say(f"figure: {path}")
 
 
 @app.command()
@@ -83,13 +109,24 @@ def effect(
     runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Measure what rationales (its own, people's, a teacher's) do to the gold answer's probability, and attention."""
+    """Measure what rationales (its own, people's, a teacher's) do to the gold answer's probability, and attention.
+
+    The table and a figure of it are written beside the numbers, as effect.md, effect.svg and effect.pdf.
+    """
+    from cotdistill.artifacts import disk_errors
     from cotdistill.config import ModelConfig
     from cotdistill.evaluation.effect import measure_effects
+    from cotdistill.reports import print_tables
+    from cotdistill.reports.effect import effect_groups, effect_table, write_effect
 
     result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
-    say(f"effects: {result.path}")
-    print_rows(result.summary, as_json)
+    groups = effect_groups(result.rows)
+    with disk_errors(result.path):
+        say(f"table and figure: {write_effect(groups, result.path)}")
+    if as_json:
+        print(json.dumps(result.summary, ensure_ascii=False))
+    else:
+        print_tables([effect_table(groups)])
 
 
 @app.command()

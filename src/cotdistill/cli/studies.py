@@ -50,10 +50,10 @@ def study(
     failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
     if as_json:
         print(json.dumps(result.to_row(), ensure_ascii=False))
-    else:
-        print("\n".join(result.lines()))
     if only is None:
-        say(f"report: {_write_report(result)[1]}")
+        _report(result, as_json)
+    elif not as_json:
+        print("\n".join(result.lines()))
     if failed:
         raise typer.Exit(1)
 
@@ -103,37 +103,44 @@ def reproduce_check(
 
 def report_study(study: Study, runs: Path, as_json: bool) -> None:
     """Write and print the report of what is on disk of a study; nothing is run."""
-    from cotdistill.reports import print_table
     from cotdistill.studies.result import load_result
 
-    evidence, page = _write_report(load_result(study, runs))
+    evidence = _report(load_result(study, runs), as_json)
     if as_json:
         print(json.dumps(evidence.summary(), ensure_ascii=False))
-    else:
-        print_table(evidence)
-        print(f"report: {page}")
 
 
-def _write_report(result: StudyResult) -> tuple[Evidence, Path]:
+def _report(result: StudyResult, as_json: bool) -> Evidence:
+    """Write the report of a study as far as it is done, and print it unless the output is for programs."""
     from cotdistill.artifacts import disk_errors
-    from cotdistill.reports import write_report
+    from cotdistill.reports import print_table, write_report
     from cotdistill.reports.result import evidence_of_study
 
     evidence = evidence_of_study(result)
     with disk_errors(result.path):
-        return evidence, write_report(evidence, result.path, summary=False)
+        page = write_report(evidence, result.path, summary=False)
+    if as_json:
+        say(f"report: {page}")
+    else:
+        print(result.lines()[0])
+        print_table(evidence)
+        print(f"report: {page}")
+    return evidence
 
 
 def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> None:
     from cotdistill.studies.estimate import estimate, lines
+    from cotdistill.studies.own_files import check_own_files
     from cotdistill.studies.plan import plan
     from cotdistill.studies.result import read_cell
 
     planned = plan(study)
+    results = [read_cell(cell, runs / study.name) for cell in planned.cells]
+    check_own_files(result.cell for result in results if result.status != "done")
     found = estimate(planned, runs)
     cells = [
-        {"id": cell.id, "arm": cell.arm, "seed": cell.seed, "status": read_cell(cell, runs / study.name).status}
-        for cell in planned.cells
+        {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}
+        for result in results
     ]
     if as_json:
         comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
@@ -141,4 +148,6 @@ def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> Non
         return
     for cell in cells:
         print(f"{cell['id']}  {cell['status']:<7}  {cell['arm']}, seed {cell['seed']}")
+    for pair in planned.comparisons:
+        print(f"compares {pair.a} with {pair.b}")
     print("\n".join(lines(planned, found, jobs)))

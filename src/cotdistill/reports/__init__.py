@@ -1,7 +1,7 @@
 """What a run or a study found, for people and for programs: pages, tables, figures and ``summary.json``."""
 
 from cotdistill.reports.evidence import BASE, TEACHER, Arm, Cell, Evidence, Missing, Untested
-from cotdistill.reports.tables import print_table
+from cotdistill.reports.tables import print_table, print_tables
 from cotdistill.reports.write import write_report
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Missing",
     "Untested",
     "print_table",
+    "print_tables",
     "write_report",
 ]

@@ -62,7 +62,7 @@ def _extras_of_run(arm: ArmResult, folder: Path) -> dict[str, Fact]:
 def evidence_of_study(result: studies.StudyResult) -> Evidence:
     """The evidence of a study as far as it is done; cells that failed or did not run yet are listed as missing."""
     read = questions_reader()
-    done = {name: arm for name, arm in result.arms.items() if arm.done}
+    done = _in_order({name: arm for name, arm in result.arms.items() if arm.done}, list(result.study.students))
     arms = {name: _arm_of_study(arm, done, read) for name, arm in done.items()}
     absent = [cell for cell in result.cells if cell.status != "done"]
     missing = [Missing(f"{cell.cell.arm} (seed {cell.cell.seed})", cell.error) for cell in absent]
@@ -74,6 +74,13 @@ def evidence_of_study(result: studies.StudyResult) -> Evidence:
     ]
     seconds = _seconds_of({folder for cell in result.done for folder in (cell.stages or {}).values()})
     return Evidence(result.study.name, result.study.question, arms, comparisons, seconds, missing, untested)
+
+
+def _in_order(arms: Mapping[str, studies.ArmResult], students: list[str]) -> dict[str, studies.ArmResult]:
+    """Student by student, each as it was before training first; a study plans the untrained last."""
+    return dict(
+        sorted(arms.items(), key=lambda item: (students.index(item[1].factors["student"]), not item[1].untrained))
+    )
 
 
 def _arm_of_study(arm: studies.ArmResult, arms: Mapping[str, studies.ArmResult], read: ReadQuestions) -> Arm:

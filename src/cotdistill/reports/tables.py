@@ -226,11 +226,15 @@ def to_markdown(table: Table) -> str:
 
 def print_table(evidence: Evidence, console: Console | None = None) -> None:
     """Print scores, comparisons and what is missing; to standard output unless ``console`` is given."""
+    found = (_narrow(score_table(evidence)), comparison_table(evidence.comparisons), missing_table(evidence))
+    print_tables([table for table in found if table is not None], console)
+
+
+def print_tables(found: Sequence[Table], console: Console | None = None) -> None:
     from rich.console import Console
 
     console = console or Console()
-    found = (_narrow(score_table(evidence)), comparison_table(evidence.comparisons), missing_table(evidence))
-    for number, table in enumerate(table for table in found if table is not None):
+    for number, table in enumerate(found):
         if number:
             console.print()
         _print(table, console)

@@ -7,6 +7,7 @@ from cotdistill.reports.figures.arms import draw_accuracy, draw_gain, draw_stren
 from cotdistill.reports.figures.canvas import Drawing, write_figure
 from cotdistill.reports.figures.cost import draw_cost
 from cotdistill.reports.figures.curves import draw_curves
+from cotdistill.reports.figures.flips import draw_compared_flips
 from cotdistill.reports.figures.granularity import draw_granularity, draw_length
 from cotdistill.reports.figures.tasks import draw_tasks
 
@@ -22,6 +23,7 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_granularity,
         draw_tasks,
         draw_gain,
+        draw_compared_flips,
         draw_strength,
         draw_cost,
         draw_length,

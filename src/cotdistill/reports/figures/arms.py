@@ -17,22 +17,22 @@ from cotdistill.reports.figures.canvas import (
     legend,
     names_down,
     new_figure,
+    rows_height,
     series_style,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW, _DENSE_ROW, _MANY, _FRAME = 0.42, 0.24, 24, 0.9  # inches; beyond so many arms rows are denser
-
 
 def draw_accuracy(evidence: Evidence) -> Drawing:
     """Arms from top to bottom in their order, accuracy in percent with its 95 % interval."""
-    figure, (axes,) = new_figure(_height(len(evidence.arms)))
+    figure, (axes,) = new_figure(rows_height(len(evidence.arms)))
     scores = [arm.score for arm in evidence.arms.values()]
     names_down(axes, list(evidence.arms))
+    axes.tick_params(axis="y", pad=14)  # room for a point at zero
     _percent_axis(axes, max(score.interval[1] for score in scores))
-    label(axes, x=f"accuracy in %, with 95 % interval ({_num_items(evidence)})")
+    label(axes, x=f"accuracy in % ({_num_items(evidence)})")
     if len(evidence.bases) == 1:
         _reference(axes, 100 * evidence.arms[evidence.bases[0]].score.accuracy)
     for row, (name, arm) in enumerate(evidence.arms.items()):
@@ -48,7 +48,7 @@ def draw_gain(evidence: Evidence) -> Drawing | None:
     gains = list(evidence.gains.values())
     if len(gains) < 2:
         return None
-    figure, (axes,) = new_figure(_height(len(gains)))
+    figure, (axes,) = new_figure(rows_height(len(gains)))
     names_down(axes, [gain.a for gain in gains])
     _reference(axes, 0.0)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
@@ -57,7 +57,7 @@ def draw_gain(evidence: Evidence) -> Drawing | None:
         style = {"color": color, "marker": "o"}
         _draw_point(axes, row, gain.difference, gain.interval, f"{100 * gain.difference:+.1f}", style)
     axes.margins(x=0.12)
-    label(axes, x="gain in percentage points, with 95 % interval")
+    label(axes, x="gain in percentage points")
     caption = "Each arm against its own student before training, on the same items; lines are 95 % intervals."
     return Drawing("gain", "Gain against base", caption, figure)
 
@@ -84,10 +84,6 @@ def draw_strength(evidence: Evidence) -> Drawing | None:
     legend(axes, "student")
     caption = "A point is one arm on one task: does training add more where the student was strong already?"
     return Drawing("strength", "Gain against the student's own strength", caption, figure)
-
-
-def _height(num_arms: int) -> float:
-    return _FRAME + (_ROW if num_arms <= _MANY else _DENSE_ROW) * num_arms
 
 
 def _reference(axes: Axes, value: float) -> None:

@@ -6,8 +6,9 @@ Figures are drawn on their own canvas and never through pyplot: no global state,
 from __future__ import annotations
 
 import io
+import itertools
 import os
-import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#33
 MARKERS = "osD^vPX*"
 WIDTH = 6.4  # inches
 _TEXT = 11.0  # points
+_ROW, _DENSE_ROW, _MANY, _FRAME = 0.42, 0.24, 24, 0.9  # inches; beyond so many rows they are denser
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def label(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
         axes.set_title(short(title, 48), loc="left", fontsize=_TEXT, color=INK, parse_math=False)
 
 
+def rows_height(num_rows: int) -> float:
+    """Inches of a figure whose axes hold rows from top to bottom."""
+    return _FRAME + (_ROW if num_rows <= _MANY else _DENSE_ROW) * num_rows
+
+
 def names_down(axes: Axes, names: list[str]) -> None:
     """One row a name, from top to bottom."""
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -102,6 +109,49 @@ def names_down(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
+
+
+def name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
+    """Names in a column right of the axes, in the order of their points' heights, each with a line to its point.
+
+    Beside the points they would cover each other wherever two arms are close. Call it when the axes have their limits.
+    """
+    low, high = axes.get_ylim()
+    order = sorted(range(len(points)), key=lambda place: points[place][1])
+    heights = _apart([(points[place][1] - low) / (high - low) for place in order])
+    for place, height in zip(order, heights, strict=True):
+        axes.annotate(
+            short(names[place], 28),
+            points[place],
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=_TEXT - 1,
+            color=INK,
+            parse_math=False,
+            zorder=1,  # lines go behind the points
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 1.0, "shrinkA": 2, "shrinkB": 5},
+        )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Ascending ``heights`` between 0 and 1, moved as little as needed to be a line of text apart."""
+    gap = min(0.075, 1 / max(1, len(heights) - 1))
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + gap if found else 0.0))
+    limit = 1.0
+    for place in reversed(range(len(found))):
+        found[place] = min(found[place], limit)
+        limit = found[place] - gap
+    return found
+
+
+def without_shared_words(names: Sequence[str]) -> list[str]:
+    """The names without the words that all of them begin with."""
+    words = [name.split() for name in names]
+    num_shared = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False)))
+    return [" ".join(one[min(num_shared, len(one) - 1) :]) for one in words]
 
 
 def legend(axes: Axes, title: str = "") -> None:
@@ -127,8 +177,10 @@ def legend(axes: Axes, title: str = "") -> None:
 
 
 def short(text: str, width: int = 40) -> str:
+    """``text`` on one line without its middle where it is longer than ``width``: names often differ at their ends."""
     line = one_line(text)
-    return line if len(line) <= width else textwrap.shorten(line, width, placeholder=" ...") or line[:width]
+    kept = width - 3
+    return line if len(line) <= width else f"{line[: kept - kept // 2]}...{line[-(kept // 2) :]}"
 
 
 def write_figure(figure: Figure, path: Path) -> None:

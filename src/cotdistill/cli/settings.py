@@ -1,0 +1,122 @@
+"""The command that says what run files and study files may hold, from the settings themselves."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from cotdistill.cli.common import AsJson, app
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from cotdistill.config.base import Settings
+
+_WIDTH = 100
+_OF_THE_FILE = ("name", "folder")
+"""What a study need not say, because it follows from where its file lies."""
+
+
+@app.command()
+def settings(
+    key: Annotated[str, typer.Argument(metavar="[KEY]", help="a section, e.g. training or training.loss")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run file or a study file may hold: every key of a section with its default and its meaning."""
+    found = _find(key)
+    if as_json:
+        print(json.dumps([model.model_json_schema() for model in found], ensure_ascii=False))
+    else:
+        print("\n\n".join("\n".join(_describe(model, key)) for model in found))
+
+
+def _find(key: str) -> list[type[Settings]]:
+    """The sections that ``key`` names: several where it has variants. Raises ConfigError for one that is none."""
+    from cotdistill.config import RunConfig
+    from cotdistill.config.study import Study
+    from cotdistill.errors import ConfigError, nearest
+
+    if not key:
+        return [RunConfig, Study]
+    models: list[type[Settings]] = [RunConfig, Study]
+    for part in key.split("."):
+        hints = [hint for model in models if (hint := _hints(model).get(part)) is not None]
+        known = {name for model in models for name in _hints(model)}
+        if not hints:
+            raise ConfigError(f"no setting {key!r}", where="settings", remedy=nearest(part, known))
+        models = list(dict.fromkeys(section for hint in hints for section in _sections(hint)))
+    if not models:
+        above = key.rpartition(".")[0]
+        remedy = f"cotdistill settings {above}".strip()
+        raise ConfigError(f"{key!r} holds a value, no settings", where="settings", remedy=f"{remedy} says which")
+    return models
+
+
+def _hints(model: type[Settings]) -> dict[str, Any]:
+    """The types of a section's keys."""
+    return {name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _sections(hint: Any) -> Iterator[type[Settings]]:
+    """The sections within a type: of a union, a list or a mapping, all that it may hold."""
+    from cotdistill.config.base import Settings
+
+    if inspect.isclass(hint) and get_origin(hint) is None:
+        if issubclass(hint, Settings):
+            yield hint
+        return
+    for part in get_args(hint):
+        yield from _sections(part)
+
+
+def _describe(model: type[Settings], key: str) -> Iterator[str]:
+    title = f"{key} ({model.__name__})" if key else {"RunConfig": "a run file"}.get(model.__name__, "a study file")
+    yield from _wrapped(f"{title}: {_meaning(model)}", "")
+    for name, field in model.model_fields.items():
+        hint = field.annotation
+        below = f"{key}.{name}" if key else name
+        more = [f"see: cotdistill settings {below}"] if any(True for _ in _sections(hint)) else []
+        default = "(of the file)" if model.__name__ == "Study" and name in _OF_THE_FILE else _default(field)
+        words = [*_choices(hint), *([field.description] if field.description else []), *more]
+        yield from _wrapped(f"{name}: {default}" + (f"  # {'; '.join(words)}" if words else ""), "  ")
+
+
+def _meaning(model: type[Settings]) -> str:
+    return " ".join((inspect.getdoc(model) or "").replace("``", "`").split())
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "    ", break_on_hyphens=False)
+
+
+def _default(field: FieldInfo) -> str:
+    from cotdistill.config.base import Settings
+
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Settings):
+        kind = getattr(value, "kind", None)
+        return f"{{kind: {kind}}}" if kind else "{}"
+    if isinstance(value, tuple):
+        value = [getattr(one, "kind", one) for one in value]
+    return value if isinstance(value, str) and value else "null" if value is None else json.dumps(value, default=str)
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a setting may be, where it is one of a few."""
+    literals = [part for part in _flat(hint) if get_origin(part) is Literal]
+    choices = [str(choice) for literal in literals for choice in get_args(literal)]
+    return [" | ".join(choices)] if len(choices) > 1 else []
+
+
+def _flat(hint: Any) -> Iterator[Any]:
+    yield hint
+    if get_origin(hint) is not Literal:
+        for part in get_args(hint):
+            yield from _flat(part)

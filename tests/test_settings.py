@@ -1,0 +1,62 @@
+"""``cotdistill settings`` knows every key of run files and study files, because it reads them from the settings."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cotdistill.cli.settings import settings
+from cotdistill.config import RunConfig, TrainingConfig
+from cotdistill.config.study import Study
+from cotdistill.errors import ConfigError
+
+
+def listed(capsys: pytest.CaptureFixture[str], key: str, *, as_json: bool = False) -> str:
+    settings(key, as_json)
+    return capsys.readouterr().out
+
+
+def test_every_key_of_the_files_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = listed(capsys, "")
+    for name in (*RunConfig.model_fields, *Study.model_fields):
+        assert f"  {name}: " in text
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("training", [f"  {name}: " for name in TrainingConfig.model_fields]),
+        ("training", ["batch_size: 16  # examples per optimizer step", "see: cotdistill settings training.loss"]),
+        ("training.loss", ["kind: forward_kl", "temperature: 1.0", "kind: cross_entropy"]),
+        ("task", ["columns: {}", "test_share: 0.2", "kinds: "]),
+        ("teachers", ["kind: human", "kind: openai", "base_url: null"]),
+        ("students", ["keep_layers: null"]),
+        ("comparisons", ["a: (required)"]),
+    ],
+)
+def test_a_section_has_its_keys_defaults_and_meanings(
+    capsys: pytest.CaptureFixture[str], key: str, parts: list[str]
+) -> None:
+    text = listed(capsys, key)
+    for part in parts:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("traning", "no setting 'traning'; did you mean 'training'?"),
+        ("training.epoch", "no setting 'training.epoch'; did you mean 'epochs'?"),
+        ("training.epochs", "'training.epochs' holds a value, no settings; cotdistill settings training says which"),
+    ],
+)
+def test_what_is_no_section_is_one_line(capsys: pytest.CaptureFixture[str], key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        listed(capsys, key)
+    assert str(raised.value) == f"settings: {message}"
+
+
+def test_json_is_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    (schema,) = json.loads(listed(capsys, "training", as_json=True))
+    assert schema["properties"]["epochs"]["default"] == TrainingConfig().epochs
