@@ -254,6 +254,29 @@ def test_a_refused_key_ends_the_work_and_is_not_repeated(tmp_path: Path, capfd: 
     assert KEY not in str(error.value) + written + shown.out + shown.err
 
 
+def test_a_server_that_is_gone_ends_the_work_soon(tmp_path: Path) -> None:
+    """And not after all questions have waited for their last tries; what was answered is kept."""
+    with FaultyServer(right) as server:
+        asked = teacher(server, limits={"concurrency": 2, "max_retries": 1})
+        annotate(questions(5), asked, LEVEL, runs=tmp_path)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="the server cannot be reached; see to the server, and run again"):
+        annotate(questions(500), asked, LEVEL, runs=tmp_path)
+    assert time.monotonic() - started < 10
+    assert len(log_rows(tmp_path)) == 5
+
+
+def test_a_damaged_log_of_answers_is_named_by_its_line(tmp_path: Path) -> None:
+    with FaultyServer(right) as server:
+        annotate(questions(3), teacher(server), LEVEL, runs=tmp_path)
+        (log,) = tmp_path.glob("answers/*/answers.jsonl")
+        lines = log.read_text("utf-8").splitlines(keepends=True)
+        log.write_text("".join([lines[0], "{\n", lines[2]]), encoding="utf-8")
+        for look in (plan, annotate):
+            with pytest.raises(DataError, match=r"answers.jsonl, line 2: malformed"):
+                look(questions(4), teacher(server), LEVEL, runs=tmp_path)
+
+
 def test_a_missing_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set; export OPENAI_API_KEY="):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from cotdistill.annotation.costs import Budget, estimated_tokens
 from cotdistill.artifacts import RowAppender
 from cotdistill.config import Limits
+from cotdistill.errors import DataError
 from cotdistill.progress import Progress
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
@@ -91,11 +92,22 @@ class AnswerLog:
 
 
 def logged_keys(path: Path) -> set[str]:
-    """The keys of a log that another process may be writing at this moment; a torn last line does not count."""
+    """The keys of a log that another process may be writing at this moment; a torn last line does not count.
+
+    Raises DataError for any other line that is no answer.
+    """
+    keys: set[str] = set()
     if not path.is_file():
-        return set()
+        return keys
     with path.open(encoding="utf-8", errors="replace") as lines:
-        return {json.loads(line)["key"] for line in lines if line.endswith("}\n")}
+        for number, line in enumerate(lines, 1):
+            if line.endswith("\n"):
+                try:
+                    keys.add(json.loads(line)["key"])
+                except (ValueError, KeyError, TypeError):
+                    where = f"{path}, line {number}"
+                    raise DataError("malformed answer", where=where, remedy="mend or delete that line") from None
+    return keys
 
 
 def _row(request: Request, answer: Answer) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class OpenAIServer:
                 remedy="pip install 'cotdistill[openai]'",
             ) from None
         self._teacher, self._openai = teacher, openai
+        self._lost_in_a_row = 0
+        # As many tries as are made of all requests under way: none of them has reached the server any more.
+        self._most_lost = teacher.limits.concurrency * (teacher.limits.max_retries + 1)
         self._client = openai.AsyncOpenAI(
             api_key=key or _NO_KEY,
             base_url=teacher.base_url,
@@ -58,11 +61,13 @@ class OpenAIServer:
         except self._openai.APITimeoutError:
             raise Unanswered("timeout", retryable=True) from None
         except self._openai.APIStatusError as error:
+            self._lost_in_a_row = 0
             raise self._refusal(error) from None
         except self._openai.APIConnectionError:
-            raise Unanswered("connection", retryable=True) from None
+            raise self._lost() from None
         except (self._openai.OpenAIError, ValueError):  # an answer that is no JSON, or not of the form agreed on
             raise Unanswered("malformed_answer", retryable=True) from None
+        self._lost_in_a_row = 0
         return _answer_of(response, request.prompt)
 
     async def close(self) -> None:
@@ -83,12 +88,23 @@ class OpenAIServer:
             arguments["seed"] = sampling.seed + request.draw
         return arguments
 
+    @property
+    def _where(self) -> str:
+        return f"teacher {self._teacher.model} at {self._teacher.base_url or 'api.openai.com'}"
+
+    def _lost(self) -> Exception:
+        """A request that did not reach the server: the next may, but not where none does any more."""
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row < self._most_lost:
+            return Unanswered("connection", retryable=True)
+        remedy = "see to the server, and run again: what was answered is kept"
+        return ModelError("the server cannot be reached", where=self._where, remedy=remedy)
+
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         status = error.status_code
         if status in _POINTLESS or (status == 429 and error.code == "insufficient_quota"):
             problem = _POINTLESS.get(status, "the account has no credit left")
-            where = f"teacher {self._teacher.model} at {self._teacher.base_url or 'api.openai.com'}"
-            return ModelError(f"{problem} (status {status})", where=where, remedy="mend that and run again")
+            return ModelError(f"{problem} (status {status})", where=self._where, remedy="mend that and run again")
         retryable = status in (408, 409, 429) or status >= 500
         wait = _seconds(error.response.headers.get("retry-after"))
         return Unanswered(f"status_{status}", retryable=retryable, retry_after=wait)
