@@ -64,6 +64,8 @@ def refused(lab: Path, *arguments: str) -> str:
         ("teachers:", "\tteachers:", ["study.yaml, line 3: not valid YAML", "mend that line"]),
         ("grid:", "base: {}\ngrid:", ["study.yaml, line 8: not valid YAML (key 'base' for the second time)"]),
         ("students:", "student:", ["study.yaml: ", "'student'"]),
+        ("grid:", "grid:\n  granularity: [1, 2]", ["'granularity'; did you mean 'annotation.granularity'?"]),
+        ("epochs: 1", "epochs: &a [*a]", ["study.yaml: not usable as settings (Circular reference"]),
         ("[people, answers]", "people", ["axis 'teacher' needs a list of values", "'people'"]),
     ],
 )  # fmt: skip
@@ -92,6 +94,11 @@ def test_a_study_file_is_no_run_file(lab: Path, command: str) -> None:
     assert "cotdistill study study.yaml" in line
 
 
+def test_a_folder_in_place_of_a_file(lab: Path) -> None:
+    (lab / "mine").mkdir()
+    assert "mine: no such file; it is a folder; name the file in it" in refused(lab, "report", "mine")
+
+
 def test_a_file_without_settings(lab: Path) -> None:
     (lab / "study.yaml").write_text("# to be written\n", encoding="utf-8")
     assert "study.yaml: expected a mapping of settings (KEY: VALUE), found nothing; " in refused(
@@ -112,10 +119,15 @@ def test_a_run_that_compares_an_arm_that_is_not_there(lab: Path) -> None:
         ("absent.jsonl", ["absent.jsonl: no such file; check the path"]),
         ("empty.jsonl", ["empty.jsonl: no rows; give a file with at least one question"]),
         ("twice.jsonl", ["twice.jsonl, line 4: ", "'0'"]),
+        ("bare.jsonl", ["bare.jsonl: no question has a rationale; name their column with columns: {rationale: NAME}"]),
         ("columns.jsonl", ["columns.jsonl, line 1: no column 'answer'", "map it with columns: {answer: NAME}"]),
     ],
 )
 def test_own_questions_that_cannot_be_used_are_seen_before_any_cell(lab: Path, file: str, parts: list[str]) -> None:
+    (lab / "bare.jsonl").write_text(
+        "".join(f'{{"question": "What is {n} + 1?", "answer": {n + 1}, "why": "{n}"}}\n' for n in range(40)),
+        encoding="utf-8",
+    )
     (lab / "columns.jsonl").write_text('{"question": "What is 1 + 1?", "label": 2}\n', encoding="utf-8")
     (lab / "study.yaml").write_text(STUDY.replace("own.jsonl", file), encoding="utf-8")
     for command in ("plan", "study"):

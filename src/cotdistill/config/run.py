@@ -177,7 +177,8 @@ def to_yaml(settings: Settings) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file. Raises ConfigError for one that is missing, malformed or names a key twice."""
     if not path.is_file():
-        raise ConfigError("no such file", where=path, remedy="check the path")
+        remedy = "it is a folder; name the file in it" if path.is_dir() else "check the path"
+        raise ConfigError("no such file", where=path, remedy=remedy)
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -185,6 +186,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = f"not valid YAML ({getattr(error, 'problem', error)})"
         raise ConfigError(problem, where=where, remedy="mend that line or the one above it") from None
+    try:
+        json.dumps(values, default=str)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ConfigError(f"not usable as settings ({error})", where=path, remedy="write keys as words") from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
         raise ConfigError(

@@ -56,7 +56,7 @@ def rung_sizes(num_arms: int, eta: int) -> list[int]:
 
 def pilot_size(prices: Sequence[Price], budget: float) -> Size:
     """The largest pilots of all these arms that ``budget`` pays for; training is 0 where it pays for none."""
-    test = min(1.0, TEST_SHARE * budget / sum(price.test for price in prices))
+    test = min(1.0, max(0.0, TEST_SHARE * budget / sum(price.test for price in prices)))
     left = budget - test * sum(price.test for price in prices)
     return Size(min(1.0, max(0.0, left / sum(price.train for price in prices))), test)
 

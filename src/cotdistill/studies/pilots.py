@@ -35,7 +35,7 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
     num_examples = (task.num_train or num_train) * epochs
     if num_examples < MIN_STEPS * training.batch_size:
         problem = f"the budget buys pilots of {int(num_examples / training.batch_size)} steps, fewer than {MIN_STEPS}"
-        raise ConfigError(problem, where="advise", remedy="raise --budget-share, or score more arms out")
+        raise ConfigError(problem, where="advise", remedy="raise --budget-share, or lower --keep")
     evaluation = cell.config.evaluation
     if evaluation.tasks:
         evaluation = evaluation.model_copy(

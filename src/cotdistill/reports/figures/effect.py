@@ -20,7 +20,7 @@ def draw_effect(groups: Sequence[EffectGroup]) -> Drawing:
     """A row a group: its effects' spread and mean, and beside them attention where that was measured."""
     measured = any(group.attention for group in groups)
     figure, grid = new_figure(rows_height(len(groups)) + 0.3, columns=2 if measured else 1)
-    names_down(grid[0], [group.name for group in groups])
+    names_down(grid[0], [group.name if group.answered == "all" else f"answered {group.answered}" for group in groups])
     grid[0].axvline(0, color=QUIET, linewidth=1, linestyle=":")
     for row, group in enumerate(groups):
         _draw_spread(grid[0], row, group.effects, _COLORS[group.answered])
@@ -29,15 +29,15 @@ def draw_effect(groups: Sequence[EffectGroup]) -> Drawing:
     for axes in grid:
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.locator_params(axis="x", nbins=5)
-    label(grid[0], x="effect on the gold answer, nats")
+    label(grid[0], x="effect, nats")
     if measured:
         grid[1].set_xlim(left=0)
         grid[1].spines["left"].set_visible(False)
-        label(grid[1], x="attention to the rationale, %")
+        label(grid[1], x="attention, %")
     caption = (
         "log p of the gold answer behind the rationale minus log p behind none, which is the dotted line; +1 is 2.7 "
         "times as likely. Points are means with their 95 % interval, bars hold the middle half of the questions and "
-        "thin lines nine tenths."
+        "thin lines nine tenths. Attention is the share that goes to the rationale where the answer is predicted."
     )
     return Drawing("effect", "What rationales do to the gold answer's probability", caption, figure)
 
