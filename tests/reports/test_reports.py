@@ -27,7 +27,7 @@ from cotdistill.reports.figures.arms import draw_accuracy
 from cotdistill.reports.figures.canvas import short
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
-from cotdistill.reports.tables import markdown_text, one_line, score_table, tables, to_markdown
+from cotdistill.reports.tables import group_table, markdown_text, one_line, score_table, tables, to_markdown
 from cotdistill.reports.verdict import finding, in_markdown, verdict
 
 HOSTILE = [
@@ -367,3 +367,17 @@ def test_markdown_table_has_a_rule_for_every_column(report):
     lines = to_markdown(score_table(report)).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + len(report.arms)
+
+
+def test_groups_of_tasks_are_means_over_their_tasks() -> None:
+    asked = material.questions(120, ("bbh/navigate", "bbh/web_of_lies", "bbh/snarks", "svamp"))
+    evidence = Evidence("groups", "", {"one": material.arm(asked, 0.3), "two": material.arm(asked, 0.8)})
+    table = group_table(evidence)
+    assert table is not None
+    assert table.headings == ("arm", "bbh/algorithmic", "bbh/language")
+    for name, algorithmic, language in table.values:
+        found = evidence.task_accuracies[name]
+        assert algorithmic == pytest.approx((found["bbh/navigate"] + found["bbh/web_of_lies"]) / 2)
+        assert language == found["bbh/snarks"]
+    assert table in tables(evidence)
+    assert group_table(material.study()) is None, "of one group there is nothing to compare"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cotdistill.evaluation.statistics import score
 from cotdistill.records import Prediction, Score
@@ -18,16 +18,16 @@ def by_task(predictions: Iterable[Prediction]) -> dict[str, Score]:
 
 
 def averages(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Accuracies as fractions: ``micro`` over items, ``macro`` over tasks, and ``bbh/<group>`` over a group's tasks.
-
-    A group is the mean over those of its tasks that are there, and left out where none is.
-    """
+    """Accuracies as fractions: ``micro`` over items, ``macro`` over tasks, and ``bbh/<group>`` over a group's tasks."""
     accuracies = {task: one.accuracy for task, one in by_task(predictions).items()}
-    found = {"micro": score(predictions).accuracy, "macro": _mean(accuracies.values())}
-    for group, names in GROUPS.items():
-        if present := [accuracies[f"bbh/{name}"] for name in names if f"bbh/{name}" in accuracies]:
-            found[f"bbh/{group}"] = _mean(present)
-    return found
+    return {"micro": score(predictions).accuracy, "macro": _mean(accuracies.values())} | by_group(accuracies)
+
+
+def by_group(accuracies: Mapping[str, float]) -> dict[str, float]:
+    """``bbh/<group>``: the mean over those of a group's tasks that ``accuracies`` has; left out where it has none."""
+    names = {group: [f"bbh/{task}" for task in tasks] for group, tasks in GROUPS.items()}
+    present = {group: [accuracies[task] for task in tasks if task in accuracies] for group, tasks in names.items()}
+    return {f"bbh/{group}": _mean(found) for group, found in present.items() if found}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from cotdistill.evaluation.averages import by_group
 from cotdistill.evaluation.statistics import ComparisonResult
 from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 
@@ -57,6 +58,7 @@ def tables(evidence: Evidence) -> list[Table]:
         score_table(evidence),
         comparison_table(evidence.comparisons),
         task_table(evidence),
+        group_table(evidence),
         gain_table(evidence),
         factor_table(evidence),
         extras_table(evidence),
@@ -118,6 +120,17 @@ def task_table(evidence: Evidence) -> Table | None:
     found = evidence.task_accuracies
     rows = tuple((name, *(accuracies.get(task) for task in tasks)) for name, accuracies in found.items())
     return Table("tasks", "Accuracy by task", columns, rows)
+
+
+def group_table(evidence: Evidence) -> Table | None:
+    """Accuracy by arm and group of BIG-Bench-Hard's tasks; None where there are not two groups."""
+    found = {name: by_group(accuracies) for name, accuracies in evidence.task_accuracies.items()}
+    groups = list(dict.fromkeys(group for each in found.values() for group in each))
+    if len(groups) < 2:
+        return None
+    columns = (Column("arm"), *(Column(group, "percent") for group in groups))
+    rows = tuple((name, *(each.get(group) for group in groups)) for name, each in found.items())
+    return Table("groups", "Accuracy by group of tasks", columns, rows)
 
 
 def gain_table(evidence: Evidence) -> Table | None:
