@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
+    epilog="cotdistill COMMAND --help says more of each. Your own data, step by step: recipes/own-data/README.md",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+BEGIN, RUN_FILES, STUDIES, RESULTS = (
+    "To begin",
+    "A run file: named arms",
+    "A study file: a grid of arms",
+    "What was made",
+)
+"""The headings of the commands in --help."""
 
 Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
@@ -56,7 +65,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
+    ] = False,
 ) -> None:
     pass
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cotdistill.cli.common import AsJson, Runs, Settings, app, print_rows, read_run, read_study, say
+from cotdistill.cli.common import RESULTS, AsJson, Runs, Settings, app, print_rows, read_run, read_study, say
 from cotdistill.cli.runs import execute_and_report
 from cotdistill.cli.studies import report_study
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cotdistill.evaluation.flips import Flip
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE.YAML", help="a run file or a study file")],
     runs: Runs = Path("runs"),
@@ -32,7 +32,7 @@ def report(
         execute_and_report(read_run(file, settings), runs, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def show(
     path: Annotated[Path, typer.Argument(help="a run or stage folder, or a JSON Lines file of records")],
     limit: Annotated[int, typer.Option(help="records to show")] = 5,
@@ -45,7 +45,7 @@ def show(
     print(json.dumps(artifact, ensure_ascii=False) if as_json else describe(artifact))
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def audit(
     path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
     limit: Annotated[int, typer.Option(help="disagreements to show")] = 10,
@@ -58,7 +58,7 @@ def audit(
     print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(audit_lines(result, limit)))
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def flips(
     a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
     b: Annotated[Path, typer.Argument(help="another one of the same questions")],
@@ -100,7 +100,7 @@ def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
     say(f"figure: {path}")
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def effect(
     student: Annotated[str, typer.Argument(help="a model's name or folder")],
     evaluation: Annotated[Path, typer.Argument(help="the folder of its evaluation, runs/evaluation/KEY")],
@@ -129,12 +129,12 @@ def effect(
         print_tables([effect_table(groups)])
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def harness(
     student: Annotated[str, typer.Argument(help="a model's name or folder")],
     tasks: Annotated[list[str], typer.Argument(help="lm-eval's names of tasks, groups or tags, or its YAML files")],
     limit: Annotated[int | None, typer.Option(min=1, help="only the first so many items of each task")] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="prompts at once")] = 16,
     metric: Annotated[str | None, typer.Option(help="what decides verdicts, e.g. acc_norm")] = None,
     include: Annotated[Path | None, typer.Option(help="a folder of further task files")] = None,
     runs: Runs = Path("runs"),
@@ -152,7 +152,7 @@ def harness(
     print_rows({task: score.to_row() for task, score in result.scores.items()}, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def export(
     path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
     to: Annotated[Path, typer.Option(help="the folder to write to")],

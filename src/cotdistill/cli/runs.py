@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cotdistill.cli.common import AsJson, Runs, Settings, app, print_rows, read_run, say
+from cotdistill.cli.common import BEGIN, RUN_FILES, AsJson, Runs, Settings, app, print_rows, read_run, say
 
 if TYPE_CHECKING:
     from cotdistill.config import Run, RunConfig
@@ -17,7 +17,7 @@ RunFile = Annotated[Path, typer.Argument(metavar="RUN.YAML", help="the run file"
 Arm = Annotated[str | None, typer.Option("--arm", help="only this arm of the run file")]
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def quickstart(
     runs: Runs = Path("runs"),
     seed: Annotated[int, typer.Option(help="seed of the training order")] = 0,
@@ -34,7 +34,7 @@ def quickstart(
         print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")
 
 
-@app.command("run")
+@app.command("run", rich_help_panel=RUN_FILES)
 def run_command(
     file: RunFile,
     runs: Runs = Path("runs"),
@@ -50,7 +50,7 @@ def run_command(
         execute_and_report(run, runs, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN_FILES)
 def annotate(
     file: RunFile,
     runs: Runs = Path("runs"),
@@ -83,7 +83,7 @@ def annotate(
     print_rows(rows, as_json)
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=RUN_FILES)
 def import_command(
     source: Annotated[str, typer.Argument(help="eit_cot, cot_collection, flan_cot or distilling_step_by_step")],
     path: Annotated[Path, typer.Argument(help="a file of the release, or the folder it came in")],
@@ -101,7 +101,7 @@ def import_command(
     print_rows({source: imported.to_row() | ({"path": str(out)} if out else {})}, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN_FILES)
 def capture(
     file: RunFile,
     runs: Runs = Path("runs"),
@@ -130,7 +130,7 @@ def capture(
     print_rows(rows, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN_FILES)
 def train(
     file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
 ) -> None:
@@ -148,7 +148,7 @@ def train(
     print_rows(rows, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN_FILES)
 def evaluate(
     file: RunFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from cotdistill.cli.common import AsJson, app
+from cotdistill.cli.common import BEGIN, AsJson, app
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -22,9 +22,9 @@ _OF_THE_FILE = ("name", "folder")
 """What a study need not say, because it follows from where its file lies."""
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def settings(
-    key: Annotated[str, typer.Argument(metavar="[KEY]", help="a section, e.g. training or training.loss")] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="a section, e.g. training or training.loss")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Say what a run file or a study file may hold: every key of a section with its default and its meaning."""

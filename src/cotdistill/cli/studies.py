@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cotdistill.cli.common import AsJson, Runs, Settings, app, read_study, say
+from cotdistill.cli.common import STUDIES, AsJson, Runs, Settings, app, read_study, say
 
 if TYPE_CHECKING:
     from cotdistill.config.study import Study
@@ -20,22 +20,24 @@ Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluste
 Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine")]
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def plan(
     file: StudyFile, runs: Runs = Path("runs"), settings: Settings = None, jobs: Jobs = 1, as_json: AsJson = False
 ) -> None:
-    """Say what a study holds, what of it is missing, and what that will take. Nothing is loaded or run."""
+    """Say what a study holds, what of it is missing, and what that will take. No model is loaded, nothing is run."""
     _print_study_plan(read_study(file, settings), runs, jobs, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def study(
     file: StudyFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
     jobs: Jobs = 1,
     executor: Executor = "local",
-    only: Annotated[str | None, typer.Option(metavar="ID", help="only this cell, in this process")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="ID", help="only this cell (plan lists the ids), in this process")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, and do nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -58,12 +60,12 @@ def study(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def advise(
     file: StudyFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
-    student: Annotated[str | None, typer.Option(help="a student of the study, by its name there")] = None,
+    student: Annotated[str | None, typer.Option(help="a student of the study, where it has several")] = None,
     budget_share: Annotated[float, typer.Option(min=0, max=1, help="of what the whole grid costs")] = 0.25,
     keep: Annotated[float, typer.Option(min=0, max=1, help="share of arms that go on after the cheap score")] = 0.5,
     replay: Annotated[bool, typer.Option("--replay", help="train nothing: all pilots are on disk")] = False,
@@ -85,7 +87,7 @@ def advise(
     print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
 
 
-@app.command("reproduce-check")
+@app.command("reproduce-check", rich_help_panel=STUDIES)
 def reproduce_check(
     file: Annotated[
         Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims, each with its study and test")
