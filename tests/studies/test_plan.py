@@ -91,6 +91,14 @@ def test_ids_tell_cells_apart_and_stay_the_same(tmp_path: Path) -> None:
     }
 
 
+def test_a_control_is_named_by_what_it_alone_has(tmp_path: Path) -> None:
+    text = STUDY.replace("students: {small: ./small, large: ./large}", "students: {small: ./small}")
+    text = text.replace("granularity: null}\n", "granularity: null}\n  - {teacher: solver, task.num_train: 10}\n")
+    names = set(planned(tmp_path, text).arms)
+    assert {"solver num_train=10", "answers", "base"} < names
+    assert "solver granularity=1 loss=plain" in names
+
+
 def test_comparisons_are_between_arms_that_agree_on_the_rest(tmp_path: Path) -> None:
     pairs = {(pair.declared, pair.a, pair.b) for pair in planned(tmp_path).comparisons}
     students, losses = ("small", "large"), ("plain", "weighted")

@@ -71,7 +71,8 @@ def plan(study: Study) -> Plan:
     Raises ConfigError where a cell's settings are invalid, or a comparison names a factor or finds arms that are not.
     """
     drafts = [_resolve(study, factors) for factors in _all_factors(study)]
-    names = _arm_names([factors for factors, _, _ in drafts])
+    of_controls = {axis for control in study.controls for axis in control} - study.axes().keys()
+    names = _arm_names([factors for factors, _, _ in drafts], of_controls)
     cells: dict[str, Cell] = {}
     for (factors, seed, config), name in zip(drafts, names, strict=True):
         id = cell_id(config)
@@ -128,10 +129,11 @@ def _resolve(study: Study, factors: Factors) -> tuple[Factors, int, RunConfig]:
     return arm, config.seed, config
 
 
-def _arm_names(arms: list[Factors]) -> list[str]:
-    """A short name for each arm: the fewest of its factors that tell all arms apart."""
+def _arm_names(arms: list[Factors], of_controls: set[str]) -> list[str]:
+    """A short name for each arm: the fewest of its factors that tell all apart, and those that are ``of_controls``."""
     axes = dict.fromkeys(axis for arm in arms for axis in arm)
-    varying = [axis for axis in axes if axis == TRAINING or len({_key(arm[axis]) for arm in arms if axis in arm}) > 1]
+    always = {TRAINING, *of_controls}
+    varying = [axis for axis in axes if axis in always or len({_key(arm[axis]) for arm in arms if axis in arm}) > 1]
     not_in_all = [axis for axis in axes if len({_key(arm.get(axis, arm)) for arm in arms}) > 1]
     distinct = len({_key(arm) for arm in arms})
     names: list[str] = []
