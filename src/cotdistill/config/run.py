@@ -201,7 +201,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """Refuses a key that is written twice: YAML would let the last one win, and half a section disappear."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:

@@ -14,8 +14,8 @@ NOTES = {
     "token limit came first; both count as not correct. Over several seeds accuracy is their mean, n and the interval "
     "are of the items, and verdicts are counted over all seeds.",
     "comparisons": "Both arms answered the same items. Intervals are paired bootstrap over items and stand for one "
-    "comparison each. p is McNemar's exact test (over several seeds, with the item as its unit); p (Holm) is corrected "
-    "for the number of comparisons that were declared, and the sentences go by it.",
+    "comparison each. p is McNemar's exact test, over several seeds a sign-flip test with the item as its unit; p "
+    "(Holm) is corrected for the number of comparisons that were declared, and the sentences go by it.",
     "gains": "Against the same student untrained, on the same items; intervals are paired bootstrap over items. These "
     "were not declared beforehand, so no p is given.",
     "missing": "Cells without a result are left out of all else here; running the study again goes on with them.",

@@ -53,7 +53,7 @@ def draw_flips(flips: Sequence[Flip], a: str, b: str) -> Drawing | None:
     tasks = sorted(net, key=lambda task: -net[task])
     figure, (axes,) = new_figure(rows_height(len(tasks)) + 0.35)
     names_down(axes, [task.rsplit("/", 1)[-1] for task in tasks])
-    failures = [failure for failure in _COLORS if any(flip.failure == failure for flip in flips)]
+    failures: list[Failure] = [failure for failure in _COLORS if any(flip.failure == failure for flip in flips)]
     for gained in (True, False):
         counts = Counter((flip.task, flip.failure) for flip in flips if flip.gained == gained)
         _draw_side(axes, [[counts[task, failure] for task in tasks] for failure in failures], failures, gained)
@@ -65,9 +65,10 @@ def draw_flips(flips: Sequence[Flip], a: str, b: str) -> Drawing | None:
     left, right = (short(name, 32) for name in without_shared_words([b, a]))
     label(axes, x=f"left: only {left} is right\nright: only {right} is right")
     legend(axes, "what failed")
+    told = f"is always its {failures[0]}" if len(failures) == 1 else "has a colour"
     caption = (
-        "Items that one arm has right and the other wrong, by task, over all seeds; the colour says what failed in the "
-        "wrong one: its length, its format, an equation of it, or else its reasoning."
+        f"Items that one arm has right and the other wrong, by task, over all seeds. What failed in the wrong one "
+        f"{told}: length (cut off), format (no answer read), arithmetic (a false equation), or else reasoning."
     )
     return Drawing("flips", "Where the first comparison gains and loses", caption, figure)
 
