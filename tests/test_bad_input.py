@@ -66,16 +66,23 @@ def refused(lab: Path, *arguments: str) -> str:
         ("students:", "student:", ["study.yaml: ", "'student'"]),
         ("grid:", "grid:\n  granularity: [1, 2]", ["'granularity'; did you mean 'annotation.granularity'?"]),
         ("epochs: 1", "epochs: &a [*a]", ["study.yaml: not usable as settings (Circular reference"]),
+        ("nano-student", "nano-studnt", ["nano-studnt: no such built-in model; did you mean 'builtin:nano-student'?"]),
         ("[people, answers]", "people", ["axis 'teacher' needs a list of values", "'people'"]),
     ],
 )  # fmt: skip
 def test_a_wrong_study_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
     assert old in STUDY
     (lab / "study.yaml").write_text(STUDY.replace(old, new, 1), encoding="utf-8")
-    for command in ("plan", "study", "report", "advise"):
+    for command in ("plan", "study"):
         line = refused(lab, command, "study.yaml")
         for part in parts:
             assert part in line
+
+
+@pytest.mark.parametrize("command", ["report", "advise"])
+def test_a_wrong_study_file_is_refused_by_every_command(lab: Path, command: str) -> None:
+    (lab / "study.yaml").write_text(STUDY.replace("students:", "student:"), encoding="utf-8")
+    assert "study.yaml: unknown key 'student'; did you mean 'students'?" in refused(lab, command, "study.yaml")
 
 
 @pytest.mark.parametrize("command", ["plan", "study", "advise"])

@@ -132,13 +132,13 @@ def _report(result: StudyResult, as_json: bool) -> Evidence:
 
 def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> None:
     from cotdistill.studies.estimate import estimate, lines
-    from cotdistill.studies.own_files import check_own_files
+    from cotdistill.studies.inputs import check_inputs
     from cotdistill.studies.plan import plan
     from cotdistill.studies.result import read_cell
 
     planned = plan(study)
     results = [read_cell(cell, runs / study.name) for cell in planned.cells]
-    check_own_files(result.cell for result in results if result.status != "done")
+    check_inputs(result.cell for result in results if result.status != "done")
     found = estimate(planned, runs)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}

@@ -12,9 +12,9 @@ from cotdistill.artifacts import Stage, disk_errors, hold, write_json_atomically
 from cotdistill.config import Study, to_yaml
 from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.studies.cells import failed, run_cell
+from cotdistill.studies.inputs import check_inputs
 from cotdistill.studies.local import run_local
 from cotdistill.studies.on_ray import run_on_ray
-from cotdistill.studies.own_files import check_own_files
 from cotdistill.studies.plan import Cell, Plan, plan
 from cotdistill.studies.result import CellResult, StudyResult, cell_path, load_result, read_cell
 from cotdistill.studies.stages import stage_keys
@@ -52,7 +52,7 @@ def run_study(
         raise ConfigError(f"{jobs} jobs make nothing", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
-    check_own_files(cell for cell in planned.cells if read_cell(cell, path).status != "done")
+    check_inputs(cell for cell in planned.cells if read_cell(cell, path).status != "done")
     with disk_errors(path), hold(path):
         study_file = _write_study(planned, path)
         missing = _missing(planned, path, say)
