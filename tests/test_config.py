@@ -44,6 +44,27 @@ def test_overrides_reach_every_arm_but_not_an_arm_that_trains_nothing(tmp_path: 
     assert {arm.seed for arm in run.arms.values()} == {3}
 
 
+def test_an_override_that_names_an_arm_also_beats_what_the_arm_sets(tmp_path: Path) -> None:
+    text = "task: svamp\nstudent: m\narms: {a: {task: bbh}, b: {}, b.c: {task: gsm8k}}\n"
+    overrides = parse_overrides(["task.num_test=9", "arms.a.task.num_test=5", "arms.b.c.task.num_test=7"])
+    arms = load_run(write(tmp_path, text), overrides).arms
+    assert [(arm.task.name, arm.task.num_test) for arm in arms.values()] == [("bbh", 5), ("svamp", 9), ("gsm8k", 7)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("arms.cott.seed=1", ["arms.cott.seed", "did you mean 'cot'?"]),
+        ("task.num_test=9", ["'task.num_test' changes nothing", "--set arms.base.task.num_test=9"]),
+    ],
+)
+def test_an_override_that_would_change_nothing_is_refused(tmp_path: Path, setting: str, words: list[str]) -> None:
+    text = "student: m\ntraining: null\narms: {base: {task: svamp}, cot: {task: gsm8k}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_run(write(tmp_path, text), parse_overrides([setting]))
+    assert all(word in str(caught.value) for word in words)
+
+
 def test_a_setting_of_a_section_that_is_a_bare_name_can_be_overridden(tmp_path: Path) -> None:
     text = "task: svamp\nteacher: human\nstudent: some/model\n"
     overrides = parse_overrides(["task.num_train=5", "student.keep_layers=2"])

@@ -100,7 +100,7 @@ def with_models(config: RunConfig, replace: Callable[[ModelConfig], ModelConfig]
 def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
     """Read a run file (YAML) and apply ``overrides`` (dotted keys) to its base, and so to all its arms.
 
-    Keys ``question``, ``arms`` and ``comparisons`` belong to the file; all others are RunConfig's. Paths in the file
+    What an arm sets itself stays; ``arms.NAME.KEY`` overrides that too. Keys ``question``, ``arms`` and ``comparisons`` belong to the file; all others are RunConfig's. Paths in the file
     are relative to the folder of the file. Raises ConfigError naming key, value and remedy.
     """
     base = read_yaml(path)
@@ -110,13 +110,15 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
     question, arms, comparisons = (base.pop(key, None) for key in ("question", "arms", "comparisons"))
     if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
         raise ConfigError("arms must map a name to its overrides", where=f"{path}, arms")
+    changes_of = {str(name): changes or {} for name, changes in (arms or {path.stem: {}}).items()}
+    of_all, of_one = _by_arm(overrides or {}, changes_of)
     resolved: dict[str, RunConfig] = {}
-    for name, changes in (arms or {path.stem: {}}).items():
+    for name, changes in changes_of.items():
         values = json.loads(json.dumps(base, default=str))
-        for key, value in ((overrides or {}) | (changes or {})).items():
+        for key, value in (*of_all.items(), *changes.items(), *of_one[name].items()):
             set_dotted(values, key, value)
         where = f"{path}, arm {name}" if arms else str(path)
-        resolved[str(name)] = validated(RunConfig, values, where=where, folder=path.parent)
+        resolved[name] = validated(RunConfig, values, where=where, folder=path.parent)
     run_name = path.stem if path.stem != "run" else path.resolve().parent.name
     fields = {
         "name": run_name,
@@ -125,6 +127,28 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
         "comparisons": comparisons or (),
     }
     return validated(Run, fields, where=str(path))
+
+
+def _by_arm(
+    overrides: dict[str, Any], arms: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The overrides of all arms, and those that name one; raises ConfigError for one that would change nothing."""
+    of_all: dict[str, Any] = {}
+    of_one: dict[str, dict[str, Any]] = {name: {} for name in arms}
+    for key, value in overrides.items():
+        if key.startswith("arms."):
+            named = [name for name in arms if key.startswith(f"arms.{name}.")]
+            if not named:
+                hint = nearest(key.split(".")[1], arms)
+                raise ConfigError(f"no arm is named by {key!r}; {hint}", where="--set", remedy="arms.NAME.KEY=VALUE")
+            name = max(named, key=len)
+            of_one[name][key.removeprefix(f"arms.{name}.")] = value
+        elif all(any(f"{key}.".startswith(f"{own}.") for own in changes) for changes in arms.values()):
+            remedy = f"name the arm: --set arms.{next(iter(arms))}.{key}={value}"
+            raise ConfigError(f"{key!r} changes nothing: every arm sets it itself", where="--set", remedy=remedy)
+        else:
+            of_all[key] = value
+    return of_all, of_one
 
 
 def is_study(values: dict[str, Any]) -> bool:
