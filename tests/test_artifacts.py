@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.command import new_process
 
-from cotdistill import artifacts
+from cotdistill import artifacts, clock
 from cotdistill.artifacts import RowAppender, disk_errors, open_stage, stage_path, write_rows, write_text_atomically
 from cotdistill.errors import ArtifactError
 from cotdistill.records import read_rows
@@ -51,7 +51,7 @@ def test_a_finished_stage_says_what_it_holds(tmp_path: Path) -> None:
 
 
 def work_until_killed(runs: Path) -> None:
-    artifacts.CLOCK_TICK = 0.05
+    clock.TICK = 0.05
     with open_stage(runs, "evaluation", IDENTITY):
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -16,8 +16,6 @@ import json
 import os
 import platform
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,13 +26,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cotdistill import __version__
+from cotdistill.clock import Clock
 from cotdistill.errors import ArtifactError
 from cotdistill.records import dump_row, read_rows
 
 MANIFEST = "manifest.json"
 CLOCK = "clock.tmp"
-"""The seconds that processes have worked on an unfinished stage, noted now and then for one that is killed."""
-CLOCK_TICK = 10.0
+"""The seconds that processes have worked on an unfinished stage."""
 _UNCHECKED = (".lock", ".owner", "README.md")
 """Files that are not content: the lock, and the model card, which gets its scores after the stage is done. Nor is
 anything with a name, or in a folder with a name, that ends in .tmp: it is of use only until the stage is done."""
@@ -123,25 +121,19 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 @dataclass
 class Stage:
-    """A stage folder that this process holds. ``identity`` is what its name is the hash of.
-
-    ``seconds_before`` are those of earlier processes, which this one goes on from.
-    """
+    """A stage folder that this process holds. ``identity`` is what its name is the hash of."""
 
     noun: str
     path: Path
     identity: dict[str, Any]
-    started: float = field(default_factory=time.time)
-    seconds_before: float = 0.0
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.path / CLOCK)
 
     @property
     def finished(self) -> bool:
         return (self.path / MANIFEST).is_file()
-
-    @property
-    def seconds(self) -> float:
-        """How long the stage was worked on until now, by all processes."""
-        return self.seconds_before + time.time() - self.started
 
     def finish(
         self,
@@ -159,7 +151,7 @@ class Stage:
             "versions": versions(),
             "seeds": seeds,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.clock.seconds, 3),
             "dropped": dropped,
             **(notes or {}),
             "files": {
@@ -229,37 +221,8 @@ def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stag
             yield stage
             return
         write_json_atomically(path / "identity.json", identity)
-        with _timed(stage):
+        with stage.clock.running(lambda: stage.finished):
             yield stage
-
-
-@contextlib.contextmanager
-def _timed(stage: Stage) -> Iterator[None]:
-    """Count the seconds of earlier processes in, and note them for a later one until the stage is finished."""
-    clock = stage.path / CLOCK
-    with contextlib.suppress(OSError, ValueError):
-        stage.seconds_before = float(clock.read_text(encoding="utf-8"))
-    ended = threading.Event()
-
-    def note() -> None:
-        with contextlib.suppress(OSError, ArtifactError):  # it must not fail a stage
-            write_text_atomically(clock, f"{stage.seconds:.3f}\n")
-
-    def note_now_and_then() -> None:
-        while not ended.wait(CLOCK_TICK):
-            note()
-
-    thread = threading.Thread(target=note_now_and_then, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        if stage.finished:
-            clock.unlink(missing_ok=True)
-        else:
-            note()
 
 
 def _verify_or_set_aside(stage: Stage) -> None:

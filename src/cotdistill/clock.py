@@ -1,0 +1,53 @@
+"""How long several processes worked on something, one after the other, also those that were killed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+TICK = 10.0
+"""Seconds between two notes on the disk: as much as a kill may cost."""
+
+
+class Clock:
+    """Counts on from what earlier processes noted in the file ``path``."""
+
+    def __init__(self, path: Path):
+        self.path, self._started, self._before = path, time.time(), 0.0
+        with contextlib.suppress(OSError, ValueError):
+            self._before = float(path.read_text(encoding="utf-8"))
+
+    @property
+    def seconds(self) -> float:
+        """Of all processes, until now."""
+        return self._before + time.time() - self._started
+
+    @contextlib.contextmanager
+    def running(self, is_done: Callable[[], bool]) -> Iterator[None]:
+        """Note the seconds now and then and at the end; the file goes once all is done."""
+        ended = threading.Event()
+
+        def note_now_and_then() -> None:
+            while not ended.wait(TICK):
+                self._note()
+
+        thread = threading.Thread(target=note_now_and_then, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if is_done():
+                self.path.unlink(missing_ok=True)
+            else:
+                self._note()
+
+    def _note(self) -> None:
+        new = self.path.with_name(f".{self.path.name}.new.tmp")
+        with contextlib.suppress(OSError):  # a clock must not fail what it times
+            new.write_text(f"{self.seconds:.3f}\n", encoding="utf-8")
+            new.replace(self.path)
