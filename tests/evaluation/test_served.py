@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 
 import pytest
 from tests.annotation.faulty_server import FaultyServer
-from tests.command import run_command
+from tests.command import Command, run_command
 
 from cotdistill.config import EvaluationConfig, ModelConfig, ModelServer
 from cotdistill.errors import ConfigError, ModelError
@@ -30,10 +32,24 @@ def reply(prompt: str) -> str:
     return f"It is one more. The answer is {number + (2 if number == 3 else 1)}."
 
 
-def run(url: str, tmp_path, **settings) -> Evaluation:
+def run(url: str, tmp_path, *, questions: list[Question] = QUESTIONS, **settings) -> Evaluation:
     server = ModelServer(base_url=url, api_key_variable="OWN_KEY", concurrency=4, max_retries=2)
     config = EvaluationConfig(server=server, max_new_tokens=32, **settings)
-    return evaluate(ModelConfig(model="some-model"), QUESTIONS, target="rationale", config=config, runs=tmp_path)
+    return evaluate(ModelConfig(model="some-model"), questions, target="rationale", config=config, runs=tmp_path)
+
+
+def served_run(url: str, tmp_path, **settings) -> str:
+    """The name of a run file in ``tmp_path`` that asks the server the questions above."""
+    rows = [{"question": question.question, "answer": question.answer} for question in QUESTIONS]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = {
+        "task": "rows.jsonl",
+        "student": "some-model",
+        "training": None,
+        "evaluation": {"server": {"base_url": url, "api_key_variable": "OWN_KEY"}},
+    }
+    (tmp_path / "served.yaml").write_text(json.dumps(values | settings))
+    return "served.yaml"
 
 
 def test_answers_are_judged_and_kept_in_the_order_of_the_questions(tmp_path):
@@ -83,22 +99,37 @@ def test_a_refused_key_ends_at_once_and_is_not_shown(tmp_path):
 
 
 def test_a_run_file_names_the_server(tmp_path):
-    rows = [{"question": question.question, "answer": question.answer} for question in QUESTIONS]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with FaultyServer(reply) as server:
-        values = {
-            "task": "rows.jsonl",
-            "student": "some-model",
-            "training": None,
-            "evaluation": {"server": {"base_url": server.url, "api_key_variable": "OWN_KEY"}},
-        }
-        (tmp_path / "served.yaml").write_text(json.dumps(values))
-        outcome = run_command(tmp_path, "run", "served.yaml", "--json")
+        outcome = run_command(tmp_path, "run", served_run(server.url, tmp_path), "--json")
         assert outcome.status == 0, outcome.err
         assert server.attempts.total() > 0
-        values["training"] = {"epochs": 1}
-        (tmp_path / "served.yaml").write_text(json.dumps(values))
-        assert "cannot be trained; set training: null" in run_command(tmp_path, "run", "served.yaml").err
+        trained = run_command(tmp_path, "run", served_run(server.url, tmp_path, training={"epochs": 1}))
+        assert "cannot be trained; set training: null" in trained.err
+
+
+def test_a_server_that_is_gone_ends_the_work_soon(tmp_path):
+    """And not after every question has waited for its last try; what was answered is kept."""
+    many = [Question(f"q{n}", "own", "test", f"{n} + 1?", str(n + 1), "number") for n in range(500)]
+    with FaultyServer(reply) as server:
+        run(server.url, tmp_path)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="the server cannot be reached; see to the server, and run again"):
+        run(server.url, tmp_path, questions=many)
+    assert time.monotonic() - started < 10
+
+
+def test_an_interrupt_ends_at_once_and_says_how_to_go_on(tmp_path):
+    """Also where requests are under way that the server will never answer."""
+    with FaultyServer(reply, lambda prompt, attempt: "silent") as server:
+        command = Command(tmp_path, "run", served_run(server.url, tmp_path))
+        while not server.attempts:
+            time.sleep(0.02)
+        os.kill(command.process.pid, signal.SIGINT)
+        outcome = command.wait(10)
+    assert outcome.status == 130
+    assert outcome.err.splitlines()[-1] == "cotdistill: interrupted; the same command goes on from here"
+    with FaultyServer(reply) as server:
+        assert run_command(tmp_path, "run", served_run(server.url, tmp_path)).status == 0
 
 
 def test_several_samples_vote(tmp_path):

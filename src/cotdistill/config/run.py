@@ -101,7 +101,8 @@ def load_run(path: Path, overrides: dict[str, Any] | None = None) -> Run:
     """Read a run file (YAML) and apply ``overrides`` (dotted keys) to its base, and so to all its arms.
 
     What an arm sets itself stays; ``arms.NAME.KEY`` overrides that too. Keys ``question``, ``arms`` and ``comparisons``
-    belong to the file; all others are RunConfig's. Paths in the file are relative to the folder of the file. Raises ConfigError naming key, value and remedy.
+    belong to the file; all others are RunConfig's. Paths in the file are relative to the folder of the file. Raises
+    ConfigError naming key, value and remedy.
     """
     base = read_yaml(path)
     if is_study(base):
