@@ -11,6 +11,7 @@ from cotdistill.annotation.asking import Answer, Request, Unanswered
 from cotdistill.annotation.costs import estimated_tokens
 from cotdistill.config import OpenAITeacher
 from cotdistill.errors import ConfigError, ModelError
+from cotdistill.models.lost_server import LostRequests
 
 if TYPE_CHECKING:
     import openai
@@ -41,9 +42,8 @@ class OpenAIServer:
                 remedy="pip install 'cotdistill[openai]'",
             ) from None
         self._teacher, self._openai = teacher, openai
-        self._lost_in_a_row = 0
-        # As many tries as are made of all requests under way: none of them has reached the server any more.
-        self._most_lost = teacher.limits.concurrency * (teacher.limits.max_retries + 1)
+        # Of all requests under way, each with all of its tries.
+        self._lost = LostRequests(teacher.limits.concurrency * (teacher.limits.max_retries + 1), self._where)
         self._client = openai.AsyncOpenAI(
             api_key=key or _NO_KEY,
             base_url=teacher.base_url,
@@ -61,13 +61,14 @@ class OpenAIServer:
         except self._openai.APITimeoutError:
             raise Unanswered("timeout", retryable=True) from None
         except self._openai.APIStatusError as error:
-            self._lost_in_a_row = 0
+            self._lost.reached()
             raise self._refusal(error) from None
         except self._openai.APIConnectionError:
-            raise self._lost() from None
+            self._lost.lost()
+            raise Unanswered("connection", retryable=True) from None
         except (self._openai.OpenAIError, ValueError):  # an answer that is no JSON, or not of the form agreed on
             raise Unanswered("malformed_answer", retryable=True) from None
-        self._lost_in_a_row = 0
+        self._lost.reached()
         return _answer_of(response, request.prompt)
 
     async def close(self) -> None:
@@ -91,14 +92,6 @@ class OpenAIServer:
     @property
     def _where(self) -> str:
         return f"teacher {self._teacher.model} at {self._teacher.base_url or 'api.openai.com'}"
-
-    def _lost(self) -> Exception:
-        """A request that did not reach the server: the next may, but not where none does any more."""
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row < self._most_lost:
-            return Unanswered("connection", retryable=True)
-        remedy = "see to the server, and run again: what was answered is kept"
-        return ModelError("the server cannot be reached", where=self._where, remedy=remedy)
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         status = error.status_code

@@ -36,6 +36,9 @@ BEGIN, RUN_FILES, STUDIES, RESULTS = (
 
 Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
+_INTERRUPTED = 130
+"""The exit status of a command that the user interrupted (128 and SIGINT's number)."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 
 
@@ -52,9 +55,13 @@ def main() -> None:
     except CotDistillError as error:
         print(f"cotdistill: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            raise
         print("cotdistill: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ from cotdistill.artifacts import RowAppender
 from cotdistill.config import EvaluationConfig, ModelServer
 from cotdistill.errors import ConfigError, ModelError
 from cotdistill.evaluation.answering import prediction_of, stop_strings, vote
+from cotdistill.models.lost_server import LostRequests
 from cotdistill.models.stopping import cut_at_stop
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question
@@ -42,7 +43,7 @@ def answer_served(
     """Predictions in the order of the questions, from the server's model ``name``.
 
     Few-shot prompts are raw text for the server to continue, all others one turn of a chat. Raises ModelError where the
-    server cannot be asked or leaves questions without an answer; what was answered is kept.
+    server cannot be asked, is not reached any more, or leaves questions without an answer; what was answered is kept.
     """
     assert config.server is not None
     ask = _Asker(name, config, config.server)
@@ -53,10 +54,8 @@ def answer_served(
         done = {(row["task"], row["id"], row.pop("sample")): Prediction.from_row(row) for row in appender.rows}
         missing = [key for key in keys if key not in done]
         failures: list[str] = []
-        with (
-            track("evaluate", len(keys), done=len(keys) - len(missing)) as progress,
-            ThreadPoolExecutor(config.server.concurrency) as pool,
-        ):
+        pool = ThreadPoolExecutor(config.server.concurrency)
+        with track("evaluate", len(keys), done=len(keys) - len(missing)) as progress:
             asked = {pool.submit(ask, by_key[key[:2]][1], key[2]): key for key in missing}
             try:
                 for future in as_completed(asked):
@@ -72,7 +71,7 @@ def answer_served(
                     done[key] = prediction_of(question, text, *verdict, num_prompt, num_output)
                     appender.append(done[key].to_row() | {"sample": key[2]})
                     progress.advance()
-            finally:
+            finally:  # not waited for: a request may be under way for minutes
                 pool.shutdown(wait=False, cancel_futures=True)
     if failures:
         problem = f"{len(failures)} of {len(keys)} requests were not answered (the first: {failures[0]})"
@@ -86,10 +85,16 @@ class _Unanswered(Exception):
 
 
 class _Asker:
-    """One request: the text that came back, whether it is whole, and the numbers of tokens."""
+    """One request: the text that came back, whether it is whole, and the numbers of tokens.
+
+    Raises ModelError where all others are pointless.
+    """
 
     def __init__(self, name: str, config: EvaluationConfig, server: ModelServer):
         self.name, self.config, self.server = name, config, server
+        self._where = f"evaluation.server, model {name}"
+        # Each is lost after all of its tries. A few may be so for their own sake, by taking too long.
+        self._lost = LostRequests(max(8, server.concurrency), self._where)
         key = os.environ.get(server.api_key_variable)
         if not key and server.base_url is None:
             remedy = f"export {server.api_key_variable}=..., or set base_url to a server of your own"
@@ -111,16 +116,20 @@ class _Asker:
     def __call__(self, prompt: str, draw: int) -> tuple[str, bool, int, int]:
         try:
             response = self._request(prompt, draw)
+            self._lost.reached()
             choice, usage = response.choices[0], response.usage
             text = choice.text if self.config.few_shot else choice.message.content
             num_prompt, num_output = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
             return text or "", choice.finish_reason != "length", num_prompt, num_output
         except (self._openai.AuthenticationError, self._openai.PermissionDeniedError, self._openai.NotFoundError) as e:
             problem = f"the server refuses every request (status {e.status_code})"
-            where = f"evaluation.server, model {self.name}"
-            raise ModelError(problem, where=where, remedy="check base_url, model and key") from None
+            raise ModelError(problem, where=self._where, remedy="check base_url, model and key") from None
         except self._openai.APIStatusError as error:
+            self._lost.reached()
             raise _Unanswered(f"status {error.status_code}") from None
+        except self._openai.APIConnectionError as error:  # a timeout is one
+            self._lost.lost()
+            raise _Unanswered(type(error).__name__) from None
         except self._openai.OpenAIError as error:
             raise _Unanswered(type(error).__name__) from None
         except (AttributeError, IndexError, TypeError, ValueError):
