@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from cotdistill.config import ModelConfig, load_study, to_yaml
 from cotdistill.errors import ConfigError
+from cotdistill.models.loading import load_model
 from cotdistill.studies.plan import Plan, plan
 from cotdistill.studies.sizes import num_parameters
 
@@ -173,6 +175,13 @@ def test_every_study_in_recipes_can_be_planned(file: Path) -> None:
 )
 def test_a_hub_name_says_how_large_a_model_is(name: str, millions: int) -> None:
     assert num_parameters(ModelConfig(model=name)) == millions * 10**6
+
+
+@pytest.mark.parametrize("keep_layers", [None, 1, 2])
+def test_a_cut_model_counts_the_layers_that_it_keeps(keep_layers: int | None) -> None:
+    config = ModelConfig(model="builtin:nano-student", keep_layers=keep_layers)
+    model = load_model(config, dtype=torch.float32, device="cpu")
+    assert num_parameters(config) == sum(weights.numel() for weights in model.parameters())
 
 
 def test_planning_loads_no_torch() -> None:
