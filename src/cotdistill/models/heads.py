@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -64,7 +65,7 @@ def disable_gradient_checkpointing(model: PreTrainedModel) -> None:
 class Head:
     """What turns hidden states into logits: a linear map, then the factor and soft cap of some families.
 
-    Cohere and Granite multiply (divide) their logits; Gemma 2 caps them.
+    Cohere and Falcon-H1 multiply their logits, Granite divides them, Gemma 2 caps them.
     """
 
     linear: Callable[[Tensor], Tensor]
@@ -82,7 +83,26 @@ class Head:
 def head_of(model: PreTrainedModel) -> Head:
     config = model.config.get_text_config()
     factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    factor *= getattr(config, "lm_head_multiplier", None) or 1.0
     return Head(output_head(model), factor, getattr(config, "final_logit_softcapping", None))
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Raise ModelError unless ``model``, in eval mode, taken apart into body and head gives its own logits.
+
+    It is asked itself: families scale their logits in ways of their own, some by a name that means the opposite in
+    another, and a loss on other logits than those that the model is evaluated with would train another model.
+    """
+    ids = torch.tensor([[5, 6, 7, 8]], device=model.device)  # any vocabulary has them
+    expected = model(input_ids=ids, use_cache=False).logits[0].float()
+    found = head_of(model).logits(last_hidden_states(model, ids, None)[0]).float()
+    if (found - expected).norm() > 0.05 * expected.norm():  # far above rounding, also in bfloat16
+        raise ModelError(
+            f"{type(model).__name__} makes its logits in a way that is not known here",
+            where=model.name_or_path,
+            remedy="choose a model of another family",
+        )
 
 
 def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.models.heads import Head, head_of, last_hidden_states
+from cotdistill.models.heads import Head, check_head, head_of, last_hidden_states
 from cotdistill.models.template import encode_prompt, encode_response
 
 _MAX_LOGITS = 2**24
@@ -47,6 +47,7 @@ def score_texts(
     text at least); ``model`` is in eval mode. A batch's composition changes scores by rounding only."""
     assert not model.training, "dropout would make scores random"
     encoded = [_encode(tokenizer, text) for text in texts]
+    check_head(model)
     head = head_of(model)
     for batch in _batches([len(ids) for ids, _ in encoded], max_batch_tokens):
         yield from zip(batch, _score_batch(model, head, [encoded[place] for place in batch], max_rank), strict=True)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cotdistill.artifacts import Stage, content_key, open_stage
 from cotdistill.config import CachedTeacher, Dtype
 from cotdistill.errors import ArtifactError, ConfigError
-from cotdistill.models.heads import output_head
+from cotdistill.models.heads import check_head, output_head
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
 from cotdistill.training.batches import collate, micro_batches
@@ -140,6 +140,7 @@ def _capture(
         _write(writer, examples, lambda left: served_rows(config, left, tokenizer))
         return
     teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
+    check_head(teacher)
     columns = _columns(config, teacher.config.get_text_config().hidden_size, teacher.dtype)
     if config.store == "hidden":
         head = output_head(teacher)

@@ -16,6 +16,7 @@ from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atom
 from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.attention import check_packing, set_attention
+from cotdistill.models.heads import check_head
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.vocabulary import check_same_vocabulary, shared_vocabulary_size
 from cotdistill.records import Rationale
@@ -206,7 +207,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
-    _attend(opened.model, config, dtype)
+    _set_up(opened.model, config, dtype)
     if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
         shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
     totals = train_student(
@@ -251,13 +252,15 @@ def _open_signal(
     device = pick_device()
     dtype = resolve_dtype(config.dtype, device)
     signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
-    _attend(signal.teacher, config, dtype)
+    _set_up(signal.teacher, config, dtype)
     current().shard_teacher(signal.teacher)
     return signal if alignments is None else AlignedSignal(signal, alignments)
 
 
-def _attend(model: PreTrainedModel, config: TrainingConfig, dtype: torch.dtype) -> None:
-    """Raises ModelError for a model that cannot compute attention as the config says, or cannot be packed."""
+def _set_up(model: PreTrainedModel, config: TrainingConfig, dtype: torch.dtype) -> None:
+    """Raises ModelError for a model that cannot compute attention as the config says, or cannot be packed, or whose
+    logits are not those of its head."""
+    check_head(model)
     if config.attention is not None:
         set_attention(model, config.attention)
     if config.packing:
