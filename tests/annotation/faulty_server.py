@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 
 Fault = str
-"""``ok``, ``rate_limited``, ``error``, ``silent``, ``cut``, ``truncated``, ``malformed`` or ``forbidden``."""
+"""``ok``, ``rate_limited``, ``error``, ``silent``, ``cut``, ``truncated``, ``malformed`` or ``forbidden``; ``limited``
+is a whole answer that ends at the token limit."""
 
 
 class FaultyServer:
@@ -106,7 +107,7 @@ class FaultyServer:
             "object": "chat.completion",
             "created": 0,
             "model": "m",
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": message, "finish_reason": "length" if fault == "limited" else "stop"}],
         }
         if self.counts_tokens:
             completion["usage"] = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}

@@ -107,6 +107,12 @@ def test_a_run_file_names_the_server(tmp_path):
         assert "cannot be trained; set training: null" in trained.err
 
 
+def test_an_output_that_goes_on_behind_a_stop_string_was_not_cut_by_the_limit(tmp_path):
+    """Some servers ignore stop strings: what stands before one is whole, as of a model in this process."""
+    with FaultyServer(lambda prompt: f"The answer is {int(prompt.split()[0]) + 1}###, and", lambda *_: "limited") as it:
+        assert run(it.url, tmp_path, stop=("###",)).score.correct == len(QUESTIONS)
+
+
 def test_a_server_that_is_gone_ends_the_work_soon(tmp_path):
     """And not after every question has waited for its last try; what was answered is kept."""
     many = [Question(f"q{n}", "own", "test", f"{n} + 1?", str(n + 1), "number") for n in range(500)]

@@ -66,9 +66,10 @@ def answer_served(
                     except _Unanswered as failure:
                         failures.append(str(failure))
                         continue
-                    text = cut_at_stop(text, stops)
-                    verdict = judge(text, question, finished=finished, first=first_statement)
-                    done[key] = prediction_of(question, text, *verdict, num_prompt, num_output)
+                    cut = cut_at_stop(text, stops)
+                    finished = finished or len(cut) < len(text)  # some servers go on behind a stop string
+                    verdict = judge(cut, question, finished=finished, first=first_statement)
+                    done[key] = prediction_of(question, cut, *verdict, num_prompt, num_output)
                     appender.append(done[key].to_row() | {"sample": key[2]})
                     progress.advance()
             finally:  # not waited for: a request may be under way for minutes
