@@ -25,6 +25,7 @@ _SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b(?:St|Mr|Ms|Dr|vs))(?<!\bMrs)(?<!
 _BOLD = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)|`")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathbf|mathrm)\{([^{}]{0,200})\}")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,50})\}\{([^{}]{1,50})\}")
+_LATEX_WORD = re.compile(r"(?:\$|\\[(\[])\s?(\(?[A-Za-z]{1,10}\)?\.?)\s?(?:\$|\\[)\]])")
 _LATEX_BOX = re.compile(r"\\boxed\s?\{([^{}]{1,200})\}")
 
 
@@ -218,9 +219,12 @@ def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> 
     """The canonical form of the answer with which ``text``, the words behind "The answer is", begins, or None."""
     if answer_type == "number" and _CANONICAL_WHOLE.fullmatch(text):
         return text
-    text = text[:MAX_LENGTH]
+    read, text = READERS[answer_type], text[:MAX_LENGTH]
     plainer = text if answer_type == "math" else plain(text)
-    return READERS[answer_type](plainer.strip().lstrip(" \n:="), choices)
+    answer = read(plainer.strip().lstrip(" \n:="), choices)
+    if answer is None and answer_type in ("letter", "yes_no", "true_false"):  # second: a choice may be LaTeX itself
+        answer = read(_LATEX_WORD.sub(r"\1", plainer).strip().lstrip(" \n:="), choices)
+    return answer
 
 
 def read_gold(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
