@@ -39,6 +39,7 @@ from cotdistill.models.source import model_identity
 from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
+from cotdistill.tasks.task import refuse_repeated_questions
 
 if TYPE_CHECKING:
     from cotdistill.evaluation.evaluate import Evaluation
@@ -122,8 +123,9 @@ def _arm_manifest(arm: ArmResult, run_folder: Path) -> dict[str, Any]:
 
 def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
     """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
-    for task in (config.task, *(config.evaluation.tasks or ())):
-        load(task)
+    load(config.task)
+    tested = config.evaluation.tasks or (config.task,)
+    refuse_repeated_questions(question for task in tested for question in load(task).test)
     if config.evaluation.server is None:
         model_identity(config.student)
     if config.training is None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from tests.tiny import save_tiny, tiny_tokenizer
 
-from cotdistill.config import EvaluationConfig, ModelConfig, validated
-from cotdistill.errors import ConfigError
+from cotdistill.config import EvaluationConfig, ModelConfig, load_run, validated
+from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.answering import plan_batches, vote
 from cotdistill.evaluation.audit import audit, read_evaluation
 from cotdistill.evaluation.averages import averages
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.models.stopping import cut_at_stop, holds_a_stop
+from cotdistill.pipeline import execute
 from cotdistill.records import Prediction, Question, Verdict, read_rows
 from cotdistill.tasks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import PROMPTS_FILE
@@ -105,6 +106,26 @@ def test_a_stop_string_is_seen_where_its_last_token_is_written():
     assert "\n\n" not in tokenizer.decode(ids[: first - 1])
     assert cut_at_stop(text, ["\n\n", "Q:"]) == "Ann has\u00e9 7 apples."
     assert cut_at_stop("no stop", ["\n\n"]) == "no stop"
+
+
+def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made(model, tmp_path):
+    """And not by the score, after the training and all of the answers, of which each took its namesake's place."""
+    for folder, number in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        row = {"id": "q", "question": f"What is {number} + 1?", "answer": number + 1}
+        rows = [row, row | {"id": "r", "question": "What is 5 + 5?", "answer": 10}]
+        (tmp_path / folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = [
+        {"train": str(tmp_path / "one/rows.jsonl"), "test": str(tmp_path / f"{folder}/rows.jsonl")}
+        for folder in ("one", "two")
+    ]
+    values = {"task": tasks[0], "student": model.model, "training": None, "evaluation": {"tasks": tasks}}
+    (tmp_path / "run.yaml").write_text(json.dumps(values))
+    with pytest.raises(DataError, match=r"two questions of task rows have the id 'q'; name each task once"):
+        execute(load_run(tmp_path / "run.yaml", {}), tmp_path / "runs", say=lambda line: None)
+    assert not list((tmp_path / "runs").rglob("predictions.jsonl"))
+    with pytest.raises(DataError, match="have the id 'navigate-0'"):
+        evaluate(model, questions() * 2, target="rationale", config=EvaluationConfig(), runs=tmp_path / "runs")
 
 
 def test_several_samples_need_a_temperature():

@@ -18,6 +18,7 @@ from cotdistill.models.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score, read_rows
 from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_text
+from cotdistill.tasks.task import refuse_repeated_questions
 
 VERSION = 1
 """Raised whenever a change of code changes what an evaluation makes."""
@@ -90,10 +91,11 @@ def evaluate(
     its rationale, which may state others, else the last. ``data_dir`` holds few-shot prompts
     (default: $COTDISTILL_DATA, then the installed lm-eval). A prompt that leaves the model no room for
     ``max_new_tokens`` is neither cut nor put to it: its verdict is truncated, so that every model is scored on the same
-    questions, and it is counted. Raises DataError where there is no question, or none that fits.
+    questions, and it is counted. Raises DataError where there is no question, one twice, or none that fits.
     """
     if not questions:
         raise DataError("no questions to evaluate on", remedy="check the task and its limits")
+    refuse_repeated_questions(questions)
     if config.few_shot:
         texts = few_shot_texts(questions, data_dir)
     else:

@@ -36,3 +36,14 @@ def refuse_repeated_ids(places: Iterable[tuple[str, str]]) -> None:
             problem = f"id {question_id!r} was used before, in {seen[question_id]}"
             raise DataError(problem, where=place, remedy="give every row an id of its own")
         seen[question_id] = place
+
+
+def refuse_repeated_questions(questions: Iterable[Question]) -> None:
+    """Raise DataError where a task's id occurs twice: predictions are kept, and arms compared, by task and id."""
+    seen: set[tuple[str, str]] = set()
+    for question in questions:
+        key = (question.task, question.id)
+        if key in seen:
+            problem = f"two questions of task {question.task} have the id {question.id!r}"
+            raise DataError(problem, where="evaluation.tasks", remedy="name each task once, and files differently")
+        seen.add(key)
