@@ -132,3 +132,12 @@ def test_golden_verdicts_of_released_outputs(shared_data):
             if verdict != case["verdict"] or extracted != case.get("extracted", extracted):
                 wrong.append((case, extracted, verdict))
     assert not wrong, json.dumps(wrong[:5])
+
+
+def test_an_evaluation_that_is_not_finished_is_not_audited(tmp_path):
+    """What is there of it has the longest prompts, and its accuracy would be that of these."""
+    asked = [question(), Question("r", "own", "test", "?", "B", "letter", CHOICES)]
+    write_rows(tmp_path / "questions.jsonl", (one.to_row() for one in asked))
+    write_rows(tmp_path / "predictions.jsonl", [prediction("The answer is B.").to_row()])
+    with pytest.raises(DataError, match="only 1 of 2 questions are answered; finish that evaluation"):
+        read_evaluation(tmp_path)

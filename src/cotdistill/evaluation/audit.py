@@ -107,11 +107,15 @@ def _printable(text: str) -> str:
 
 
 def read_evaluation(path: Path) -> tuple[list[Question], list[Prediction]]:
-    """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none."""
+    """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none, and for an
+    evaluation that is not finished."""
     files = [path / "questions.jsonl", path / "predictions.jsonl"]
     for file in files:
         if not file.is_file():
             raise DataError("no such file", where=file, remedy="give the folder of an evaluation, runs/evaluation/KEY")
-    return [Question.from_row(row) for row in read_rows(files[0])], [
-        Prediction.from_row(row) for row in read_rows(files[1])
-    ]
+    questions = [Question.from_row(row) for row in read_rows(files[0])]
+    predictions = [Prediction.from_row(row) for row in read_rows(files[1])]
+    if len(predictions) < len(questions):  # those with the longest prompts, which come first: no fair part
+        problem = f"only {len(predictions)} of {len(questions)} questions are answered"
+        raise DataError(problem, where=path, remedy="finish that evaluation: the command that began it goes on")
+    return questions, predictions
