@@ -43,6 +43,7 @@ _HOMES = {
         "VLLMTeacher",
     ),
     "errors": ("CotDistillError",),
+    "evaluation.power": ("compare_over_tasks", "items_needed", "power", "seeds_needed"),
     "records": ("Prediction", "Question", "Rationale", "Score"),
 }
 
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         VLLMTeacher,
     )
     from cotdistill.errors import CotDistillError
+    from cotdistill.evaluation.power import compare_over_tasks, items_needed, power, seeds_needed
     from cotdistill.records import Prediction, Question, Rationale, Score
 
 

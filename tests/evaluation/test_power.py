@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from cotdistill.artifacts import write_rows
+from cotdistill.cli.power import power_row
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.power import clustered, items_needed, power, seeds_needed
+from cotdistill.evaluation.power import compare_over_tasks, items_needed, power, seeds_needed
 from cotdistill.evaluation.statistics import compare
-from cotdistill.records import Prediction
+from cotdistill.records import Prediction, Question
 
 
 def arm(outcomes, task: str = "t") -> list[Prediction]:
@@ -101,8 +105,8 @@ def many_tasks(effects, num_items: int, seed: int) -> tuple[list[Prediction], li
 
 
 def test_tasks_that_differ_widen_a_clustered_interval():
-    alike = clustered([many_tasks([0.1] * 9, 200, seed=5)])
-    apart = clustered([many_tasks([-0.2, 0.4, 0.1] * 3, 200, seed=5)])
+    alike = compare_over_tasks([many_tasks([0.1] * 9, 200, seed=5)])
+    apart = compare_over_tasks([many_tasks([-0.2, 0.4, 0.1] * 3, 200, seed=5)])
     assert (alike.num_tasks, alike.num_items, alike.num_seeds) == (9, 1800, 1)
     assert alike.difference == pytest.approx(0.1, abs=0.05)
     assert alike.interval[0] > 0 > apart.interval[0]
@@ -112,11 +116,40 @@ def test_tasks_that_differ_widen_a_clustered_interval():
 def test_every_task_counts_alike_and_seeds_repeat_no_items():
     a = [*arm([1] * 90), *arm([0] * 10, task="small")]
     b = [*arm([0] * 90), *arm([0] * 10, task="small")]
-    assert clustered([(a, b)]).difference == pytest.approx(0.5)
-    assert clustered([(a, b)] * 3).interval == pytest.approx(clustered([(a, b)]).interval)
+    assert compare_over_tasks([(a, b)]).difference == pytest.approx(0.5)
+    assert compare_over_tasks([(a, b)] * 3).interval == pytest.approx(compare_over_tasks([(a, b)]).interval)
 
 
 def test_one_task_is_an_ordinary_paired_bootstrap():
     draws = np.random.default_rng(8)
     a, b = arm(draws.random(300) < 0.6), arm(draws.random(300) < 0.5)
-    assert clustered([(a, b)]).interval == pytest.approx(compare(a, b).interval, abs=0.01)
+    assert compare_over_tasks([(a, b)]).interval == pytest.approx(compare(a, b).interval, abs=0.01)
+
+
+def stored(folder: Path, predictions: list[Prediction]) -> Path:
+    folder.mkdir()
+    questions = [Question(p.id, p.task, "test", "?", p.answer, "number") for p in predictions]
+    write_rows(folder / "questions.jsonl", [question.to_row() for question in questions])
+    write_rows(folder / "predictions.jsonl", [prediction.to_row() for prediction in predictions])
+    return folder
+
+
+def test_two_evaluations_say_what_a_larger_test_needs(tmp_path: Path) -> None:
+    a = stored(tmp_path / "a", [*arm([1] * 60 + [0] * 40), *arm([1] * 50 + [0] * 50, task="u")])
+    b = stored(tmp_path / "b", [*arm([1] * 40 + [0] * 60), *arm([0] * 10 + [1] * 50 + [0] * 40, task="u")])
+    row = power_row(a, b, None, None, None, 4.0)
+    assert (row["difference"], row["discordant"], row["items"]) == (10.0, 20.0, 200)
+    assert row["items_needed"] == items_needed(0.1, 0.2)
+    assert row["power"] == pytest.approx(100 * power(0.1, 0.2, 200), abs=0.1)
+    assert row["seeds_needed"] == seeds_needed(0.1, 0.04)
+    assert (row["difference_over_tasks"], row["tasks"]) == (10.0, 2)
+    assert power_row(a, b, 5.0, None, 900, None)["power"] == pytest.approx(100 * power(0.05, 0.2, 900), abs=0.1)
+
+
+def test_the_power_command_needs_a_difference_and_how_often_arms_disagree(tmp_path: Path) -> None:
+    row = power_row(None, None, 3.0, 15.0, None, None)
+    assert row == {"difference": 3.0, "discordant": 15.0, "items_needed": items_needed(0.03, 0.15)}
+    a = stored(tmp_path / "a", arm([1, 0]))
+    for arguments in ((None, None, 3.0, None), (a, None, 3.0, 15.0)):
+        with pytest.raises(ConfigError, match="two evaluations"):
+            power_row(*arguments, None, None)

@@ -66,7 +66,7 @@ def measure_effects(
     identity = {
         "version": VERSION,
         "model": model_identity(model),
-        "questions": content_key([(question.task, question.id, question.answer) for question in questions]),
+        "questions": content_key([question.to_row() for question in questions]),
         "rationales": content_key({source: _of(found, questions) for source, found in texts.items()}),
         "dtype": str(resolve_dtype(dtype, pick_device())),
     }

@@ -86,7 +86,7 @@ def seeds_needed(difference: float, spread: float, *, wanted: float = 0.8, alpha
 
 
 @dataclass(frozen=True, slots=True)
-class ClusteredDifference:
+class DifferenceOverTasks:
     """The mean of the tasks' differences in accuracy, and a 95 % interval for tasks and items drawn anew.
 
     All are fractions.
@@ -99,9 +99,9 @@ class ClusteredDifference:
     num_seeds: int
 
 
-def clustered(
+def compare_over_tasks(
     pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], *, num_resamples: int = 10_000, seed: int = 0
-) -> ClusteredDifference:
+) -> DifferenceOverTasks:
     """Arm a against arm b, macro-averaged over tasks, with a two-stage bootstrap: tasks, and items within each task.
 
     ``pairs`` holds one (a, b) a training seed. An item keeps its outcomes under all seeds, and an interval says what
@@ -126,7 +126,7 @@ def clustered(
     chosen = draws.integers(len(tasks), size=means.shape)
     low, high = np.quantile(np.take_along_axis(means, chosen, axis=1).mean(axis=1), [0.025, 0.975])
     difference = float(np.mean([changes[members].mean() for members in tasks.values()]))
-    return ClusteredDifference(difference, (float(low), float(high)), len(tasks), changes.size, len(pairs))
+    return DifferenceOverTasks(difference, (float(low), float(high)), len(tasks), changes.size, len(pairs))
 
 
 def _check(difference: float, discordant: float) -> None:
