@@ -33,6 +33,7 @@ from cotdistill.records import dump_row, read_rows
 MANIFEST = "manifest.json"
 CLOCK = "clock.tmp"
 """The seconds that processes have worked on an unfinished stage."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNCHECKED = (".lock", ".owner", "README.md")
 """Files that are not content: the lock, and the model card, which gets its scores after the stage is done. Nor is
 anything with a name, or in a folder with a name, that ends in .tmp: it is of use only until the stage is done."""
@@ -256,10 +257,6 @@ def hold(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise ArtifactError(
-            f"cannot work in the folder ({error.strerror})", where=path, remedy="choose another --runs"
-        ) from None
     except Timeout:
         owner = path / ".owner"
         who = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
@@ -272,6 +269,12 @@ def hold(path: Path) -> Iterator[None]:
             ) from None
         say(f"{path}: waits for another process ({who})")
         lock.acquire()
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise ArtifactError(
+            f"cannot work in the folder ({error.strerror})", where=path, remedy="choose another --runs"
+        ) from None
     try:
         (path / ".owner").write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
@@ -285,7 +288,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = isinstance(error, OSError) and error.errno in _FULL
         if not full and "No space left on device" not in str(error):
             raise
         raise ArtifactError(
