@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +24,7 @@ from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
 from cotdistill.training.batches import (
+    Batch,
     batch_tokens,
     collate,
     grouped_steps,
@@ -88,7 +89,6 @@ def train_student(
     dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
     lengths = [len(example) for example in examples]
     groups = task_groups(examples)
-    cut = packed_batches if config.packing else micro_batches
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
     _prepare(student, config)
     module = DistillationLoss(student, config.loss, signal).train()
@@ -111,10 +111,7 @@ def train_student(
             if rollouts is not None and rollouts.are_of(step):
                 own = rollouts.sample(student, own, step=step)
                 counts = {"rollouts": rollouts.counts(own.values(), ranks)}
-            sizes = {i: len(example) for i, example in own.items()}
-            batches = [
-                collate([own[i] for i in micro], packed=config.packing) for micro in cut(list(own), sizes, max_tokens)
-            ]
+            batches = _batches(own, config, max_tokens)
             spare = collate([examples[indices[0]]], packed=config.packing)
             loss, term_means, num_loss_tokens = accumulate(
                 wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=spare
@@ -124,7 +121,7 @@ def train_student(
                 raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
             optimizer.step()
             seconds = time.perf_counter() - started
-            (num_tokens,) = ranks.total([sum(sizes.values())])
+            (num_tokens,) = ranks.total([sum(map(len, own.values()))])
             record(
                 {
                     "step": step + 1,
@@ -145,6 +142,16 @@ def train_student(
     student.eval()
     ranks.wait()
     return _summary(folder / METRICS, len(examples))
+
+
+def _batches(examples: Mapping[int, Example], config: TrainingConfig, max_tokens: int) -> list[Batch]:
+    """The micro-batches of a step."""
+    cut = packed_batches if config.packing else micro_batches
+    sizes = {number: len(example) for number, example in examples.items()}
+    return [
+        collate([examples[number] for number in numbers], packed=config.packing)
+        for numbers in cut(list(examples), sizes, max_tokens)
+    ]
 
 
 def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
