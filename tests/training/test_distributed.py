@@ -75,13 +75,13 @@ def gradients(case: str, ranks: Ranks, count: int) -> tuple[float, dict[str, tor
     ranks.shard_teacher(signal.teacher)
     module = DistillationLoss(student_of(case), TERMS[case], signal).train()
     wrapped = ranks.wrap(module)
-    packed = case == "packed"
-    cut = packed_batches if packed else micro_batches
+    layout = "packed" if case == "packed" else "padded"
+    cut = packed_batches if case == "packed" else micro_batches
     batches = [
-        collate([rows[i] for i in micro], packed=packed)
+        collate([rows[i] for i in micro], layout)
         for micro in cut(ranks.share(range(count), lengths), lengths, 2 * max(lengths))
     ]
-    spare = collate(rows[:1], packed=packed)
+    spare = collate(rows[:1], layout)
     loss, means, tokens = accumulate(
         wrapped, batches, device=torch.device("cpu"), dtype=torch.float32, ranks=ranks, spare=spare
     )

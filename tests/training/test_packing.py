@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,29 @@ from tests.training.test_batches import LENGTHS
 from tests.training.test_step import MIXED, VOCAB, assert_same, random_examples
 from transformers import PreTrainedModel
 
-from cotdistill.config import CachedTeacher, LossConfig, ModelConfig, TrainingConfig
+from cotdistill.config import CachedTeacher, CrossEntropy, LossConfig, ModelConfig, TrainingConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.attention import check_packing, set_attention
-from cotdistill.models.heads import last_hidden_states
+from cotdistill.models.attention import check_packing, computing_attention_with, set_attention
+from cotdistill.models.heads import PackedTexts, last_hidden_states
 from cotdistill.models.loading import load_model, load_tokenizer
+from cotdistill.models.packed_attention import NAME, attends_to_packed_texts
 from cotdistill.records import Question, Rationale, read_rows
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import align
-from cotdistill.training.batches import Batch, collate, micro_batches, packed_batches, steps_of_epoch
+from cotdistill.training.batches import (
+    Batch,
+    Layout,
+    batches_of_step,
+    collate,
+    micro_batches,
+    num_shared_tokens,
+    packed_batches,
+    steps_of_epoch,
+)
 from cotdistill.training.capture import capture
-from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.examples import Example, Region, make_examples
 from cotdistill.training.fused import summed_losses
+from cotdistill.training.layout import laid_out
 from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.teacher_signal import LiveSignal, LogitsChunk, TeacherSignal
 from cotdistill.training.train import train
@@ -75,9 +87,21 @@ def step(
     return loss, means, {n: p.grad.clone() for n, p in module.trained_parameters().items() if p.grad is not None}
 
 
-def packed(examples: Sequence[Example], max_batch_tokens: int = 10_000) -> list[Batch]:
-    bins = packed_batches(range(len(examples)), [len(example) for example in examples], max_batch_tokens)
-    return [collate([examples[i] for i in places], packed=True) for places in bins]
+def packed(examples: Sequence[Example], max_batch_tokens: int = 10_000, layout: Layout = "packed") -> list[Batch]:
+    return batches_of_step(dict(enumerate(examples)), layout, max_batch_tokens)
+
+
+def alike(examples: Sequence[Example], num_shared: int) -> list[Example]:
+    """The same examples with prompts that begin alike."""
+    longer = [([*range(1, num_shared + 1), *e.input_ids], e) for e in examples]
+    return [
+        Example(e.id, ids, [*ids[1:], e.targets[-1]], [Region.PROMPT] * num_shared + e.regions) for ids, e in longer
+    ]
+
+
+def reading(layout: Layout, *models: PreTrainedModel) -> AbstractContextManager[None]:
+    """Within, the models can read batches of ``layout``."""
+    return computing_attention_with(NAME, *models) if layout == "shared" else nullcontext()
 
 
 def plain(
@@ -113,17 +137,69 @@ def test_packed_is_the_plain_loss_of_each_example_alone(family: str, attention: 
     check_packing(student, torch.float32)
 
 
-def test_no_token_sees_another_examples() -> None:
+@pytest.mark.parametrize("num_shared", [0, 1, 20])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox"])
+def test_what_prompts_begin_with_is_computed_once_for_all(family: str, num_shared: int) -> None:
+    """The loss and every gradient of examples alone, where they share much, one token, or nothing."""
+    student, teacher = model_of(FAMILIES[family]()), tiny_model(VOCAB, hidden=48, layers=1, seed=2)
+    examples = alike(random_examples(7), num_shared)
+    assert num_shared_tokens(examples) >= num_shared
+    expected, gradients = plain(student, teacher, examples, MIXED)
+    for max_batch_tokens in (10_000, 60):
+        batches = packed(examples, max_batch_tokens, "shared")
+        assert (len(batches) == 1) == (max_batch_tokens == 10_000)
+        with reading("shared", student, teacher):
+            loss, _, ours = step(student, LiveSignal(teacher), MIXED, batches)
+        assert loss == pytest.approx(expected, rel=1e-5)
+        assert_same(gradients, ours)
+
+
+def test_shared_tokens_are_read_once_a_micro_batch_and_count_in_its_budget() -> None:
+    examples = alike(random_examples(12), 30)
+    batches = packed(examples, 90, "shared")
+    own = sum(len(example) - 30 for example in examples)
+    assert 1 < len(batches) < len(packed(examples, 90))
+    assert sum(batch.input_ids.numel() for batch in batches) == own + 30 * len(batches)
+    assert all(batch.input_ids.numel() <= 90 for batch in batches)
+
+
+def test_examples_with_one_prompt_share_all_of_it_but_its_last_token() -> None:
+    """Several rationales of one question: what each says begins behind the same token."""
+    prompt = [5, 6, 7, 8]
+    examples = [
+        Example("q", prompt + own[:-1], prompt[1:] + own, [Region.PROMPT] * 3 + [Region.RATIONALE] * len(own))
+        for own in ([9, 10, 0], [11, 0])
+    ]
+    batch = collate(examples, "shared")
+    assert batch.texts == PackedTexts(3, (3, 2))
+    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9, 10, 8, 11]]
+    assert batch.targets.tolist() == [9, 10, 0, 11, 0]
+    student = tiny_model(VOCAB, seed=1)
+    expected = step(student, None, (CrossEntropy(),), [collate(examples)])
+    with reading("shared", student):
+        loss, _, gradients = step(student, None, (CrossEntropy(),), [batch])
+    assert loss == pytest.approx(expected[0], rel=1e-5)
+    assert_same(expected[2], gradients)
+
+
+@pytest.mark.parametrize("layout", ["packed", "shared"])
+def test_no_token_sees_another_examples(layout: Layout) -> None:
     """To the bit: other words in the neighbours change nothing at all."""
-    student, (first, *others) = tiny_model(VOCAB, seed=1), random_examples(5)
-    changed = [Example(e.id, [token % 50 + 2 for token in e.input_ids], e.targets, e.regions) for e in others]
+    student, (first, *others) = tiny_model(VOCAB, seed=1), alike(random_examples(5), 4)
+    changed = [
+        Example(e.id, e.input_ids[:4] + [token % 50 + 2 for token in e.input_ids[4:]], e.targets, e.regions)
+        for e in others
+    ]
     states = []
     for neighbours in (others, changed):
-        batch = collate([*neighbours[:2], first, *neighbours[2:]], packed=True)
-        hidden = last_hidden_states(student, batch.input_ids, None, batch.position_ids)[0]
-        start = sum(map(len, neighbours[:2]))
-        states.append(hidden[start : start + len(first)])
-        assert batch.input_ids[0, start : start + len(first)].tolist() == first.input_ids
+        batch = collate([*neighbours[:2], first, *neighbours[2:]], layout)
+        with reading(layout, student):
+            hidden = last_hidden_states(student, **batch.inputs)[0]
+        shared = batch.texts.num_shared if batch.texts else 0
+        start = shared + sum(len(neighbour) - shared for neighbour in neighbours[:2])
+        own = slice(start, start + len(first) - shared)
+        states.append(hidden[own])
+        assert batch.input_ids[0, own].tolist() == first.input_ids[shared:]
     assert torch.equal(*states)
 
 
@@ -161,7 +237,10 @@ def nano_signal(case: str, examples: Sequence[Example], runs: Path) -> TeacherSi
         ("byte_offset", ("cross_entropy", "forward_kl")),
     ],
 )
-def test_whatever_the_signal_packed_is_padded(tmp_path: Path, case: str, terms: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("layout", ["packed", "shared"])
+def test_whatever_the_signal_packed_is_padded(
+    tmp_path: Path, case: str, terms: tuple[str, ...], layout: Layout
+) -> None:
     """With both tasks of multi_task; a live teacher is packed with its student, also behind prompts of its own."""
     context = "rationale" if case == "context" else "none"
     target = "rationale_then_answer" if case == "byte_offset" else "multi_task"
@@ -173,23 +252,56 @@ def test_whatever_the_signal_packed_is_padded(tmp_path: Path, case: str, terms: 
     losses = TrainingConfig.model_validate({"loss": terms, "signal": signal and {"model": "the one above"}}).loss
     expected = step(student, signal, losses, [collate(examples)])
     for max_batch_tokens in (10_000, 120):
-        loss, means, gradients = step(student, signal, losses, packed(examples, max_batch_tokens))
+        with reading(layout, student, *(signal.models if signal else ())):
+            loss, means, gradients = step(student, signal, losses, packed(examples, max_batch_tokens, layout))
         assert loss == pytest.approx(expected[0], rel=1e-5)
         assert means == pytest.approx(expected[1], rel=1e-5, abs=1e-7)
         assert_same(expected[2], gradients, 3e-5)
 
 
 def test_a_packed_training_takes_the_steps_of_a_padded_one(tmp_path: Path) -> None:
+    """Also by default, on a CPU; the model attends as before when it is over."""
     rows = []
-    for packing in (False, True):
+    for packing in (False, True, None):
         config = TrainingConfig(
             epochs=2, batch_size=4, learning_rate=1e-3, dtype="float32", max_batch_tokens=60, packing=packing
         )
         folder = tmp_path / str(packing)
         folder.mkdir()
-        train_student(tiny_model(VOCAB, seed=1), random_examples(9), config, signal=None, seed=0, folder=folder)
+        student = tiny_model(VOCAB, seed=1)
+        train_student(student, alike(random_examples(9), 8), config, signal=None, seed=0, folder=folder)
+        assert student.config._attn_implementation == "sdpa"
         rows.append([(row["loss"], row["grad_norm"], row["num_tokens"]) for row in read_rows(folder / METRICS)])
     assert [pytest.approx(row, rel=1e-4) for row in rows[0]] == rows[1]
+    assert rows[1] == rows[2]
+
+
+def test_examples_share_where_all_models_can() -> None:
+    llama, window = model_of(FAMILIES["llama"]()), model_of(FAMILIES["mistral, a window of four tokens"]())
+    for models, wishes, expected in [
+        ([llama], {}, "shared"),
+        ([llama, llama], {"packing": True}, "shared"),
+        ([llama], {"packing": False}, "padded"),
+        ([llama], {"compiled": True}, "padded"),
+        ([llama], {"packing": True, "compiled": True}, "packed"),
+        ([llama, window], {}, "padded"),
+        ([window], {"packing": True}, "packed"),
+    ]:
+        with laid_out(models, torch.float32, **wishes) as layout:
+            assert layout == expected, (wishes, expected)
+            assert llama.config._attn_implementation == (NAME if layout == "shared" else "sdpa")
+    with pytest.raises(ZeroDivisionError), laid_out([llama], torch.float32):
+        1 / 0  # noqa: B018
+    assert llama.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_that_attends_otherwise_is_known(family: str, dtype: torch.dtype) -> None:
+    """A window and capped logits are none of plain attention; the model itself says so, whatever its class."""
+    plain_attention = family in ("llama", "qwen3", "gpt_neox", "gpt2, positions of its own")
+    assert attends_to_packed_texts(model_of(FAMILIES[family]()), dtype) is plain_attention
+    assert not attends_to_packed_texts(model_of(FAMILIES[family](), "eager"), dtype)
 
 
 @pytest.mark.parametrize("budget", [1, 100, 600, 4096])
@@ -254,7 +366,7 @@ def test_the_teachers_positions_are_counted_by_example() -> None:
     """A row may be longer than the teacher's positions; an example may not."""
     teacher, examples = tiny_model(VOCAB, seed=2), random_examples(30)
     teacher.config.max_position_embeddings = max(map(len, examples))
-    batch = collate(examples, packed=True)
+    batch = collate(examples, "packed")
     assert batch.input_ids.shape[1] > teacher.config.max_position_embeddings
     LiveSignal(teacher).rows(batch)
     teacher.config.max_position_embeddings -= 1

@@ -91,10 +91,11 @@ SignalConfig = Annotated[
 class TrainingConfig(Settings):
     """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included).
 
-    With ``packing`` the examples of a micro-batch lie end to end in one row, without padding. A variable-length
-    ``attention`` (flash, or flex, which needs no package) reads each alone; ``sdpa``, the usual default, and ``eager``
-    compute the whole square of the row and mask the rest of it, so that on a CPU micro-batches of like length, the
-    default, are the better choice.
+    With ``packing`` the examples of a micro-batch lie end to end in one row, without padding. Where every layer of the
+    models looks back over all tokens by torch's scaled dot product (``sdpa``, the usual default), what the examples'
+    prompts begin with is computed once for all of them, and each example's attention alone. So does a variable-length
+    ``attention`` (flash, or flex, which needs no package), without the sharing. All others compute the whole square of
+    the row and mask the rest of it, so that padded rows of like length are the better choice.
     """
 
     epochs: float = Field(default=3.0, gt=0)
@@ -103,7 +104,7 @@ class TrainingConfig(Settings):
     max_batch_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="tokens per forward pass; steps accumulate over them. Default: 1024 on a CPU, 4096 elsewhere",
+        description="tokens per forward pass; steps accumulate over them. Default: 1536 on a CPU, 4096 elsewhere",
     )
     max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
     too_long: Literal["drop", "error"] = "drop"
@@ -121,7 +122,10 @@ class TrainingConfig(Settings):
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
     gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
     compile: bool = Field(default=False, description="compile the student's layers: minutes first, then faster on GPUs")
-    packing: bool = Field(default=False, description="examples end to end in one row; for GPUs")
+    packing: bool | None = Field(
+        default=None,
+        description="examples end to end in one row. Default: on a CPU, where models can share what prompts begin with",
+    )
     attention: Attention | None = Field(default=None, description="the student's and a live teacher's; default: theirs")
     dtype: Dtype = "auto"
     checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
@@ -129,8 +133,7 @@ class TrainingConfig(Settings):
     @model_serializer(mode="wrap")
     def without_absent_packing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Cells that were planned before there was packing keep their keys."""
-        absent = {"packing": False, "attention": None}
-        return {name: value for name, value in dump(self).items() if absent.get(name, ...) != value}
+        return {n: value for n, value in dump(self).items() if n not in ("packing", "attention") or value is not None}
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:

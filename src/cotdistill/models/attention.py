@@ -7,6 +7,8 @@ attention is then called with the lengths of the texts, all others get a block-d
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from transformers import PreTrainedModel
 
 from cotdistill.config import Attention
 from cotdistill.errors import ModelError
-from cotdistill.models.heads import last_hidden_states
+from cotdistill.models.heads import PackedTexts, last_hidden_states
 
 _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 """Token ids that any vocabulary has, in texts of two lengths."""
@@ -40,7 +42,19 @@ def set_attention(model: PreTrainedModel, attention: Attention) -> None:
         )
 
 
-@torch.no_grad()
+@contextmanager
+def computing_attention_with(name: str, *models: PreTrainedModel) -> Iterator[None]:
+    """Within, the models compute attention by what is registered with transformers as ``name``."""
+    before = [model.config._attn_implementation or "sdpa" for model in models]
+    for model in models:
+        model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        for model, implementation in zip(models, before, strict=True):
+            model.set_attn_implementation(implementation)
+
+
 def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Raise ModelError unless ``model``, in eval mode, computes texts in one row as if each were alone.
 
@@ -50,19 +64,32 @@ def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """
     if "position_ids" not in inspect.signature(type(model.base_model).forward).parameters:
         raise _unfit(model, "has no position_ids that could start again")
-    first, second = (torch.tensor(text, device=model.device) for text in _TEXTS)
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        expected = _states(model, first, second).float()
-        swapped = _states(model, second, first).float().roll(-len(second), dims=0)
-    difference = (swapped - expected).norm(dim=-1) / expected.norm(dim=-1)
-    if difference.max() > _TOLERANCE[dtype]:
+    first, second = _TEXTS
+    positions = [*range(len(first)), *range(len(second))], [*range(len(second)), *range(len(first))]
+    expected = hidden_states(model, dtype, first + second, positions[0])
+    swapped = hidden_states(model, dtype, second + first, positions[1]).roll(-len(second), dims=0)
+    if differ(expected, swapped, dtype):
         raise _unfit(model, "lets a text see the one before it in the row")
 
 
-def _states(model: PreTrainedModel, *texts: Tensor) -> Tensor:
-    """Last hidden states ``[tokens, hidden]`` of texts end to end in one row."""
-    positions = torch.cat([torch.arange(len(text), device=text.device) for text in texts])
-    return last_hidden_states(model, torch.cat(texts)[None], None, positions[None])[0]
+@torch.no_grad()
+def hidden_states(
+    model: PreTrainedModel,
+    dtype: torch.dtype,
+    token_ids: Sequence[int],
+    positions: Sequence[int],
+    texts: PackedTexts | None = None,
+) -> Tensor:
+    """Last hidden states ``[tokens, hidden]`` of one row, in float32; ``dtype`` is what matrix products compute in."""
+    ids, places = (torch.tensor([numbers], device=model.device) for numbers in (token_ids, positions))
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        return last_hidden_states(model, ids, None, places, texts)[0].float()
+
+
+def differ(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether hidden states ``[tokens, hidden]`` differ by more than rounding anywhere."""
+    difference = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+    return bool(difference.max() > _TOLERANCE[dtype])
 
 
 def _unfit(model: PreTrainedModel, problem: str) -> ModelError:

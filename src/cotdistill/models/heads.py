@@ -17,26 +17,48 @@ from transformers import PreTrainedModel
 from cotdistill.errors import ModelError
 
 
+@dataclass(frozen=True, slots=True)
+class PackedTexts:
+    """Texts in one row: ``num_shared`` tokens that all begin with, then the ``lengths`` of what each goes on with."""
+
+    num_shared: int
+    lengths: tuple[int, ...]
+
+
 def last_hidden_states(
-    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None = None,
+    texts: PackedTexts | None = None,
 ) -> Tensor:
     """Final, normalised hidden states ``[rows, length, hidden]``: what the head turns into logits.
 
-    Without a mask, ``position_ids`` that start again at 0 begin another text in the same row (``models/attention.py``).
+    Without a mask, ``position_ids`` that start again at 0 begin another text in the same row (``models/attention.py``),
+    or ``texts`` says how they lie there (``models/packed_attention.py``).
     """
-    inputs = _inputs(input_ids, attention_mask, position_ids)
+    inputs = _inputs(input_ids, attention_mask, position_ids, texts)
     return model.base_model(**inputs, use_cache=False).last_hidden_state
 
 
 def all_hidden_states(
-    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None = None
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None = None,
+    texts: PackedTexts | None = None,
 ) -> tuple[Tensor, ...]:
     """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last."""
-    inputs = _inputs(input_ids, attention_mask, position_ids)
+    inputs = _inputs(input_ids, attention_mask, position_ids, texts)
     return model.base_model(**inputs, use_cache=False, output_hidden_states=True).hidden_states
 
 
-def _inputs(input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> dict[str, Any]:
+def _inputs(
+    input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None, texts: PackedTexts | None
+) -> dict[str, Any]:
+    if texts is not None:  # transformers makes no mask where it is given one of four dimensions
+        unread = input_ids.new_empty(1, 1, 1, 1)
+        return {"input_ids": input_ids, "attention_mask": unread, "position_ids": position_ids, "texts": texts}
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
     return inputs if position_ids is None else inputs | {"position_ids": position_ids}  # some models have none
 

@@ -6,8 +6,8 @@ they are read once a step, in one matrix product for all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
+from cotdistill.models import packed_attention
+from cotdistill.models.attention import computing_attention_with
 from cotdistill.models.kv_cache import GrowingLayer, growing_cache, grows_in_place
 
 NAME = "cotdistill_shared_prefix"
@@ -35,7 +37,8 @@ def num_shared(prompts: Sequence[Sequence[int]]) -> int:
 
 def can_share(model: PreTrainedModel) -> bool:
     """Whether the model's attention can be replaced and looks back over all tokens in every layer."""
-    return grows_in_place(model) and model._supports_attention_backend and model.config._attn_implementation == "sdpa"
+    kinds = "sdpa", packed_attention.NAME
+    return grows_in_place(model) and model._supports_attention_backend and model.config._attn_implementation in kinds
 
 
 @torch.inference_mode()
@@ -53,15 +56,9 @@ def compute_prefix(model: PreTrainedModel, token_ids: Sequence[int]) -> Prefix:
     return prefix
 
 
-@contextmanager
-def attending_to_prefix(model: PreTrainedModel) -> Iterator[None]:
+def attending_to_prefix(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Within, forward passes must be given ``shared_prefix``; their masks and caches are about the tokens behind it."""
-    before = model.config._attn_implementation or "sdpa"
-    model.set_attn_implementation(NAME)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
+    return computing_attention_with(NAME, model)
 
 
 def _attention(

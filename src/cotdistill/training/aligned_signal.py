@@ -28,13 +28,14 @@ class AlignedSignal:
 
     def __init__(self, teacher: LiveSignal, alignments: Alignments):
         self.teacher = teacher
+        self.models = teacher.models
         self.examples = alignments.examples
         outcomes = alignments.outcomes
         self.projections = _projections(outcomes, teacher.teacher.device) if outcomes else None
 
     def rows(self, batch: Batch) -> AlignedRows:
         aligned = [self.examples[key] for key in batch.keys]
-        teacher_batch = collate([example.teacher for example in aligned], packed=batch.packed)
+        teacher_batch = collate([example.teacher for example in aligned], batch.layout)
         teacher_batch = teacher_batch.to(batch.input_ids.device)
         student_spans: list[int] = []
         teacher_spans: list[int] = []

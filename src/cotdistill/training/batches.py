@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from cotdistill.models.heads import PackedTexts
+from cotdistill.models.shared_prefix import num_shared
 from cotdistill.training.examples import Example, Region
 
 BUCKET_STEPS = 16
@@ -76,10 +79,10 @@ def grouped_steps(
 def batch_tokens(max_batch_tokens: int | None, device: torch.device) -> int:
     """``max_batch_tokens``, or what suits the device where it is None.
 
-    On a CPU larger micro-batches cost memory and time: SmolLM2-135M trained at 223 tokens/s and 9.2 GB in those of 4096
-    tokens, at 240 and 4.5 GB in those of 1024, at 230 and 3.7 GB in those of 512 (``benchmarks/RESULTS.md``).
+    On a CPU larger micro-batches cost memory and win little (``benchmarks/RESULTS.md``): half of that benchmark took
+    SmolLM2-135M 33.4, 32.1 and 32.0 processor seconds in those of 1024, 1536 and 2048 tokens.
     """
-    return max_batch_tokens or (1024 if device.type == "cpu" else 4096)
+    return max_batch_tokens or (1536 if device.type == "cpu" else 4096)
 
 
 def micro_batches(
@@ -114,21 +117,45 @@ def packed_batches(
     return batches
 
 
+Layout = Literal["padded", "packed", "shared"]
+"""How the examples of a micro-batch lie: a row each, padded on the right; end to end in one row; or so, with what their
+prompts begin with laid once for all of them."""
+
+
+def num_shared_tokens(examples: Collection[Example]) -> int:
+    """How many tokens all prompts begin with; of each its last token is left over, where losses begin."""
+    return num_shared([example.prompt for example in examples]) if len(examples) > 1 else 0
+
+
+def batches_of_step(examples: Mapping[int, Example], layout: Layout, max_batch_tokens: int) -> list[Batch]:
+    """The micro-batches of a step."""
+    cut = micro_batches if layout == "padded" else packed_batches
+    shared = num_shared_tokens(examples.values()) if layout == "shared" else 0
+    sizes = {number: len(example) - shared for number, example in examples.items()}
+    return [
+        collate([examples[number] for number in numbers], layout)
+        for numbers in cut(list(examples), sizes, max_batch_tokens - shared)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples of one forward pass: a row each, padded on the right, or packed, which is end to end in one row.
+    """Examples of one forward pass, in a ``layout``.
 
     ``keys`` are those of the examples in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
-    packed examples do without, and are their ``position_ids``, which start again at 0 with each. ``positions`` (flat,
-    into ``[rows * length]``), ``targets`` and ``regions`` are of the tokens that carry loss, ``[num_loss_tokens]``,
-    example after example. ``longest`` is an example's greatest length. ``teacher`` holds the same loss rows behind the
-    prompts of a teacher who knows more; None where it reads the student's.
+    padded rows alone have, and so are the ``position_ids`` of all others: they start again with each example, at 0 or
+    behind what is shared, as ``texts`` then says. ``positions`` (flat, into ``[rows * length]``), ``targets`` and
+    ``regions`` are of the tokens that carry loss, ``[num_loss_tokens]``, example after example. ``longest`` is an
+    example's greatest length. ``teacher`` holds the same loss rows behind the prompts of a teacher who knows more; None
+    where it reads the student's.
     """
 
     keys: tuple[str, ...]
+    layout: Layout
     input_ids: Tensor
     attention_mask: Tensor | None
     position_ids: Tensor | None
+    texts: PackedTexts | None
     positions: Tensor
     targets: Tensor
     regions: Tensor
@@ -136,40 +163,33 @@ class Batch:
     teacher: Batch | None = None
 
     @property
-    def packed(self) -> bool:
-        return self.position_ids is not None
+    def inputs(self) -> dict[str, Any]:
+        """What :func:`last_hidden_states` takes."""
+        return {name: getattr(self, name) for name in ("input_ids", "attention_mask", "position_ids", "texts")}
 
     def to(self, device: torch.device) -> Batch:
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        return Batch(
-            self.keys,
-            moved(self.input_ids),
-            None if self.attention_mask is None else moved(self.attention_mask),
-            None if self.position_ids is None else moved(self.position_ids),
-            moved(self.positions),
-            moved(self.targets),
-            moved(self.regions),
-            self.longest,
-            self.teacher.to(device) if self.teacher else None,
-        )
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {n: value.to(device, non_blocking=True) for n, value in held.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, teacher=self.teacher.to(device) if self.teacher else None)
 
 
-def collate(examples: Sequence[Example], *, packed: bool = False) -> Batch:
+def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
     """Lay examples out and list the positions that carry loss; padding is zeros, which the attention mask hides."""
-    lengths = [len(example) for example in examples]
-    longest = max(lengths)
-    shape = (1, sum(lengths)) if packed else (len(examples), longest)
-    starts = [0, *accumulate(lengths)] if packed else range(0, len(examples) * longest, longest)
+    shared = num_shared_tokens(examples) if layout == "shared" else 0
+    longest, lengths = max(map(len, examples)), [len(example) - shared for example in examples]
+    shape = (len(examples), longest) if layout == "padded" else (1, shared + sum(lengths))
+    starts = range(0, len(examples) * longest, longest) if layout == "padded" else accumulate(lengths, initial=shared)
     input_ids, position_ids, is_token = torch.zeros(3, math.prod(shape), dtype=torch.long)
+    input_ids[:shared] = torch.tensor(examples[0].input_ids[:shared])
+    position_ids[:shared] = torch.arange(shared)
     positions, targets, regions = [], [], []
     for start, example in zip(starts, examples, strict=False):
-        own = slice(start, start + len(example))
-        input_ids[own] = torch.tensor(example.input_ids)
-        position_ids[own] = torch.arange(len(example))
+        own = slice(start, start + len(example) - shared)
+        input_ids[own] = torch.tensor(example.input_ids[shared:])
+        position_ids[own] = torch.arange(shared, len(example))
         is_token[own] = 1
-        for place, (target, region) in enumerate(zip(example.targets, example.regions, strict=True), start):
+        own_targets = zip(example.targets[shared:], example.regions[shared:], strict=True)
+        for place, (target, region) in enumerate(own_targets, start):
             if region:
                 positions.append(place)
                 targets.append(target)
@@ -177,12 +197,14 @@ def collate(examples: Sequence[Example], *, packed: bool = False) -> Batch:
     has_context = any(example.teacher_prompt is not None for example in examples)
     return Batch(
         tuple(example.key for example in examples),
+        layout,
         input_ids.view(shape),
-        None if packed else is_token.view(shape),
-        position_ids.view(shape) if packed else None,
+        is_token.view(shape) if layout == "padded" else None,
+        None if layout == "padded" else position_ids.view(shape),
+        PackedTexts(shared, tuple(lengths)) if layout == "shared" else None,
         torch.tensor(positions),
         torch.tensor(targets),
         torch.tensor(regions),
         longest,
-        collate([example.of_teacher() for example in examples], packed=packed) if has_context else None,
+        collate([example.of_teacher() for example in examples], layout) if has_context else None,
     )

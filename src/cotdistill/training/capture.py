@@ -17,15 +17,16 @@ from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.heads import check_head, output_head
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
-from cotdistill.training.batches import collate, micro_batches
+from cotdistill.training.batches import Layout, collate, micro_batches
 from cotdistill.training.examples import Example, total_loss_tokens
 from cotdistill.training.fused import chunk_size
+from cotdistill.training.layout import laid_out
 from cotdistill.training.losses import log_softmax
 from cotdistill.training.served_signal import served_rows
 from cotdistill.training.signal_store import Column, SignalWriter, StoredSignal, save_head
 from cotdistill.training.teacher_signal import HiddenRows, LiveSignal
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change of code changes what a capture holds."""
 
 
@@ -147,8 +148,9 @@ def _capture(
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
 
     def read(left: Sequence[Example]) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
-        for batch in micro_batches(range(len(left)), [len(example) for example in left], max_batch_tokens):
-            yield from _captured(config, teacher, tokenizer, [left[i] for i in batch])
+        with laid_out([teacher], teacher.dtype) as layout:
+            for numbers in micro_batches(range(len(left)), [len(example) for example in left], max_batch_tokens):
+                yield from _captured(config, teacher, tokenizer, [left[number] for number in numbers], layout)
 
     _write(SignalWriter(folder, columns, described), examples, read)
 
@@ -169,10 +171,14 @@ def _write(
 
 @torch.no_grad()
 def _captured(
-    config: CachedTeacher, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[Example]
+    config: CachedTeacher,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: list[Example],
+    layout: Layout,
 ) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
     """Rows of each example of one batch."""
-    rows = LiveSignal(teacher).rows(collate(examples).to(teacher.device))
+    rows = LiveSignal(teacher).rows(collate(examples, layout).to(teacher.device))
     first = 0
     for example in examples:
         part = slice(first, first + example.num_loss_tokens)

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import linear
+from transformers import PreTrainedModel
 
 from cotdistill.artifacts import RowAppender, write_json_atomically
 from cotdistill.errors import ArtifactError
@@ -171,6 +172,7 @@ class StoredSignal:
 
     def __init__(self, folder: Path, device: torch.device):
         self.folder, self.device = folder, device
+        self.models: tuple[PreTrainedModel, ...] = ()
         if not (folder / DESCRIPTION).is_file():
             raise ArtifactError("no captured teacher signal here", where=folder, remedy="run cotdistill capture")
         self.description, self.columns = _described(folder)

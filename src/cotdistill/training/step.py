@@ -42,7 +42,7 @@ class DistillationLoss(nn.Module):
         """The weighted loss over ``num_loss_tokens`` of the whole step, and each term's sum ``[num_terms]``."""
         if self.matching is not None:
             return self._forward_matching(self.matching, batch, num_loss_tokens)
-        hidden = last_hidden_states(self.student, batch.input_ids, batch.attention_mask, batch.position_ids)
+        hidden = last_hidden_states(self.student, **batch.inputs)
         return self._token_losses(hidden, batch, self.signal.rows(batch) if self.signal else None, num_loss_tokens)
 
     def _token_losses(
@@ -60,7 +60,7 @@ class DistillationLoss(nn.Module):
 
     def _forward_matching(self, matching: HiddenMatching, batch: Batch, num_loss_tokens: int) -> tuple[Tensor, Tensor]:
         assert isinstance(self.signal, LiveSignal), "the config refuses hidden-state terms of other signals"
-        states = all_hidden_states(self.student, batch.input_ids, batch.attention_mask, batch.position_ids)
+        states = all_hidden_states(self.student, **batch.inputs)
         teacher = self.signal.rows(batch, matching.teacher_layers)
         hidden_sums = matching(states, teacher.layers, batch)
         loss = (matching.weights.to(hidden_sums) * hidden_sums).sum() / num_loss_tokens

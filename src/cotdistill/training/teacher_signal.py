@@ -37,7 +37,10 @@ class TeacherRows(Protocol):
 
 
 class TeacherSignal(Protocol):
-    """Gives the teacher's rows of any batch of the training's examples."""
+    """Gives the teacher's rows of any batch of the training's examples; ``models`` are those that it runs on each."""
+
+    @property
+    def models(self) -> Sequence[PreTrainedModel]: ...
 
     def rows(self, batch: Batch) -> TeacherRows: ...
 
@@ -116,6 +119,7 @@ class LiveSignal:
 
     def __init__(self, teacher: PreTrainedModel):
         self.teacher = teacher.eval().requires_grad_(False)
+        self.models = (self.teacher,)
         self.head = head_of(teacher)
         self.num_outcomes: int | None = output_head(teacher).weight.shape[0]  # pyright: ignore
         """Of the teacher's head, which may be padded beyond the tokens."""
@@ -134,10 +138,9 @@ class LiveSignal:
                 where=self.teacher.name_or_path,
                 remedy="lower training.max_length",
             )
-        inputs = batch.input_ids, batch.attention_mask, batch.position_ids
         if not layers:
-            hidden = last_hidden_states(self.teacher, *inputs)
+            hidden = last_hidden_states(self.teacher, **batch.inputs)
             return HiddenRows(hidden.flatten(0, 1)[batch.positions], self.head.logits)
-        states = all_hidden_states(self.teacher, *inputs)
+        states = all_hidden_states(self.teacher, **batch.inputs)
         kept = {layer: states[layer].flatten(0, 1)[batch.positions] for layer in layers}
         return HiddenRows(states[-1].flatten(0, 1)[batch.positions], self.head.logits, kept)

@@ -34,7 +34,7 @@ from cotdistill.training.students import OpenStudent, open_student, put_together
 from cotdistill.training.teacher_signal import LiveSignal, TeacherSignal
 from cotdistill.training.trainer import CHECKPOINT, TrainingSummary, train_student
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change of code changes what a training makes."""
 
 KEYLESS = {"checkpoint_every", "gradient_checkpointing", "signal"}

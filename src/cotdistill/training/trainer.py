@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,18 +24,17 @@ from cotdistill.models.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.records import read_rows
 from cotdistill.training.batches import (
-    Batch,
     batch_tokens,
+    batches_of_step,
     collate,
     grouped_steps,
-    micro_batches,
     num_steps_per_epoch,
-    packed_batches,
     task_groups,
 )
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.distributed import ALONE, Ranks, whole
 from cotdistill.training.examples import Example
+from cotdistill.training.layout import laid_out
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -85,21 +84,22 @@ def train_student(
     _check_lengths(student, examples)
     if rollouts is not None:
         rollouts.check(student, examples)
-    device = student.device
+    device, lengths, groups = student.device, list(map(len, examples)), task_groups(examples)
     dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
-    lengths = [len(example) for example in examples]
-    groups = task_groups(examples)
     num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
-    _prepare(student, config)
-    module = DistillationLoss(student, config.loss, signal).train()
-    wrapped = ranks.wrap(module)
-    named = module.trained_parameters()
-    parameters = list(named.values())
-    optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
-    state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
-    first_step = load_checkpoint(folder / CHECKPOINT, state)
-    steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
-    with _recording(folder / METRICS, num_steps, first_step, ranks) as record:
+    with ExitStack() as stack:
+        models = [student, *(signal.models if signal else ())]
+        layout = stack.enter_context(laid_out(models, dtype, packing=config.packing, compiled=config.compile))
+        _prepare(student, config)
+        module = DistillationLoss(student, config.loss, signal).train()
+        wrapped = ranks.wrap(module)
+        named = module.trained_parameters()
+        parameters = list(named.values())
+        optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+        state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
+        first_step = load_checkpoint(folder / CHECKPOINT, state)
+        steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
+        record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
         for step, indices in islice(enumerate(steps), first_step, None):
             started = time.perf_counter()
             torch.manual_seed(_step_seed(seed, step, ranks.rank))
@@ -111,8 +111,8 @@ def train_student(
             if rollouts is not None and rollouts.are_of(step):
                 own = rollouts.sample(student, own, step=step)
                 counts = {"rollouts": rollouts.counts(own.values(), ranks)}
-            batches = _batches(own, config, max_tokens)
-            spare = collate([examples[indices[0]]], packed=config.packing)
+            batches = batches_of_step(own, layout, max_tokens)
+            spare = collate([examples[indices[0]]], layout)
             loss, term_means, num_loss_tokens = accumulate(
                 wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=spare
             )
@@ -142,16 +142,6 @@ def train_student(
     student.eval()
     ranks.wait()
     return _summary(folder / METRICS, len(examples))
-
-
-def _batches(examples: Mapping[int, Example], config: TrainingConfig, max_tokens: int) -> list[Batch]:
-    """The micro-batches of a step."""
-    cut = packed_batches if config.packing else micro_batches
-    sizes = {number: len(example) for number, example in examples.items()}
-    return [
-        collate([examples[number] for number in numbers], packed=config.packing)
-        for numbers in cut(list(examples), sizes, max_tokens)
-    ]
 
 
 def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
