@@ -16,7 +16,7 @@ from cotdistill.training.batches import (
     collate,
     grouped_steps,
     micro_batches,
-    num_steps_per_epoch,
+    num_steps_of,
     steps_of_epoch,
     task_groups,
 )
@@ -29,7 +29,7 @@ LENGTHS = [random.Random(n).randint(5, 300) for n in range(1003)]
 def test_an_epoch_has_every_example_once(num_examples: int, batch_size: int) -> None:
     steps = steps_of_epoch(LENGTHS[:num_examples], batch_size, seed=0, epoch=0)
     assert sorted(index for step in steps for index in step) == list(range(num_examples))
-    assert len(steps) == num_steps_per_epoch(num_examples, batch_size)
+    assert len(steps) == num_steps_of(1, num_examples, batch_size)
     assert all(1 <= len(step) <= batch_size for step in steps)
 
 
@@ -42,6 +42,15 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else_does() -> None:
     assert steps_of_epoch(LENGTHS, 8, seed=3, epoch=2) == order
     assert steps_of_epoch(LENGTHS, 8, seed=4, epoch=2) != order
     assert steps_of_epoch(LENGTHS, 8, seed=3, epoch=1) != order
+
+
+@pytest.mark.parametrize(
+    ("epochs", "num_examples", "expected"), [(1.1, 400, 55), (1.11, 400, 56), (0.001, 8, 1), (3, 10, 6), (0.3, 80, 3)]
+)
+def test_parts_of_an_epoch_are_rounded_up_and_rounding_errors_are_not(
+    epochs: float, num_examples: int, expected: int
+) -> None:
+    assert num_steps_of(epochs, num_examples, 8) == expected
 
 
 def test_epochs_mix_examples_into_other_steps() -> None:
@@ -62,7 +71,7 @@ def test_a_longer_training_starts_as_a_shorter_one() -> None:
 
 
 def test_whole_epochs_see_every_example_as_often() -> None:
-    steps = all_steps(LENGTHS, 8, seed=0, num_steps=3 * num_steps_per_epoch(len(LENGTHS), 8))
+    steps = all_steps(LENGTHS, 8, seed=0, num_steps=num_steps_of(3, len(LENGTHS), 8))
     assert Counter(index for step in steps for index in step) == dict.fromkeys(range(len(LENGTHS)), 3)
 
 
@@ -97,7 +106,7 @@ def test_both_tasks_of_a_question_are_in_one_step() -> None:
     made, _ = make_examples(rationales, tiny_tokenizer(), max_length=512, too_long="error", target="multi_task")
     groups, lengths = task_groups(made), [len(one) for one in made]
     assert len(groups) == len(rationales)
-    steps = list(grouped_steps(groups, lengths, 4, seed=0, num_steps=num_steps_per_epoch(len(groups), 4)))
+    steps = list(grouped_steps(groups, lengths, 4, seed=0, num_steps=num_steps_of(1, len(groups), 4)))
     assert sorted(index for step in steps for index in step) == list(range(len(made)))
     for step in steps:
         answers = Counter(made[index].id for index in step if Region.END in made[index].regions)

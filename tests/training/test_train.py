@@ -10,7 +10,7 @@ import pytest
 from tests.tiny import save_tiny, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cotdistill.config import EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
+from cotdistill.config import CachedTeacher, EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
 from cotdistill.evaluation.audit import audit_path
 from cotdistill.evaluation.evaluate import evaluate
 from cotdistill.models.loading import model_identity
@@ -76,6 +76,19 @@ def test_whatever_changes_the_student_changes_its_key(student: ModelConfig) -> N
     identities.append(training_identity(cut, RATIONALES, config_of(student), 0))
     identities.append(training_identity(student, RATIONALES, config_of(student, signal=LiveTeacher(model=cut)), 0))
     assert len({repr(identity) for identity in identities}) == len(identities)
+
+
+def test_settings_of_other_stores_are_in_no_key(student: ModelConfig) -> None:
+    """And those of a signal's own store are."""
+
+    def key(**signal: Any) -> str:
+        cached = CachedTeacher(model=student, **signal)
+        return repr(training_identity(student, RATIONALES, config_of(student, signal=cached), 0))
+
+    assert key(store="topk", k=8) == key(store="topk", k=8, num_samples=9) != key(store="topk", k=9)
+    assert key(store="sampled", num_samples=8) == key(store="sampled", num_samples=8, k=9)
+    assert key(store="sampled", num_samples=8) != key(store="sampled", num_samples=9)
+    assert key() == key(k=9, num_samples=9)
 
 
 def test_how_often_checkpoints_are_written_changes_no_key(student: ModelConfig) -> None:

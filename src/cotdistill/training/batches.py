@@ -24,8 +24,10 @@ BUCKET_STEPS = 16
 """Steps are cut from windows of so many steps sorted by length: padding falls, and the order stays nearly random."""
 
 
-def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    return math.ceil(num_examples / batch_size)
+def num_steps_of(epochs: float, num_examples: int, batch_size: int) -> int:
+    """Steps of a training, at least one; a part of an epoch's step is a whole one."""
+    of_one_epoch = math.ceil(num_examples / batch_size)
+    return max(1, math.ceil(round(epochs * of_one_epoch, 6)))  # 1.1 * 50 is 55.00000000000001
 
 
 def steps_of_epoch(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:

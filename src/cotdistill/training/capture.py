@@ -58,7 +58,7 @@ def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: 
     identity = {
         "version": VERSION,
         "teacher": teacher_identity(config),
-        "store": _store_settings(config),
+        "store": store_settings(config),
         "examples": content_key(sorted(example.key for example in examples)),
     }
     if config.server is not None:  # it computes in a type of its own
@@ -99,7 +99,7 @@ def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], devic
             "its capture was not finished", where=path, remedy="run it again where it was begun, or delete signal.path"
         )
     stage.verify()  # sizes alone do not tell one type of numbers from another
-    described = {"teacher": teacher_identity(config), "settings": _store_settings(config)}
+    described = {"teacher": teacher_identity(config), "settings": store_settings(config)}
     for name, wanted in described.items():
         if signal.description.get(name) != wanted:
             raise ArtifactError(
@@ -111,7 +111,8 @@ def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], devic
     return signal
 
 
-def _store_settings(config: CachedTeacher) -> dict[str, Any]:
+def store_settings(config: CachedTeacher) -> dict[str, Any]:
+    """What is stored: of its settings those that count."""
     size = {"hidden": {}, "topk": {"k": config.k}, "sampled": {"num_samples": config.num_samples}}
     return {"store": config.store, **size[config.store]}
 
@@ -135,7 +136,7 @@ def _capture(
     tokenizer = load_tokenizer(config.model)
     if config.store == "topk" and config.k > len(tokenizer):
         raise ConfigError(f"k is {config.k}, but the teacher has {len(tokenizer)} tokens", where="training.signal.k")
-    described = {"teacher": teacher_identity(config), "store": config.store, "settings": _store_settings(config)}
+    described = {"teacher": teacher_identity(config), "store": config.store, "settings": store_settings(config)}
     if config.server is not None:
         writer = SignalWriter(folder, _columns(config, 0, torch.float32), described)
         _write(writer, examples, lambda left: served_rows(config, left, tokenizer))

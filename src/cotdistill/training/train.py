@@ -24,7 +24,7 @@ from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import Alignments, align
 from cotdistill.training.batches import batch_tokens
-from cotdistill.training.capture import capture, teacher_identity
+from cotdistill.training.capture import capture, store_settings, teacher_identity
 from cotdistill.training.card import model_card
 from cotdistill.training.distributed import Ranks, current
 from cotdistill.training.examples import Example, make_examples
@@ -82,7 +82,7 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     if isinstance(signal, LiveTeacher) and signal.alignment != "none":
         settings["alignment"] = signal.alignment
     if isinstance(signal, CachedTeacher) and signal.store != "hidden":
-        settings |= signal.model_dump(mode="json", include={"store", "k", "num_samples"})
+        settings |= store_settings(signal)
     if signal.context != "none":
         settings["context"] = signal.context
     return {"model": identity, **settings} if settings else identity

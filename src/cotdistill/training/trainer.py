@@ -28,7 +28,7 @@ from cotdistill.training.batches import (
     batches_of_step,
     collate,
     grouped_steps,
-    num_steps_per_epoch,
+    num_steps_of,
     task_groups,
 )
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
@@ -86,7 +86,7 @@ def train_student(
         rollouts.check(student, examples)
     device, lengths, groups = student.device, list(map(len, examples)), task_groups(examples)
     dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
-    num_steps = max(1, math.ceil(config.epochs * num_steps_per_epoch(len(groups), config.batch_size)))
+    num_steps = num_steps_of(config.epochs, len(groups), config.batch_size)
     with ExitStack() as stack:
         models = [student, *(signal.models if signal else ())]
         layout = stack.enter_context(laid_out(models, dtype, packing=config.packing, compiled=config.compile))
