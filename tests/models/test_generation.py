@@ -7,7 +7,14 @@ import random
 import pytest
 import torch
 from tests.tiny import tiny_model
-from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
+from transformers import (
+    DynamicCache,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    NemotronConfig,
+    NemotronForCausalLM,
+    PreTrainedModel,
+)
 
 from cotdistill.errors import ModelError
 from cotdistill.models import generation, shared_prefix
@@ -176,6 +183,14 @@ def test_a_shared_prefix_changes_nothing(model, few_shot_prompts, batch, read, m
     before = model.config._attn_implementation
     assert generate(model, few_shot_prompts, stops, new=ROOM + 5, batch=batch) == expected
     assert model.config._attn_implementation == before
+
+
+def test_a_family_that_hands_nothing_on_to_its_attention_reads_each_prompt_whole(few_shot_prompts):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    config = NemotronConfig(vocab_size=VOCAB, num_attention_heads=4, num_key_value_heads=2, **sizes)
+    torch.manual_seed(0)
+    nemotron = NemotronForCausalLM(config).eval()
+    assert generate(nemotron, few_shot_prompts, {3}) == reference(nemotron, few_shot_prompts, {3})
 
 
 def test_equal_prompts_keep_a_token_of_their_own(model):

@@ -93,7 +93,7 @@ def packed(examples: Sequence[Example], max_batch_tokens: int = 10_000, layout: 
 
 def alike(examples: Sequence[Example], num_shared: int) -> list[Example]:
     """The same examples with prompts that begin alike."""
-    longer = [([*range(1, num_shared + 1), *e.input_ids], e) for e in examples]
+    longer = [([*(n % 50 + 1 for n in range(num_shared)), *e.input_ids], e) for e in examples]
     return [
         Example(e.id, ids, [*ids[1:], e.targets[-1]], [Region.PROMPT] * num_shared + e.regions) for ids, e in longer
     ]
@@ -137,7 +137,7 @@ def test_packed_is_the_plain_loss_of_each_example_alone(family: str, attention: 
     check_packing(student, torch.float32)
 
 
-@pytest.mark.parametrize("num_shared", [0, 1, 20])
+@pytest.mark.parametrize("num_shared", [0, 1, 20, 60])
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox"])
 def test_what_prompts_begin_with_is_computed_once_for_all(family: str, num_shared: int) -> None:
     """The loss and every gradient of examples alone, where they share much, one token, or nothing."""
@@ -277,7 +277,9 @@ def test_a_packed_training_takes_the_steps_of_a_padded_one(tmp_path: Path) -> No
 
 
 def test_examples_share_where_all_models_can() -> None:
+    """OPT's masks know of no other text in its row, and none is made of texts that share."""
     llama, window = model_of(FAMILIES["llama"]()), model_of(FAMILIES["mistral, a window of four tokens"]())
+    opt = model_of(transformers.OPTConfig(**SIZES, word_embed_proj_dim=32, ffn_dim=64))
     for models, wishes, expected in [
         ([llama], {}, "shared"),
         ([llama, llama], {"packing": True}, "shared"),
@@ -286,10 +288,11 @@ def test_examples_share_where_all_models_can() -> None:
         ([llama], {"packing": True, "compiled": True}, "packed"),
         ([llama, window], {}, "padded"),
         ([window], {"packing": True}, "packed"),
+        ([opt], {"packing": True}, "shared"),
     ]:
         with laid_out(models, torch.float32, **wishes) as layout:
             assert layout == expected, (wishes, expected)
-            assert llama.config._attn_implementation == (NAME if layout == "shared" else "sdpa")
+            assert models[0].config._attn_implementation == (NAME if layout == "shared" else "sdpa")
     with pytest.raises(ZeroDivisionError), laid_out([llama], torch.float32):
         1 / 0  # noqa: B018
     assert llama.config._attn_implementation == "sdpa"
@@ -372,6 +375,36 @@ def test_the_teachers_positions_are_counted_by_example() -> None:
     teacher.config.max_position_embeddings -= 1
     with pytest.raises(ModelError, match="positions"):
         LiveSignal(teacher).rows(batch)
+
+
+OTHERS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
+    "nemotron, which hands nothing on to its attention": lambda: transformers.NemotronConfig(**SIZES, head_dim=8),
+    "bloom, without position_ids": lambda: transformers.BloomConfig(
+        vocab_size=VOCAB, hidden_size=32, n_layer=1, n_head=4
+    ),
+    "lfm2, convolutions": lambda: transformers.Lfm2Config(**SIZES, full_attn_idxs=[1], block_multiple_of=8),
+    "a longer text changes the positions of all": lambda: transformers.LlamaConfig(
+        **SIZES, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    ),
+}
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_examples_of_a_family_that_cannot_share_are_padded(family: str, tmp_path: Path) -> None:
+    student = model_of(OTHERS[family]())
+    with laid_out([student], torch.float32) as layout:
+        assert layout == "padded"
+    config = TrainingConfig(epochs=1, batch_size=4, dtype="float32")
+    train_student(student, random_examples(4), config, signal=None, seed=0, folder=tmp_path)
+    assert len(list(read_rows(tmp_path / METRICS))) == 1
+
+
+def test_a_model_whose_states_are_not_finite_agrees_with_nothing() -> None:
+    student = tiny_model(VOCAB, seed=1)
+    torch.nn.init.constant_(student.get_input_embeddings().weight, float("nan"))  # pyright: ignore
+    assert not attends_to_packed_texts(student, torch.float32)
+    with pytest.raises(ModelError, match="lets a text see"):
+        check_packing(student, torch.float32)
 
 
 def test_settings_that_are_not_used_stand_in_no_key() -> None:

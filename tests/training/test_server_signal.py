@@ -277,6 +277,7 @@ def test_keys_name_the_server_and_are_as_before_without_one(teacher: ModelConfig
     assert len({json.dumps(of_training(config)) for config in (one, other, local)}) == 3
     assert of_training(one)["model"] == "tiny at http://a:1/v1"
     assert "server" not in local.model_dump()
+    assert key(one)["version"] == 1  # a change of how a model runs here must not cost a server's answers again
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ SignalConfig = Annotated[
 
 
 class TrainingConfig(Settings):
-    """How the student is trained. Batches are counted in examples, micro-batches in tokens (padding included).
+    """How the student is trained. Batches are counted in examples, micro-batches in tokens that go through the model.
 
     With ``packing`` the examples of a micro-batch lie end to end in one row, without padding. Where every layer of the
     models looks back over all tokens by torch's scaled dot product (``sdpa``, the usual default), what the examples'

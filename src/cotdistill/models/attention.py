@@ -45,30 +45,30 @@ def set_attention(model: PreTrainedModel, attention: Attention) -> None:
 @contextmanager
 def computing_attention_with(name: str, *models: PreTrainedModel) -> Iterator[None]:
     """Within, the models compute attention by what is registered with transformers as ``name``."""
-    before = [model.config._attn_implementation or "sdpa" for model in models]
-    for model in models:
-        model.set_attn_implementation(name)
+    before: list[tuple[PreTrainedModel, str]] = []
     try:
+        for model in models:
+            before.append((model, model.config._attn_implementation or "sdpa"))
+            model.set_attn_implementation(name)
         yield
     finally:
-        for model, implementation in zip(models, before, strict=True):
+        for model, implementation in reversed(before):  # one may stand there twice
             model.set_attn_implementation(implementation)
 
 
 def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Raise ModelError unless ``model``, in eval mode, computes texts in one row as if each were alone.
 
-    It is asked itself, because no property of its class says so: two texts are read in either order, and what it makes
-    of each must be the same. A state that runs on from one text into the next shows, as do positions that run on.
-    ``dtype`` is what matrix products compute in.
+    It is asked itself, because no property of its class says so: two texts are read in one row and each alone, and what
+    it makes of them must be the same. A state that runs on from one text into the next shows, as do positions that run
+    on. ``dtype`` is what matrix products compute in.
     """
     if "position_ids" not in inspect.signature(type(model.base_model).forward).parameters:
         raise _unfit(model, "has no position_ids that could start again")
     first, second = _TEXTS
-    positions = [*range(len(first)), *range(len(second))], [*range(len(second)), *range(len(first))]
-    expected = hidden_states(model, dtype, first + second, positions[0])
-    swapped = hidden_states(model, dtype, second + first, positions[1]).roll(-len(second), dims=0)
-    if differ(expected, swapped, dtype):
+    alone = [hidden_states(model, dtype, text) for text in _TEXTS]
+    packed = hidden_states(model, dtype, first + second, [*range(len(first)), *range(len(second))])
+    if differ(packed, torch.cat(alone), dtype):
         raise _unfit(model, "lets a text see the one before it in the row")
 
 
@@ -77,19 +77,20 @@ def hidden_states(
     model: PreTrainedModel,
     dtype: torch.dtype,
     token_ids: Sequence[int],
-    positions: Sequence[int],
+    positions: Sequence[int] | None = None,
     texts: PackedTexts | None = None,
 ) -> Tensor:
     """Last hidden states ``[tokens, hidden]`` of one row, in float32; ``dtype`` is what matrix products compute in."""
-    ids, places = (torch.tensor([numbers], device=model.device) for numbers in (token_ids, positions))
+    ids = torch.tensor([token_ids], device=model.device)
+    places = None if positions is None else torch.tensor([positions], device=model.device)
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         return last_hidden_states(model, ids, None, places, texts)[0].float()
 
 
 def differ(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Whether hidden states ``[tokens, hidden]`` differ by more than rounding anywhere."""
+    """Whether hidden states ``[tokens, hidden]`` differ by more than rounding anywhere, or are not finite."""
     difference = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
-    return bool(difference.max() > _TOLERANCE[dtype])
+    return not bool(difference.max() <= _TOLERANCE[dtype])
 
 
 def _unfit(model: PreTrainedModel, problem: str) -> ModelError:

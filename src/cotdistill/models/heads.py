@@ -57,7 +57,7 @@ def _inputs(
     input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None, texts: PackedTexts | None
 ) -> dict[str, Any]:
     if texts is not None:  # transformers makes no mask where it is given one of four dimensions
-        unread = input_ids.new_empty(1, 1, 1, 1)
+        unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=input_ids.device)
         return {"input_ids": input_ids, "attention_mask": unread, "position_ids": position_ids, "texts": texts}
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
     return inputs if position_ids is None else inputs | {"position_ids": position_ids}  # some models have none

@@ -1,7 +1,7 @@
 """Attention of packed texts: each sees itself and what all of them begin with, which lies in their row only once.
 
 Prompts begin alike: a chat template's system message, an instruction, examples. What a model computes there is the same
-for every text, and its gradient is the sum of theirs. No mask is made, and no pair of tokens of two texts is computed.
+for every text, and its gradient is the sum of theirs. No pair of tokens of two texts is computed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ NAME = "cotdistill_packed"
 _SHARED, _FIRST, _SECOND = [5, 6, 7], [8, 9, 10, 11], [12, 9]
 """Token ids that any vocabulary has: how two texts begin, and how each goes on."""
 
+_BY_ROW = ("dynamic", "longrope")
+"""Kinds of rotary positions that depend on the longest text of a forward pass."""
+
+_MORE = ("position_bias", "s_aux", "softcap", "sliding_window")
+"""What some families give their attention beside queries, keys and values."""
+
 
 def attends_to_packed_texts(model: PreTrainedModel, dtype: torch.dtype) -> bool:
     """Whether ``model``, in eval mode and within ``computing_attention_with(NAME, model)``, computes texts in one row
@@ -32,16 +38,22 @@ def attends_to_packed_texts(model: PreTrainedModel, dtype: torch.dtype) -> bool:
     So where every layer looks back over all tokens by torch's scaled dot product and nothing else. The model is asked
     itself, because no property of its class says so; ``dtype`` is what matrix products compute in.
     """
-    backend = model._supports_attention_backend and grows_in_place(model)
-    if not backend or model.config._attn_implementation != "sdpa":
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    if model.config._attn_implementation not in ("sdpa", NAME) or rope.get("rope_type") in _BY_ROW:
         return False
-    first, second = (list(range(len(_SHARED + rest))) for rest in (_FIRST, _SECOND))
-    alone = hidden_states(model, dtype, _SHARED + _FIRST, first)
-    other = hidden_states(model, dtype, _SHARED + _SECOND, second)
+    try:
+        return model._supports_attention_backend and grows_in_place(model) and _as_if_alone(model, dtype)
+    except Exception:  # in whatever way a family of models cannot, and there are hundreds
+        return False
+
+
+def _as_if_alone(model: PreTrainedModel, dtype: torch.dtype) -> bool:
+    first, second = (hidden_states(model, dtype, _SHARED + rest) for rest in (_FIRST, _SECOND))
     texts = PackedTexts(len(_SHARED), (len(_FIRST), len(_SECOND)))
+    places = [*range(len(first)), *range(len(_SHARED), len(second))]
     with computing_attention_with(NAME, model):
-        found = hidden_states(model, dtype, _SHARED + _FIRST + _SECOND, first + second[len(_SHARED) :], texts)
-    return not differ(found, torch.cat([alone, other[len(_SHARED) :]]), dtype)
+        found = hidden_states(model, dtype, _SHARED + _FIRST + _SECOND, places, texts)
+    return not differ(found, torch.cat([first, second[len(_SHARED) :]]), dtype)
 
 
 def _attention(
@@ -57,24 +69,35 @@ def _attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of each text: ``[1, tokens, heads, head size]`` from query ``[1, heads, tokens, head size]`` and
-    key and value ``[1, key heads, tokens, head size]``. Without ``texts`` as transformers computes it."""
+    key and value ``[1, key heads, tokens, head size]``. Without ``texts`` as transformers computes it.
+
+    Raises NotImplementedError for a family that wants more of its attention.
+    """
     if texts is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )  # pyright: ignore[reportReturnType]
-    attended = [
-        F.scaled_dot_product_attention(*text, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True)
-        for text in zip(*(_each(states, texts) for states in (query, key, value)), strict=True)
-    ]
-    shared = attended[0][:, :, : texts.num_shared]
-    rests = [states[:, :, texts.num_shared :] for states in attended]
-    return torch.cat([states.transpose(1, 2) for states in (shared, *rests)], dim=1), None
+    if any(others.get(name) is not None for name in _MORE):
+        raise NotImplementedError(f"{type(module).__name__} computes more than plain attention")
+    parts = [states.split([texts.num_shared, *texts.lengths], dim=2) for states in (query, key, value)]
+    shared, *rests = zip(*parts, strict=True)
+    attended = [_causal(*shared, dropout, scaling)] if texts.num_shared else []
+    for own_query, own_key, own_value in rests:
+        keys, values = torch.cat([shared[1], own_key], dim=2), torch.cat([shared[2], own_value], dim=2)
+        attended.append(_causal(own_query, keys, values, dropout, scaling))
+    return torch.cat([states.transpose(1, 2) for states in attended], dim=1), None
 
 
-def _each(states: Tensor, texts: PackedTexts) -> list[Tensor]:
-    """The states ``[1, heads, tokens, head size]`` of each text, with what it shares."""
-    shared, *rests = states.split([texts.num_shared, *texts.lengths], dim=2)
-    return [torch.cat([shared, rest], dim=2) for rest in rests] if texts.num_shared else rests
+def _causal(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> Tensor:
+    """Attention of the last tokens of a text to all of it: ``[1, heads, queries, head size]``."""
+    num_queries, num_before = query.shape[2], key.shape[2] - query.shape[2]
+    mask = None
+    if num_before:
+        seen = torch.ones(num_queries, key.shape[2], dtype=torch.bool, device=query.device)
+        mask = seen.tril(num_before)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None, enable_gqa=True
+    )
 
 
 AttentionInterface.register(NAME, _attention)

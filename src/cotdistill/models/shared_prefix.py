@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
-from cotdistill.models import packed_attention
 from cotdistill.models.attention import computing_attention_with
-from cotdistill.models.kv_cache import GrowingLayer, growing_cache, grows_in_place
+from cotdistill.models.kv_cache import GrowingLayer, growing_cache
+from cotdistill.models.packed_attention import attends_to_packed_texts
 
 NAME = "cotdistill_shared_prefix"
 MIN_SHARED = 32
@@ -37,8 +37,7 @@ def num_shared(prompts: Sequence[Sequence[int]]) -> int:
 
 def can_share(model: PreTrainedModel) -> bool:
     """Whether the model's attention can be replaced and looks back over all tokens in every layer."""
-    kinds = "sdpa", packed_attention.NAME
-    return grows_in_place(model) and model._supports_attention_backend and model.config._attn_implementation in kinds
+    return attends_to_packed_texts(model, model.dtype)
 
 
 @torch.inference_mode()

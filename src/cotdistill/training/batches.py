@@ -1,4 +1,4 @@
-"""Which examples make up a step, and how a step is cut into micro-batches of similar length.
+"""Which examples make up a step, and how a step is cut into micro-batches and laid out in them.
 
 Steps are fixed by seed and epoch alone, so that a resumed run sees the same ones; micro-batches are an arrangement
 within a step and change nothing but speed and memory.

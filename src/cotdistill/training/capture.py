@@ -29,6 +29,9 @@ from cotdistill.training.teacher_signal import HiddenRows, LiveSignal
 VERSION = 2
 """Raised whenever a change of code changes what a capture holds."""
 
+SERVED_VERSION = 1
+"""The same for what a server was asked: no change of how a model runs here may cost its answers again."""
+
 
 def capture(
     config: CachedTeacher,
@@ -37,6 +40,7 @@ def capture(
     dtype: Dtype,
     max_batch_tokens: int,
     runs: Path,
+    packing: bool | None = None,
 ) -> StoredSignal:
     """The stored signal of ``examples``, captured in ``runs/teacher_signal/<key>`` where it is not there yet.
 
@@ -49,14 +53,14 @@ def capture(
     unique = list({example.key: example for example in examples}.values())
     with open_stage(runs, "teacher_signal", capture_identity(config, unique, dtype)) as stage:
         if not stage.finished:
-            _capture(config, unique, dtype, max_batch_tokens, stage.path, device)
+            _capture(config, unique, dtype, max_batch_tokens, packing, stage.path, device)
             stage.finish(capture_size(config, unique, dtype), seeds={}, dropped={})
         return StoredSignal(stage.path, device)
 
 
 def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
     identity = {
-        "version": VERSION,
+        "version": VERSION if config.server is None else SERVED_VERSION,
         "teacher": teacher_identity(config),
         "store": store_settings(config),
         "examples": content_key(sorted(example.key for example in examples)),
@@ -130,6 +134,7 @@ def _capture(
     examples: Sequence[Example],
     dtype: Dtype,
     max_batch_tokens: int,
+    packing: bool | None,
     folder: Path,
     device: torch.device,
 ) -> None:
@@ -149,7 +154,7 @@ def _capture(
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
 
     def read(left: Sequence[Example]) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
-        with laid_out([teacher], teacher.dtype) as layout:
+        with laid_out([teacher], teacher.dtype, packing=packing) as layout:
             for numbers in micro_batches(range(len(left)), [len(example) for example in left], max_batch_tokens):
                 yield from _captured(config, teacher, tokenizer, [left[number] for number in numbers], layout)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from transformers import PreTrainedModel
 
-from cotdistill.models.attention import computing_attention_with
+from cotdistill.models.attention import check_packing, computing_attention_with
 from cotdistill.models.packed_attention import NAME, attends_to_packed_texts
 from cotdistill.training.batches import Layout
 
@@ -21,10 +21,16 @@ def laid_out(
 
     Without a wish for ``packing``, examples are packed on a CPU where every model can share what prompts begin with.
     ``compiled`` layers cannot: they would be compiled for every batch. ``dtype`` is what matrix products compute in.
+
+    Raises ModelError for a model that cannot be packed where that is asked.
     """
     wanted = packing if packing is not None else models[0].device.type == "cpu"
     if wanted and not compiled and all(attends_to_packed_texts(model, dtype) for model in models):
         with computing_attention_with(NAME, *models):
             yield "shared"
+    elif packing:
+        for model in models:
+            check_packing(model, dtype)
+        yield "packed"
     else:
-        yield "packed" if packing else "padded"
+        yield "padded"

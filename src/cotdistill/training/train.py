@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.artifacts import Stage, content_key, open_stage, write_text_atomically
 from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
 from cotdistill.errors import ConfigError
-from cotdistill.models.attention import check_packing, set_attention
+from cotdistill.models.attention import set_attention
 from cotdistill.models.heads import check_head
 from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.vocabulary import check_same_vocabulary, shared_vocabulary_size
@@ -207,7 +206,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
-    _set_up(opened.model, config, dtype)
+    _set_up(opened.model, config)
     if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
         shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
     totals = train_student(
@@ -248,23 +247,28 @@ def _open_signal(
         check_same_vocabulary(load_tokenizer(teacher), tokenizer)
     if isinstance(config.signal, CachedTeacher):
         max_tokens = batch_tokens(config.max_batch_tokens, pick_device())
-        return capture(config.signal, examples, dtype=config.dtype, max_batch_tokens=max_tokens, runs=runs)
+        return capture(
+            config.signal,
+            examples,
+            dtype=config.dtype,
+            max_batch_tokens=max_tokens,
+            packing=config.packing,
+            runs=runs,
+        )
     device = pick_device()
     dtype = resolve_dtype(config.dtype, device)
     signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
-    _set_up(signal.teacher, config, dtype)
+    _set_up(signal.teacher, config)
     current().shard_teacher(signal.teacher)
     return signal if alignments is None else AlignedSignal(signal, alignments)
 
 
-def _set_up(model: PreTrainedModel, config: TrainingConfig, dtype: torch.dtype) -> None:
-    """Raises ModelError for a model that cannot compute attention as the config says, or cannot be packed, or whose
-    logits are not those of its head."""
+def _set_up(model: PreTrainedModel, config: TrainingConfig) -> None:
+    """Raises ModelError for a model that cannot compute attention as the config says, or whose logits are not those of
+    its head."""
     check_head(model)
     if config.attention is not None:
         set_attention(model, config.attention)
-    if config.packing:
-        check_packing(model, dtype)
 
 
 def capture_signal(

@@ -47,7 +47,7 @@ CHECKPOINT = "checkpoint.tmp"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSummary:
-    """Totals of a finished training; tokens are those that went through the model, padding left out.
+    """Totals of a finished training; tokens are those of the examples, what they share counted with each.
 
     ``rollouts`` are of the steps on the student's own samples: their number, mean tokens and how many were cut.
     """
