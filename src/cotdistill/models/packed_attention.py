@@ -79,12 +79,11 @@ def _attention(
         )  # pyright: ignore[reportReturnType]
     if any(others.get(name) is not None for name in _MORE):
         raise NotImplementedError(f"{type(module).__name__} computes more than plain attention")
-    parts = [states.split([texts.num_shared, *texts.lengths], dim=2) for states in (query, key, value)]
-    shared, *rests = zip(*parts, strict=True)
-    attended = [_causal(*shared, dropout, scaling)] if texts.num_shared else []
-    for own_query, own_key, own_value in rests:
-        keys, values = torch.cat([shared[1], own_key], dim=2), torch.cat([shared[2], own_value], dim=2)
-        attended.append(_causal(own_query, keys, values, dropout, scaling))
+    queries, keys, values = (s.split([texts.num_shared, *texts.lengths], dim=2) for s in (query, key, value))
+    attended = [_causal(queries[0], keys[0], values[0], dropout, scaling)] if texts.num_shared else []
+    for own_query, own_key, own_value in zip(queries[1:], keys[1:], values[1:], strict=True):
+        all_keys, all_values = torch.cat([keys[0], own_key], dim=2), torch.cat([values[0], own_value], dim=2)
+        attended.append(_causal(own_query, all_keys, all_values, dropout, scaling))
     return torch.cat([states.transpose(1, 2) for states in attended], dim=1), None
 
 
