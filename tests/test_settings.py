@@ -48,7 +48,7 @@ def test_a_section_has_its_keys_defaults_and_meanings(
     [
         ("traning", "no setting 'traning'; did you mean 'training'?"),
         ("training.epoch", "no setting 'training.epoch'; did you mean 'epochs'?"),
-        ("training.epochs", "'training.epochs' holds a value, no settings; cotdistill settings training says which"),
+        ("training.epochs.first", "no setting 'training.epochs.first'; what is above it holds a value, no settings"),
     ],
 )
 def test_what_is_no_section_is_one_line(capsys: pytest.CaptureFixture[str], key: str, message: str) -> None:
@@ -57,6 +57,13 @@ def test_what_is_no_section_is_one_line(capsys: pytest.CaptureFixture[str], key:
     assert str(raised.value) == f"settings: {message}"
 
 
+def test_one_key_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listed(capsys, "training.epochs") == f"training.epochs: {TrainingConfig().epochs}\n"
+    assert listed(capsys, "training.batch_size").startswith("training.batch_size: 16  # examples per optimizer step")
+
+
 def test_json_is_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
     (schema,) = json.loads(listed(capsys, "training", as_json=True))
     assert schema["properties"]["epochs"]["default"] == TrainingConfig().epochs
+    (schema,) = json.loads(listed(capsys, "training.epochs", as_json=True))
+    assert schema["default"] == TrainingConfig().epochs

@@ -24,42 +24,41 @@ _OF_THE_FILE = ("name", "folder")
 
 @app.command(rich_help_panel=BEGIN)
 def settings(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="a section, e.g. training or training.loss")] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="a section or a key, e.g. training.loss")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run file or a study file may hold: every key of a section with its default and its meaning."""
-    found = _find(key)
+    """Say what a run file or a study file may hold: every key of a section, or one key, its default and its meaning."""
+    sections, holders = _find(key)
     if as_json:
-        print(json.dumps([model.model_json_schema() for model in found], ensure_ascii=False))
+        name = key.rpartition(".")[2]
+        schemas = [model.model_json_schema() for model in sections or holders]
+        print(json.dumps([s if sections else s["properties"][name] for s in schemas], ensure_ascii=False))
+    elif sections:
+        print("\n\n".join("\n".join(_describe(model, key)) for model in sections))
     else:
-        print("\n\n".join("\n".join(_describe(model, key)) for model in found))
+        print("\n".join(dict.fromkeys(line for model in holders for line in _describe_key(model, key, key))))
 
 
-def _find(key: str) -> list[type[Settings]]:
-    """The sections that ``key`` names: several where it has variants. Raises ConfigError for one that is none."""
+def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
+    """The sections that ``key`` names, several where it has variants and none where it holds a value; and its holders.
+
+    Raises ConfigError for a key that no section has.
+    """
     from cotdistill.config import RunConfig
     from cotdistill.config.study import Study
     from cotdistill.errors import ConfigError, nearest
 
-    if not key:
-        return [RunConfig, Study]
-    models: list[type[Settings]] = [RunConfig, Study]
-    for part in key.split("."):
-        hints = [hint for model in models if (hint := _hints(model).get(part)) is not None]
-        known = {name for model in models for name in _hints(model)}
-        if not hints:
-            raise ConfigError(f"no setting {key!r}", where="settings", remedy=nearest(part, known))
-        models = list(dict.fromkeys(section for hint in hints for section in _sections(hint)))
-    if not models:
-        above = key.rpartition(".")[0]
-        remedy = f"cotdistill settings {above}".strip()
-        raise ConfigError(f"{key!r} holds a value, no settings", where="settings", remedy=f"{remedy} says which")
-    return models
-
-
-def _hints(model: type[Settings]) -> dict[str, Any]:
-    """The types of a section's keys."""
-    return {name: field.annotation for name, field in model.model_fields.items()}
+    sections: list[type[Settings]] = [RunConfig, Study]
+    holders: list[type[Settings]] = []
+    for part in filter(None, key.split(".")):
+        holders = [model for model in sections if part in model.model_fields]
+        if not holders:
+            known = {name for model in sections for name in model.model_fields}
+            remedy = nearest(part, known) if known else "what is above it holds a value, no settings"
+            raise ConfigError(f"no setting {key!r}", where="settings", remedy=remedy)
+        found = [section for model in holders for section in _sections(model.model_fields[part].annotation)]
+        sections = list(dict.fromkeys(found))
+    return sections, holders
 
 
 def _sections(hint: Any) -> Iterator[type[Settings]]:
@@ -77,13 +76,18 @@ def _sections(hint: Any) -> Iterator[type[Settings]]:
 def _describe(model: type[Settings], key: str) -> Iterator[str]:
     title = f"{key} ({model.__name__})" if key else {"RunConfig": "a run file"}.get(model.__name__, "a study file")
     yield from _wrapped(f"{title}: {_meaning(model)}", "")
-    for name, field in model.model_fields.items():
-        hint = field.annotation
-        below = f"{key}.{name}" if key else name
-        more = [f"see: cotdistill settings {below}"] if any(True for _ in _sections(hint)) else []
-        default = "(of the file)" if model.__name__ == "Study" and name in _OF_THE_FILE else _default(field)
-        words = [*_choices(hint), *([field.description] if field.description else []), *more]
-        yield from _wrapped(f"{name}: {default}" + (f"  # {'; '.join(words)}" if words else ""), "  ")
+    for name in model.model_fields:
+        yield from _describe_key(model, name, f"{key}.{name}" if key else name, indent="  ")
+
+
+def _describe_key(model: type[Settings], shown: str, key: str, *, indent: str = "") -> Iterator[str]:
+    """The lines of one key of a section: its default, what it may be and what it means."""
+    name = key.rpartition(".")[2]
+    field = model.model_fields[name]
+    more = [f"see: cotdistill settings {key}"] if any(True for _ in _sections(field.annotation)) else []
+    default = "(of the file)" if model.__name__ == "Study" and name in _OF_THE_FILE else _default(field)
+    words = [*_choices(field.annotation), *([field.description] if field.description else []), *more]
+    yield from _wrapped(f"{shown}: {default}" + (f"  # {'; '.join(words)}" if words else ""), indent)
 
 
 def _meaning(model: type[Settings]) -> str:

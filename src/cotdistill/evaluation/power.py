@@ -55,7 +55,7 @@ def items_needed(difference: float, discordant: float, *, wanted: float = 0.8, a
         low, high = high, 2 * high
         if high > MAX_ITEMS:
             raise ConfigError(
-                f"more than {MAX_ITEMS} items are needed to show {difference}",
+                f"more than {MAX_ITEMS:,} items are needed to show {100 * difference:g} points",
                 remedy="look for a larger difference",
             )
     while high - low > 1:
@@ -132,6 +132,6 @@ def compare_over_tasks(
 def _check(difference: float, discordant: float) -> None:
     if not (abs(difference) <= discordant <= 1):
         raise ConfigError(
-            f"accuracies cannot differ by {difference} where {discordant} of the items differ",
-            remedy="give fractions, the share of differing items the larger one",
+            f"accuracies cannot differ by {100 * difference:g} points where {100 * discordant:g} % of the items differ",
+            remedy="give a difference up to that share, and a share up to 100 %",
         )
