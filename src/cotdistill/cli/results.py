@@ -69,16 +69,22 @@ def flips(
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
     from cotdistill.evaluation.audit import read_evaluation
     from cotdistill.evaluation.flips import find_flips, flips_by_task
+    from cotdistill.evaluation.statistics import compare
+    from cotdistill.reports import print_tables
+    from cotdistill.reports.flips import flips_tables
 
     (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
     found = find_flips(questions, predictions, others)
     if figure is not None:
         _draw_flips(found, a, b, figure)
-    if items:
-        rows = {f"{flip.task} {flip.id}": flip.to_row() for flip in found}  # two tasks may use the same ids
+    if items:  # two tasks may use the same ids
+        print_rows({f"{flip.task} {flip.id}": flip.to_row() for flip in found}, as_json)
+        return
+    tasks = flips_by_task(questions, predictions, others)
+    if as_json:
+        print_rows({task.task: task.to_row() for task in tasks}, as_json)
     else:
-        rows = {task.task: task.to_row() for task in flips_by_task(questions, predictions, others)}
-    print_rows(rows, as_json)
+        print_tables(flips_tables(compare(predictions, others, names=(a.name, b.name)), tasks))
 
 
 def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
