@@ -13,6 +13,8 @@ token on each side, or several on at least one (GOLD, Patiño et al. 2025, merge
   the student's "12" as the "1" that the teacher writes digit by digit. What has none is one bucket for the rest. Each
   side is thus mapped onto the same outcomes, and a divergence stays one: zero at equality, never negative. Left in the
   rest, such tokens would be unlearnt: X-Token (arXiv 2605.21699) traces a loss of nearly all accuracy on GSM8K to that.
+  The price is that nothing tells "There" from "The" where the teacher has only the latter: beside cross-entropy the
+  text does, alone a student may write either (measured in recipes/cross-tokenizer).
 - In a merged span the outcomes are two: to write exactly this span, or not. The span's probability is the product of
   its tokens' conditional probabilities. The distribution at its first token is not compared, as the two sides' next
   tokens differ even where both are sure of the text (GOLD scales that distribution by the product, and what it compares
