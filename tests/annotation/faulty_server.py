@@ -68,7 +68,7 @@ class FaultyServer:
             while await self._exchange(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
+            pass  # the client went away, or the test is over
         finally:
             writer.close()
 

@@ -36,7 +36,7 @@ def settings(
     elif sections:
         print("\n\n".join("\n".join(_describe(model, key)) for model in sections))
     else:
-        print("\n".join(dict.fromkeys(line for model in holders for line in _describe_key(model, key, key))))
+        print("\n".join(dict.fromkeys("\n".join(_describe_key(model, key, key)) for model in holders)))
 
 
 def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
@@ -50,7 +50,7 @@ def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
 
     sections: list[type[Settings]] = [RunConfig, Study]
     holders: list[type[Settings]] = []
-    for part in filter(None, key.split(".")):
+    for part in key.split(".") if key else []:
         holders = [model for model in sections if part in model.model_fields]
         if not holders:
             known = {name for model in sections for name in model.model_fields}

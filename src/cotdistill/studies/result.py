@@ -198,7 +198,7 @@ def read_cell(cell: Cell, study_folder: Path) -> CellResult:
         if "evaluation" in stages and all((folder / MANIFEST).is_file() for folder in stages.values()):
             return CellResult(cell, "done", None, state["seconds"], stages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
+        pass  # what is damaged is made again, as what is missing
     return CellResult(cell, "missing")
 
 
