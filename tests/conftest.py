@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.batch_dependent"]
+
 SHARED_DATA = Path(os.environ.get("COTDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cotdistill.annotation import annotate
-from cotdistill.annotation.asking import Answer, Request, Unanswered
+from cotdistill.annotation.asking import Answer, Request
 from cotdistill.annotation.prompting import teacher_prompt
 from cotdistill.annotation.transformers_engine import TransformersEngine
 from cotdistill.config import AnnotationConfig, TransformersTeacher, VLLMTeacher, validated
@@ -53,7 +53,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     answer = TransformersEngine.answer
 
-    def counted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer | Unanswered]:
+    def counted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer]:
         sizes.append(len(requests))
         return answer(self, requests)
 
@@ -77,24 +77,27 @@ def test_batches_give_what_single_prompts_give(tmp_path: Path, sampling: dict[st
     assert len({row["text"] for row in rows.values()}) > 1
 
 
+@pytest.mark.usefixtures("batch_dependent")
 def test_an_interrupted_run_goes_on_with_the_same_batches(
     tmp_path: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = annotate(questions(10), teacher(), LEVEL, runs=tmp_path / "whole")
+    """A prompt that is too long is never answered, so that it must not count where the others are cut into batches."""
+    asked = [*questions(40), Question("long", "own", "train", "What is 1?" + " And 2?" * 2000, "1", "number")]
+    whole = annotate(asked, teacher(), LEVEL, runs=tmp_path / "whole")
     counted = TransformersEngine.answer
 
-    def interrupted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer | Unanswered]:
-        if len(batches) == 4:
+    def interrupted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer]:
+        if len(batches) == 14:
             raise Interrupted
         return counted(self, requests)
 
     with monkeypatch.context() as patch:
         patch.setattr(TransformersEngine, "answer", interrupted)
         with pytest.raises(Interrupted):
-            annotate(questions(10), teacher(), LEVEL, runs=tmp_path / "cut")
-    resumed = annotate(questions(10), teacher(), LEVEL, runs=tmp_path / "cut")
-    assert batches == [4, 4, 2, 4, 4, 2]
-    assert resumed.records == whole.records
+            annotate(asked, teacher(), LEVEL, runs=tmp_path / "cut")
+    resumed = annotate(asked, teacher(), LEVEL, runs=tmp_path / "cut")
+    assert batches == [4] * 20
+    assert (resumed.records, resumed.dropped) == (whole.records, {"unanswered_prompt_too_long": 1})
 
 
 def test_equal_prompts_are_answered_once(tmp_path: Path, batches: list[int]) -> None:

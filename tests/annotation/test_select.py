@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.tiny import save_tiny
 
-from cotdistill.annotation import annotate
+from cotdistill.annotation import annotate, scoring
 from cotdistill.annotation.scoring import difficulties, rank_surprisal_ratio, rationale_scores
 from cotdistill.annotation.select import at_draw, num_learnt_words
 from cotdistill.config import (
@@ -124,16 +124,21 @@ def test_draws_of_a_teacher_that_has_one_rationale_are_refused(tmp_path: Path, s
         made(tmp_path, student, selection={"kind": "rank_surprisal", "num_draws": 2})
 
 
-def test_a_scoring_that_was_killed_goes_on(tmp_path: Path, student: ModelConfig) -> None:
+@pytest.mark.usefixtures("batch_dependent")
+def test_a_scoring_that_was_killed_goes_on_to_the_same_scores(
+    tmp_path: Path, student: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "_MAX_BATCH_TOKENS", 512)
     whole = difficulties(QUESTIONS, student, tmp_path / "whole")
     (stage,) = (tmp_path / "whole" / "scoring").iterdir()
-    killed = tmp_path / "killed" / "scoring" / stage.name
-    killed.mkdir(parents=True)
     lines = (stage / "scores.jsonl").read_text("utf-8").splitlines(keepends=True)
-    (killed / "scores.jsonl").write_text("".join(lines[:7]) + lines[7][:5], encoding="utf-8")
-    assert difficulties(QUESTIONS, student, tmp_path / "killed") == pytest.approx(whole, abs=1e-3)
-    assert len((killed / "scores.jsonl").read_text("utf-8").splitlines()) == len(QUESTIONS)
-    assert json.loads((killed / "summary.json").read_text("utf-8"))["texts"] == len(QUESTIONS)
+    for number in (0, 7, 18, len(lines) - 1):
+        killed = tmp_path / str(number) / "scoring" / stage.name
+        killed.mkdir(parents=True)
+        (killed / "scores.jsonl").write_text("".join(lines[:number]) + lines[number][:5], encoding="utf-8")
+        assert difficulties(QUESTIONS, student, tmp_path / str(number)) == whole
+        assert (killed / "scores.jsonl").read_text("utf-8") == (stage / "scores.jsonl").read_text("utf-8")
+        assert json.loads((killed / "summary.json").read_text("utf-8"))["texts"] == len(QUESTIONS)
 
 
 def test_answers_alone_can_be_cut_to_a_budget(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_tasks_with_the_same_ids_keep_their_own_rationales(lab):
     assert measured(lab).rows[:NUM] == before.rows
 
 
+@pytest.mark.usefixtures("batch_dependent")
 def test_a_stopped_measurement_goes_on_where_it_stopped(lab, monkeypatch):
     whole = measured(lab)
     calls: list[str] = []

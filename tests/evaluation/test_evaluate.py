@@ -66,6 +66,7 @@ def test_few_shot_prompts_change_the_answers_and_the_folder(model, data_dir, tmp
 
 
 @pytest.mark.parametrize("settings", [{"few_shot": 3}, {"temperature": 1.0, "num_samples": 3}])
+@pytest.mark.usefixtures("batch_dependent")
 def test_a_killed_evaluation_goes_on_to_the_same_outputs(model, data_dir, tmp_path, settings):
     whole = run(model, tmp_path / "whole", data_dir, **settings)
     kept = whole.path / ("samples.jsonl" if "num_samples" in settings else "predictions.jsonl")

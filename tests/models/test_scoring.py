@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
-from cotdistill.models.scoring import ScoredText, score_texts
+from cotdistill.models.scoring import ScoredText, TextScore, score_texts
 from cotdistill.models.template import encode_prompt, encode_response
 
 TEXTS = [
@@ -16,12 +18,16 @@ TEXTS = [
 ]
 
 
+def scores(*arguments: Any, **settings: Any) -> dict[int, TextScore]:
+    return {place: score for batch in score_texts(*arguments, **settings) for place, score in batch.items()}
+
+
 @pytest.mark.parametrize("max_batch_tokens", [1, 64, 4096])
 @pytest.mark.parametrize("max_rank", [3, 1000])
 def test_scores_are_those_of_a_plain_computation(max_batch_tokens: int, max_rank: int) -> None:
     tokenizer = tiny_tokenizer()
     model = tiny_model(len(tokenizer))
-    found = dict(score_texts(model, tokenizer, TEXTS, max_batch_tokens=max_batch_tokens, max_rank=max_rank))
+    found = scores(model, tokenizer, TEXTS, max_batch_tokens=max_batch_tokens, max_rank=max_rank)
     reference = tiny_model(len(tokenizer)).double()
     for place, text in enumerate(TEXTS):
         prompt = encode_prompt(tokenizer, text.prompt)
@@ -43,6 +49,6 @@ def test_only_the_continuation_counts() -> None:
     tokenizer = tiny_tokenizer()
     model = tiny_model(len(tokenizer))
     short, long = TEXTS[0], ScoredText(TEXTS[0].prompt, "", TEXTS[0].opening + TEXTS[0].continuation)
-    scores = dict(score_texts(model, tokenizer, [short, long], max_batch_tokens=64, max_rank=100))
-    assert scores[0].num_tokens < scores[1].num_tokens
-    assert scores[0].surprisal < scores[1].surprisal
+    found = scores(model, tokenizer, [short, long], max_batch_tokens=64, max_rank=100)
+    assert found[0].num_tokens < found[1].num_tokens
+    assert found[0].surprisal < found[1].surprisal

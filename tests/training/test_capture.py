@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +133,40 @@ def test_sampled_rows_are_the_same_whatever_the_batch(teacher: ModelConfig, tmp_
     assert torch.equal(first.tokens, second.tokens)
 
 
-def test_a_capture_that_was_killed_goes_on_to_the_same_rows(teacher: ModelConfig, tmp_path: Path) -> None:
-    """Torn rows and a torn index line are dropped; captured examples are not computed again."""
-    whole_store = stored(teacher, tmp_path / "whole")
-    killed = stored(teacher, tmp_path / "killed").folder
-    (killed / "manifest.json").unlink()
-    index = killed / "index.jsonl"
-    index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:2]) + b'{"key": "to')
-    with (killed / "hidden.bin").open("ab") as file:
-        file.write(b"half a row")
-    stored(teacher, tmp_path / "killed")
-    assert (killed / "hidden.bin").read_bytes() == (whole_store.folder / "hidden.bin").read_bytes()
-    assert index.read_bytes() == (whole_store.folder / "index.jsonl").read_bytes()
+@pytest.mark.parametrize("settings", [{"store": "hidden"}, {"store": "topk", "k": 5}], ids=["hidden", "topk"])
+@pytest.mark.usefixtures("batch_dependent")
+def test_a_capture_that_was_killed_goes_on_to_the_same_rows(
+    teacher: ModelConfig, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """Killed behind any number of examples, also in the middle of a batch, with a torn row and a torn index line.
+
+    The teacher's rows depend on what lies beside an example, so that the same rows come from the same batches only.
+    """
+    whole_store = stored(teacher, tmp_path / "whole", **settings).folder
+    lines = (whole_store / "index.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) == len(examples())
+    for number in range(len(lines)):
+        killed = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", killed)
+        folder = killed / "teacher_signal" / whole_store.name
+        (folder / "manifest.json").unlink()
+        (folder / "index.jsonl").write_bytes(b"".join(lines[:number]) + b'{"key": "to')
+        for file in folder.glob("*.bin"):
+            file.write_bytes(file.read_bytes() + b"half a row")
+        stored(teacher, killed, **settings)
+        for file in [whole_store / "index.jsonl", *whole_store.glob("*.bin")]:
+            assert (folder / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.usefixtures("batch_dependent")
+def test_the_order_of_the_examples_changes_no_row(teacher: ModelConfig, tmp_path: Path) -> None:
+    """The key of a capture does not hold it, so another arm may go on with what one began."""
+    config = CachedTeacher(model=teacher)
+    settings: dict[str, Any] = {"dtype": "float32", "max_batch_tokens": 64}
+    one = capture(config, examples(), runs=tmp_path / "one", **settings).folder
+    other = capture(config, examples()[::-1], runs=tmp_path / "other", **settings).folder
+    assert one.name == other.name
+    assert (one / "hidden.bin").read_bytes() == (other / "hidden.bin").read_bytes()
 
 
 def test_rows_are_on_the_disk_before_their_line_says_so(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.batch_dependent import depends_on_its_batch
 from tests.command import die_before_change, new_process
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import LlamaForCausalLM
@@ -64,9 +65,9 @@ def ready_to_stop() -> LlamaForCausalLM:
 
 def train(folder: Path, rollouts: Rollouts | None, weights: Path | None = None, dies_before: int | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    student = tiny_model(len(tiny_tokenizer()))
+    student = depends_on_its_batch(tiny_model(len(tiny_tokenizer())))
     student.config.attention_dropout = 0.1
-    teacher = LiveSignal(tiny_model(len(tiny_tokenizer()), seed=1))
+    teacher = LiveSignal(depends_on_its_batch(tiny_model(len(tiny_tokenizer()), seed=1)))
     if dies_before is not None:
         die_before_change(dies_before)
     train_student(student, examples(), config(), signal=teacher, seed=0, folder=folder, rollouts=rollouts)

@@ -85,6 +85,7 @@ def score_under(student: Model, texts: Sequence[ScoredText], runs: Path) -> list
 
 
 def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
+    """Append the scores of whole batches, so that a killed scoring goes on with the batches of an unbroken one."""
     import torch
 
     from cotdistill.models.loading import load_model, load_tokenizer, pick_device
@@ -92,18 +93,19 @@ def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
 
     with RowAppender(file) as appender:
         done = {row["place"] for row in appender.rows}
-        left = [place for place in range(len(texts)) if place not in done]
-        if not left:
+        if len(done) == len(texts):
             return
         model = load_model(student, dtype=torch.float32, device=pick_device())
-        found = score_texts(
+        batches = score_texts(
             model,
             load_tokenizer(student),
-            [texts[place] for place in left],
+            texts,
             max_batch_tokens=_MAX_BATCH_TOKENS,
             max_rank=MAX_RANK,
+            done=done,
         )
         with track("score", len(texts), done=len(done)) as progress:
-            for place, score in found:
-                appender.append({"place": left[place]} | asdict(score))
-                progress.advance()
+            for scores in batches:
+                new = {place: score for place, score in scores.items() if place not in done}
+                appender.append_all({"place": place} | asdict(score) for place, score in new.items())
+                progress.advance(len(new))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotdistill.annotation.asking import Answer, Request, Unanswered
+from cotdistill.annotation.asking import Answer, Request
 from cotdistill.config import TransformersTeacher
 from cotdistill.models.generation import Sampling, generate, num_positions
 from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
@@ -24,31 +24,30 @@ class TransformersEngine:
         stops = self._settings.stop
         self._is_complete = holds_a_stop(self._tokenizer, stops) if stops else None
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer | Unanswered]:
-        """A prompt that leaves no room for the answer in the model's positions is not asked."""
-        outcomes: list[Answer | Unanswered] = [Unanswered("prompt_too_long", retryable=False) for _ in requests]
-        prompts = [encode_prompt(self._tokenizer, request.prompt) for request in requests]
+    def fits(self, request: Request) -> bool:
         limit = num_positions(self._model)
-        places = [
-            place
-            for place, prompt in enumerate(prompts)
-            if limit is None or len(prompt) + self._settings.max_tokens <= limit
-        ]
+        return limit is None or len(self._encode(request)) + self._settings.max_tokens <= limit
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        prompts = [self._encode(request) for request in requests]
         generated = generate(
             self._model,
-            [prompts[place] for place in places],
+            prompts,
             max_new_tokens=self._settings.max_tokens,
             max_batch_size=self._teacher.max_batch_size,
             stop_token_ids=self._stop_ids,
             is_complete=self._is_complete,
-            sampling=self._sampling([requests[place] for place in places]),
+            sampling=self._sampling(requests),
         )
+        answers: dict[int, Answer] = {}
         for output in generated:
-            place = places[output.index]
             text = cut_at_stop(decode(self._tokenizer, output.token_ids), self._settings.stop)
             finish = "stop" if output.finished else "length"
-            outcomes[place] = Answer(text, finish, len(prompts[place]), len(output.token_ids))
-        return outcomes
+            answers[output.index] = Answer(text, finish, len(prompts[output.index]), len(output.token_ids))
+        return [answers[place] for place in range(len(requests))]
+
+    def _encode(self, request: Request) -> list[int]:
+        return encode_prompt(self._tokenizer, request.prompt)
 
     def _sampling(self, requests: Sequence[Request]) -> Sampling | None:
         """Drawn by the request's key, which holds seed and draw: the same in whatever batch."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from cotdistill.annotation.asking import Answer, Request, Unanswered
+from cotdistill.annotation.asking import Answer, Request
 from cotdistill.config import VLLMTeacher
 from cotdistill.errors import ConfigError
 from cotdistill.models.loading import load_tokenizer
@@ -38,22 +38,25 @@ class VLLMEngine:
             trust_remote_code=teacher.model.trust_remote_code,
         )
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer | Unanswered]:
-        """A prompt that leaves no room for the answer is not asked."""
+    def fits(self, request: Request) -> bool:
         limit = self._model.llm_engine.model_config.max_model_len
-        prompts = [encode_prompt(self._tokenizer, request.prompt) for request in requests]
-        outcomes: list[Answer | Unanswered] = [Unanswered("prompt_too_long", retryable=False) for _ in requests]
-        places = [place for place, prompt in enumerate(prompts) if len(prompt) + self._settings.max_tokens <= limit]
+        return len(self._encode(request)) + self._settings.max_tokens <= limit
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        prompts = [self._encode(request) for request in requests]
         generated = self._model.generate(
-            [{"prompt_token_ids": prompts[place]} for place in places],
-            [self._sampling(requests[place]) for place in places],
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            [self._sampling(request) for request in requests],
             use_tqdm=False,
         )
-        for place, output in zip(places, generated, strict=True):
+        answers = []
+        for prompt, output in zip(prompts, generated, strict=True):
             written = output.outputs[0]
-            tokens = (len(prompts[place]), len(written.token_ids))
-            outcomes[place] = Answer(written.text, written.finish_reason, *tokens)
-        return outcomes
+            answers.append(Answer(written.text, written.finish_reason, len(prompt), len(written.token_ids)))
+        return answers
+
+    def _encode(self, request: Request) -> list[int]:
+        return encode_prompt(self._tokenizer, request.prompt)
 
     def _sampling(self, request: Request) -> Any:
         """The seed of a request follows from its key, which holds the seed of the settings and the draw."""

@@ -3,7 +3,7 @@ written. One forward pass a text, and logits at the scored positions only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,15 +42,23 @@ def score_texts(
     *,
     max_batch_tokens: int,
     max_rank: int,
-) -> Iterator[tuple[int, TextScore]]:
-    """The place and the score of every text, in batches of similar length with at most ``max_batch_tokens`` (but one
-    text at least); ``model`` is in eval mode. A batch's composition changes scores by rounding only."""
+    done: Container[int] = (),
+) -> Iterator[dict[int, TextScore]]:
+    """The scores of ``texts``, a batch at a time, by place.
+
+    A batch holds texts of similar length with at most ``max_batch_tokens`` (but one text at least). What lies beside a
+    text can change its score by rounding, so batches are those of all texts, and one whose places are all ``done`` is
+    left out. ``model`` is in eval mode.
+    """
     assert not model.training, "dropout would make scores random"
     encoded = [_encode(tokenizer, text) for text in texts]
     check_head(model)
     head = head_of(model)
     for batch in _batches([len(ids) for ids, _ in encoded], max_batch_tokens):
-        yield from zip(batch, _score_batch(model, head, [encoded[place] for place in batch], max_rank), strict=True)
+        if all(place in done for place in batch):
+            continue
+        scores = _score_batch(model, head, [encoded[place] for place in batch], max_rank)
+        yield dict(zip(batch, scores, strict=True))
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: ScoredText) -> tuple[list[int], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from cotdistill.training.fused import chunk_size
 from cotdistill.training.layout import laid_out
 from cotdistill.training.losses import log_softmax
 from cotdistill.training.served_signal import served_rows
-from cotdistill.training.signal_store import Column, SignalWriter, StoredSignal, save_head
+from cotdistill.training.signal_store import Column, Rows, SignalWriter, StoredSignal, save_head
 from cotdistill.training.teacher_signal import HiddenRows, LiveSignal
 
 VERSION = 2
@@ -50,7 +50,7 @@ def capture(
     device = pick_device()
     if config.path is not None:
         return _given(config, config.path, examples, device)
-    unique = list({example.key: example for example in examples}.values())
+    unique = sorted({example.key: example for example in examples}.values(), key=lambda example: example.key)
     with open_stage(runs, "teacher_signal", capture_identity(config, unique, dtype)) as stage:
         if not stage.finished:
             _capture(config, unique, dtype, max_batch_tokens, packing, stage.path, device)
@@ -143,8 +143,8 @@ def _capture(
         raise ConfigError(f"k is {config.k}, but the teacher has {len(tokenizer)} tokens", where="training.signal.k")
     described = {"teacher": teacher_identity(config), "store": config.store, "settings": store_settings(config)}
     if config.server is not None:
-        writer = SignalWriter(folder, _columns(config, 0, torch.float32), described)
-        _write(writer, examples, lambda left: served_rows(config, left, tokenizer))
+        with SignalWriter(folder, _columns(config, 0, torch.float32), described) as writer:
+            _append_answers(config, writer, examples, tokenizer)
         return
     teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
     check_head(teacher)
@@ -153,25 +153,45 @@ def _capture(
         head = output_head(teacher)
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
 
-    def read(left: Sequence[Example]) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
-        with laid_out([teacher], teacher.dtype, packing=packing) as layout:
-            for numbers in micro_batches(range(len(left)), [len(example) for example in left], max_batch_tokens):
-                yield from _captured(config, teacher, tokenizer, [left[number] for number in numbers], layout)
+    batches = micro_batches(range(len(examples)), [len(example) for example in examples], max_batch_tokens)
+    with (
+        SignalWriter(folder, columns, described) as writer,
+        laid_out([teacher], teacher.dtype, packing=packing) as layout,
+    ):
+        _append_batches(
+            writer,
+            [[examples[number] for number in numbers] for numbers in batches],
+            lambda batch: _captured(config, teacher, tokenizer, batch, layout),
+        )
 
-    _write(SignalWriter(folder, columns, described), examples, read)
 
-
-def _write(
+def _append_batches(
     writer: SignalWriter,
-    examples: Sequence[Example],
-    read: Callable[[Sequence[Example]], Iterator[tuple[Example, Mapping[str, Tensor]]]],
+    batches: Sequence[Sequence[Example]],
+    read: Callable[[Sequence[Example]], Mapping[str, Rows]],
 ) -> None:
-    """Append what ``read`` gives for the examples that are not there yet."""
+    """Append what ``read`` gives for each batch that is not there yet as a whole.
+
+    The batches are those of all examples, also after a kill: what lies beside an example can change its rounding.
+    """
+    left = [batch for batch in batches if any(example.key not in writer.keys for example in batch)]
+    sizes = [sum(map(len, batch)) for batch in left]
+    total = sum(len(example) for batch in batches for example in batch)
+    with track("capture", total, done=total - sum(sizes)) as progress:
+        for batch, size in zip(left, sizes, strict=True):
+            writer.append(read(batch))
+            progress.advance(size, f"{writer.num_rows} rows")
+
+
+def _append_answers(
+    config: CachedTeacher, writer: SignalWriter, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Append a server's answers as they come. An example is a request of its own, so nothing lies beside it."""
     left = [example for example in examples if example.key not in writer.keys]
     total = sum(map(len, examples))
-    with writer, track("capture", total, done=total - sum(map(len, left))) as progress:
-        for example, rows in read(left):
-            writer.append(example.key, rows)
+    with track("capture", total, done=total - sum(map(len, left))) as progress:
+        for example, rows in served_rows(config, left, tokenizer):
+            writer.append({example.key: rows})
             progress.advance(len(example), f"{writer.num_rows} rows")
 
 
@@ -180,20 +200,21 @@ def _captured(
     config: CachedTeacher,
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    examples: list[Example],
+    examples: Sequence[Example],
     layout: Layout,
-) -> Iterator[tuple[Example, Mapping[str, Tensor]]]:
-    """Rows of each example of one batch."""
+) -> dict[str, Rows]:
+    """Rows of each example of one batch, by its key."""
     rows = LiveSignal(teacher).rows(collate(examples, layout).to(teacher.device))
-    first = 0
+    first, captured = 0, {}
     for example in examples:
         part = slice(first, first + example.num_loss_tokens)
         first = part.stop
         own = HiddenRows(rows.hidden[part], rows.head)
         if config.store == "hidden":
-            yield example, {"hidden": own.hidden}
+            captured[example.key] = {"hidden": own.hidden}
         else:
-            yield example, _small_rows(config, own, len(tokenizer), example.key)
+            captured[example.key] = _small_rows(config, own, len(tokenizer), example.key)
+    return captured
 
 
 def _small_rows(config: CachedTeacher, rows: HiddenRows, num_tokens: int, key: str) -> dict[str, Tensor]:

@@ -61,8 +61,12 @@ class Column:
         return cls(_TYPES[row["dtype"]], row["width"])
 
 
+Rows = Mapping[str, Tensor]
+"""An example's tensors ``[num_rows, width]``, one a column."""
+
+
 class SignalWriter:
-    """Appends the rows of one example after the other; opening it again drops what a kill left half written.
+    """Appends the rows of one batch of examples after the other; opening it again drops what a kill left half written.
 
     An example counts once its line is in the index, which is written when its rows are on the disk for good: not even
     a power loss leaves a line without its rows. Raises ArtifactError where files are shorter than the index says.
@@ -84,8 +88,15 @@ class SignalWriter:
         self._lines: list[dict[str, Any]] = []  # of the index, for rows that may not be on the disk yet
         self._committed = time.monotonic()
 
-    def append(self, key: str, rows: Mapping[str, Tensor]) -> None:
-        """Add an example's tensors ``[num_rows, width]``, one a column."""
+    def append(self, batch: Mapping[str, Rows]) -> None:
+        """Add the rows of a batch's examples, by key. Those that are there already stay as they are."""
+        for key, rows in batch.items():
+            if key not in self.keys:
+                self._append(key, rows)
+        if time.monotonic() - self._committed > COMMIT_SECONDS:
+            self._commit()
+
+    def _append(self, key: str, rows: Rows) -> None:
         num_rows = len(next(iter(rows.values())))
         for name, file in self._files.items():
             column = self.columns[name]
@@ -95,8 +106,6 @@ class SignalWriter:
         self._lines.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows})
         self.keys.add(key)
         self.num_rows += num_rows
-        if time.monotonic() - self._committed > COMMIT_SECONDS:
-            self._commit()
 
     def _commit(self) -> None:
         for file in self._files.values():
