@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation import annotate
-from cotdistill.artifacts import write_rows
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, ScriptedTeacher
 from cotdistill.records import Question
+from cotdistill.storage.stages import write_rows
 
 LEVEL = AnnotationConfig(granularity=3)
 _SPAWN = multiprocessing.get_context("spawn")

@@ -25,7 +25,7 @@ import torch
 from cotdistill.config import BenchmarkTask, EvaluationConfig, ModelConfig
 from cotdistill.evaluation.evaluate import evaluate
 from cotdistill.evaluation.harness import load_harness, run_tasks, task_manager
-from cotdistill.models.loading import load_model, load_tokenizer
+from cotdistill.models.load.loading import load_model, load_tokenizer
 from cotdistill.records import Question
 from cotdistill.tasks import load_task
 from cotdistill.tasks.few_shot import few_shot_texts

@@ -55,9 +55,9 @@ def measure(vocabulary: int, tokens: int, hidden: int) -> float:
     import torch
 
     from cotdistill.config import CrossEntropy, ForwardKL
-    from cotdistill.models.heads import Head
-    from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
-    from cotdistill.training.teacher_signal import HiddenRows
+    from cotdistill.models.forward.heads import Head
+    from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
+    from cotdistill.training.signals.live import HiddenRows
 
     student, teacher = (torch.nn.Linear(hidden, vocabulary, bias=False) for _ in range(2))
     teacher.requires_grad_(False)

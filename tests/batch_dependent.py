@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cotdistill.models import loading
+from cotdistill.models.load import loading
 
 
 def depends_on_its_batch(model: PreTrainedModel) -> PreTrainedModel:
@@ -31,10 +31,10 @@ def batch_dependent(monkeypatch: pytest.MonkeyPatch) -> None:
         return depends_on_its_batch(load(*arguments, **settings))
 
     for module in (
-        "cotdistill.models.loading",
-        "cotdistill.training.capture",
+        "cotdistill.models.load.loading",
+        "cotdistill.training.signals.capture",
         "cotdistill.evaluation.answering",
-        "cotdistill.evaluation.effect",
-        "cotdistill.annotation.transformers_engine",
+        "cotdistill.evaluation.diagnosis.effect",
+        "cotdistill.engines.transformers_engine",
     ):
         monkeypatch.setattr(f"{module}.load_model", load_dependent)

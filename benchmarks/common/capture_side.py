@@ -17,9 +17,9 @@ import torch
 from inputs import BATCH_SIZE, capture_signal, read_examples
 
 from cotdistill.config import CachedTeacher, ModelConfig
-from cotdistill.models.loading import load_model
-from cotdistill.training.batches import collate
-from cotdistill.training.examples import Example, total_loss_tokens
+from cotdistill.models.load.loading import load_model
+from cotdistill.training.data.batches import collate
+from cotdistill.training.data.examples import Example, total_loss_tokens
 
 K = CachedTeacher(model=ModelConfig(model="any")).k
 

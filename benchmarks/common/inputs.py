@@ -41,10 +41,10 @@ def make_inputs(folder: Path, *, model: str, task: str, num_rows: int, dtype: st
     import torch
 
     from cotdistill.config import ModelConfig
-    from cotdistill.models.heads import output_head
-    from cotdistill.models.loading import load_model, load_tokenizer
-    from cotdistill.training.batches import steps_of_epoch
-    from cotdistill.training.examples import total_loss_tokens
+    from cotdistill.models.forward.heads import output_head
+    from cotdistill.models.load.loading import load_model, load_tokenizer
+    from cotdistill.training.data.batches import steps_of_epoch
+    from cotdistill.training.data.examples import total_loss_tokens
 
     config = ModelConfig(model=model)
     tokenizer = load_tokenizer(config)
@@ -87,7 +87,7 @@ def _examples(task: str, num_rows: int, tokenizer: Any) -> list[Any]:
     from cotdistill.annotation import collect_rationales
     from cotdistill.config import AnnotationConfig, BenchmarkTask, DatasetTeacher, ProceduralTask, ProceduralTeacher
     from cotdistill.tasks import load_task
-    from cotdistill.training.examples import make_examples
+    from cotdistill.training.data.examples import make_examples
 
     if task == "svamp":
         source, teacher = BenchmarkTask(name="svamp"), DatasetTeacher()
@@ -108,7 +108,7 @@ def read_order(folder: Path) -> list[int]:
 
 def read_examples(folder: Path) -> list[Any]:
     """The rows as the package's own examples."""
-    from cotdistill.training.examples import Example, Region
+    from cotdistill.training.data.examples import Example, Region
 
     examples = []
     for row in read_rows(folder):
@@ -121,7 +121,7 @@ def read_examples(folder: Path) -> list[Any]:
 def capture_signal(folder: Path, runs: Path, dtype: str, **settings: Any) -> Any:
     """The teacher's stored signal of the rows, captured in ``runs`` where it is not there yet."""
     from cotdistill.config import CachedTeacher, ModelConfig
-    from cotdistill.training.capture import capture
+    from cotdistill.training.signals.capture import capture
 
     teacher = CachedTeacher(model=ModelConfig(model=str(folder / "teacher")), **settings)
     return capture(teacher, read_examples(folder), dtype=dtype, max_batch_tokens=2048, runs=runs)  # pyright: ignore

@@ -12,10 +12,10 @@ from inputs import BATCH_SIZE, LEARNING_RATE, capture_signal, read_examples
 from measured import print_side
 
 from cotdistill.config import CrossEntropy, ForwardKL, ModelConfig, TrainingConfig
-from cotdistill.models.loading import load_model
+from cotdistill.models.load.loading import load_model
 from cotdistill.records import read_rows
-from cotdistill.training.teacher_signal import LiveSignal
-from cotdistill.training.trainer import train_student
+from cotdistill.training.loop import train_student
+from cotdistill.training.signals.live import LiveSignal
 
 
 def main(kind: str, folder: Path, dtype: str) -> None:

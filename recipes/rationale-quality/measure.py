@@ -15,8 +15,8 @@ from random import Random
 from typing import NamedTuple
 
 from cotdistill.annotation import collect_rationales
-from cotdistill.annotation.verify import Fault, find_faults
 from cotdistill.config import AnnotationConfig, BenchmarkTask, DatasetTeacher
+from cotdistill.rationales.faults import Fault, find_faults
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks import load_task
 

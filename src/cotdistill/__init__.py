@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         VLLMTeacher,
     )
     from cotdistill.errors import CotDistillError
-    from cotdistill.evaluation.power import compare_over_tasks, items_needed, power, seeds_needed
+    from cotdistill.evaluation.statistics.power import compare_over_tasks, items_needed, power, seeds_needed
     from cotdistill.records import Prediction, Question, Rationale, Score
 
 

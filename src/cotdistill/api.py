@@ -28,9 +28,9 @@ from cotdistill.records import Format, Question, Rationale
 if TYPE_CHECKING:
     from cotdistill.annotation import Rationales
     from cotdistill.evaluation.evaluate import Evaluation
-    from cotdistill.evaluation.statistics import ComparisonResult
+    from cotdistill.evaluation.statistics.comparisons import ComparisonResult
     from cotdistill.tasks import Task
-    from cotdistill.training.train import Student
+    from cotdistill.training.stage import Student
 
 
 class _TaskArgument(Settings):
@@ -106,7 +106,7 @@ def train(
     **settings: Any,
 ) -> Student:
     """Train a student; ``settings`` are the other fields of TrainingConfig, of which unknown ones are refused."""
-    from cotdistill.training.train import train as train_stage
+    from cotdistill.training.stage import train as train_stage
 
     values = settings | {"signal": signal} | ({} if loss is None else {"loss": tuple(loss)})
     config = validated(TrainingConfig, values, where="train")
@@ -119,7 +119,7 @@ def evaluate(
     """Test a student, or any model, on ``questions``; ``settings`` are the other fields of EvaluationConfig."""
     from cotdistill.evaluation.evaluate import evaluate as evaluate_stage
     from cotdistill.pipeline import prompt_target
-    from cotdistill.training.train import Student
+    from cotdistill.training.stage import Student
 
     config = validated(EvaluationConfig, settings, where="evaluate")
     trained = student if isinstance(student, Student) else None
@@ -129,7 +129,7 @@ def evaluate(
 
 def compare(a: Evaluation, b: Evaluation, *, names: tuple[str, str] = ("a", "b")) -> ComparisonResult:
     """The difference of two evaluations of the same questions: paired bootstrap interval and McNemar's exact p."""
-    from cotdistill.evaluation import statistics
+    from cotdistill.evaluation.statistics import comparisons as statistics
 
     return statistics.compare(a.predictions, b.predictions, names=names)
 

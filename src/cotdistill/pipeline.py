@@ -14,14 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.annotation import Plan, Rationales, make_annotation, plan, read_annotation
-from cotdistill.artifacts import (
-    canonical_json,
-    disk_errors,
-    hold,
-    versions,
-    write_json_atomically,
-    write_text_atomically,
-)
 from cotdistill.config import (
     BenchmarkTask,
     CachedTeacher,
@@ -35,7 +27,15 @@ from cotdistill.config import (
     to_yaml,
     with_models,
 )
-from cotdistill.models.source import model_identity
+from cotdistill.models.load.source import model_identity
+from cotdistill.storage.stages import (
+    canonical_json,
+    disk_errors,
+    hold,
+    versions,
+    write_json_atomically,
+    write_text_atomically,
+)
 from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
@@ -43,9 +43,9 @@ from cotdistill.tasks.task import refuse_repeated_questions
 
 if TYPE_CHECKING:
     from cotdistill.evaluation.evaluate import Evaluation
-    from cotdistill.evaluation.statistics import ComparisonResult
-    from cotdistill.training.signal_store import StoredSignal
-    from cotdistill.training.train import Student
+    from cotdistill.evaluation.statistics.comparisons import ComparisonResult
+    from cotdistill.training.signals.stored import StoredSignal
+    from cotdistill.training.stage import Student
 
 Say = Callable[[str], None]
 LoadTask = Callable[[BenchmarkTask | FileTask | ProceduralTask], Task]
@@ -75,7 +75,7 @@ class RunResult:
 
 def execute(run: Run, runs: Path, *, say: Say) -> RunResult:
     """Make every arm of ``run`` below ``runs``; stages that are finished are read, not made again."""
-    from cotdistill.evaluation.statistics import compare, holm
+    from cotdistill.evaluation.statistics.comparisons import compare, holm
 
     started = time.time()
     path = runs / run.name
@@ -131,13 +131,13 @@ def check_arm(config: RunConfig, load: LoadTask = load_task) -> None:
     if config.training is None:
         return
     if config.training.adapter is not None:
-        from cotdistill.models.adapters import check_quantization
+        from cotdistill.models.load.adapters import check_quantization
 
         check_quantization(config.training.adapter)
     signal = config.training.signal
     if signal is not None and getattr(signal, "alignment", "none") == "none":
-        from cotdistill.models.loading import load_tokenizer
-        from cotdistill.models.vocabulary import check_same_vocabulary
+        from cotdistill.models.load.loading import load_tokenizer
+        from cotdistill.models.tokens.vocabulary import check_same_vocabulary
 
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
 
@@ -183,7 +183,7 @@ def loading_once(say: Say) -> LoadTask:
 
 def execute_arm(name: str, config: RunConfig, runs: Path, *, say: Say, load: LoadTask = load_task) -> ArmResult:
     """One arm: rationales, student, predictions."""
-    from cotdistill.evaluation.averages import by_task
+    from cotdistill.evaluation.statistics.averages import by_task
     from cotdistill.training.card import add_scores
 
     if config.training is None:
@@ -230,7 +230,7 @@ def _annotation_of(config: RunConfig, load: LoadTask) -> dict[str, Any]:
 
 
 def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
-    from cotdistill.training.train import train
+    from cotdistill.training.stage import train
 
     assert config.training is not None, "an untrained arm has nothing to train"
     recipe = to_yaml(config)
@@ -238,7 +238,7 @@ def train_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Student:
 
 
 def capture_arm(config: RunConfig, rationales: Rationales, runs: Path) -> StoredSignal:
-    from cotdistill.training.train import capture_signal
+    from cotdistill.training.stage import capture_signal
 
     assert config.training is not None, "an untrained arm has no signal to capture"
     return capture_signal(config.student, list(rationales), config.training, runs=runs)
@@ -246,8 +246,8 @@ def capture_arm(config: RunConfig, rationales: Rationales, runs: Path) -> Stored
 
 def size_of_capture(config: RunConfig, rationales: Rationales) -> dict[str, Any]:
     """What capturing the arm's teacher will read and write, in tokens and bytes."""
-    from cotdistill.training.capture import capture_size, readable_size
-    from cotdistill.training.train import student_examples
+    from cotdistill.training.signals.capture import capture_size, readable_size
+    from cotdistill.training.stage import student_examples
 
     assert config.training is not None
     assert isinstance(config.training.signal, CachedTeacher)

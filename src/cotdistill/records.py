@@ -32,7 +32,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of a task. ``answer`` is the gold answer in canonical form (see ``tasks/answers.py``)."""
+    """One item of a task. ``answer`` is the gold answer in canonical form (see ``tasks/answers/reading.py``)."""
 
     id: str
     task: str

@@ -12,10 +12,10 @@ from tests.tiny import save_tiny, tiny_tokenizer
 from cotdistill.config import EvaluationConfig, ModelConfig, load_run, validated
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.answering import plan_batches, vote
-from cotdistill.evaluation.audit import audit, read_evaluation
-from cotdistill.evaluation.averages import averages
+from cotdistill.evaluation.diagnosis.audit import audit, read_evaluation
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
-from cotdistill.models.stopping import cut_at_stop, holds_a_stop
+from cotdistill.evaluation.statistics.averages import averages
+from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
 from cotdistill.pipeline import execute
 from cotdistill.records import Prediction, Question, Verdict, read_rows
 from cotdistill.tasks.bbh import ANSWER_TYPES

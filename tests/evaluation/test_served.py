@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.annotation.faulty_server import FaultyServer
+from tests.annotation.teachers.faulty_server import FaultyServer
 from tests.command import Command, run_command
 
 from cotdistill.config import EvaluationConfig, ModelConfig, ModelServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from cotdistill.evaluation.statistics import ComparisonResult, compare, holm
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, compare, holm
 from cotdistill.records import Prediction, Question, Verdict
 from cotdistill.reports import Arm, Cell, Evidence
 from cotdistill.reports.evidence import Curve

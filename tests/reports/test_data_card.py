@@ -10,9 +10,9 @@ import pytest
 
 from cotdistill.annotation import annotate
 from cotdistill.annotation.describe import describe, growths
-from cotdistill.annotation.measure import num_steps
 from cotdistill.annotation.rationales import Rationales
 from cotdistill.config import AnnotationConfig, Price, ProceduralTask, ProceduralTeacher
+from cotdistill.rationales.measures import num_steps
 from cotdistill.records import Question, Rationale
 from cotdistill.reports.data_card import Annotated, write_card
 from cotdistill.tasks import load_task

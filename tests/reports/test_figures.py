@@ -10,8 +10,8 @@ import pytest
 from matplotlib.text import Text
 from tests.reports import material
 
-from cotdistill.evaluation.flips import Flip
-from cotdistill.evaluation.statistics import pooled
+from cotdistill.evaluation.diagnosis.flips import Flip
+from cotdistill.evaluation.statistics.comparisons import pooled
 from cotdistill.reports import Evidence
 from cotdistill.reports.effect import effect_groups, effect_table, write_effect
 from cotdistill.reports.figures.canvas import without_shared_words

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cotdistill.evaluation.flips import TaskFlips
-from cotdistill.evaluation.statistics import ComparisonResult
+from cotdistill.evaluation.diagnosis.flips import TaskFlips
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult
 from cotdistill.reports.flips import flips_tables
 
 COMPARISON = ComparisonResult("a", "b", 60, 0.5, 0.4, 0.1, (0.05, 0.15), 0.01, 9, 3)

@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.reports import material
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.statistics import ComparisonResult, holm, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, wilson_interval
 from cotdistill.records import Score
 from cotdistill.reports import Arm, Evidence, Missing, Untested, print_table, write_report
 from cotdistill.reports.figures import write_figure

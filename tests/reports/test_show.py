@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cotdistill.artifacts import open_stage, write_json_atomically, write_rows
 from cotdistill.errors import DataError
 from cotdistill.reports.show import describe, read_artifact
+from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
 
 
 @pytest.fixture

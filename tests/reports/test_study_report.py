@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from tests.reports import material
 
-from cotdistill.artifacts import open_stage, write_json_atomically, write_rows
 from cotdistill.config import load_study
-from cotdistill.evaluation.statistics import compare
+from cotdistill.evaluation.statistics.comparisons import compare
+from cotdistill.experiments.plan import Cell, plan
+from cotdistill.experiments.result import cell_path, load_result
 from cotdistill.reports.result import evidence_of_study
-from cotdistill.studies.plan import Cell, plan
-from cotdistill.studies.result import cell_path, load_result
+from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
 
 STUDY = """
 name: fine

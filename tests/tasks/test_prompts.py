@@ -10,7 +10,7 @@ import pytest
 from cotdistill.config import BenchmarkTask, TrainingTarget
 from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
 from cotdistill.tasks import load_task
-from cotdistill.tasks.answers import judge
+from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.prompts import Target, asked_of, clean_rationale, prompt_text, response_parts, target_of_student
 
 GOLD: dict[AnswerType, str] = {

@@ -18,15 +18,15 @@ from transformers import AutoModelForCausalLM
 
 from cotdistill.config import CrossEntropy, ForwardKL, HiddenMSE, LoRA, LossConfig, OnPolicy, TrainingConfig
 from cotdistill.errors import ConfigError
-from cotdistill.models.adapters import add_adapter
+from cotdistill.models.load.adapters import add_adapter
 from cotdistill.records import Question, Rationale, read_rows
-from cotdistill.training.batches import collate, micro_batches, packed_batches
+from cotdistill.training.data.batches import collate, micro_batches, packed_batches
+from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.distributed import ALONE, Ranks, join, whole
-from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.signals.live import LiveSignal
 from cotdistill.training.step import DistillationLoss, accumulate
-from cotdistill.training.teacher_signal import LiveSignal
-from cotdistill.training.trainer import CHECKPOINT, METRICS, train_student
 
 SIZE = len(tiny_tokenizer())
 TERMS: dict[str, tuple[LossConfig, ...]] = {

@@ -16,17 +16,17 @@ from transformers import LlamaForCausalLM
 
 from cotdistill.config import ForwardKL, ModelConfig, OnPolicy, ProceduralTask, TrainingConfig, validated
 from cotdistill.errors import ConfigError, TrainingError
-from cotdistill.models.loading import load_model, load_tokenizer
-from cotdistill.models.template import decode, stop_token_id
+from cotdistill.models.load.loading import load_model, load_tokenizer
+from cotdistill.models.tokens.template import decode, stop_token_id
 from cotdistill.records import Question, Rationale, read_rows
 from cotdistill.tasks import load_task
-from cotdistill.training.batches import collate, micro_batches
-from cotdistill.training.examples import Example, Region, make_example, make_examples
+from cotdistill.training.data.batches import collate, micro_batches
+from cotdistill.training.data.examples import Example, Region, make_example, make_examples
+from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.signals.live import LiveSignal
+from cotdistill.training.stage import train as train_stage
 from cotdistill.training.step import DistillationLoss, accumulate
-from cotdistill.training.teacher_signal import LiveSignal
-from cotdistill.training.train import train as train_stage
-from cotdistill.training.trainer import CHECKPOINT, METRICS, train_student
 
 CPU = torch.device("cpu")
 RATIONALES = [

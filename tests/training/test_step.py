@@ -9,13 +9,13 @@ import torch
 from tests.tiny import tiny_model
 
 from cotdistill.config import CrossEntropy, ForwardKL, LossConfig
-from cotdistill.models.heads import head_of, head_parameters, last_hidden_states
-from cotdistill.training import fused
-from cotdistill.training.batches import collate, micro_batches
-from cotdistill.training.examples import Example, Region
-from cotdistill.training.fused import LossInputs, fused_loss, summed_losses
+from cotdistill.models.forward.heads import head_of, head_parameters, last_hidden_states
+from cotdistill.training.data.batches import collate, micro_batches
+from cotdistill.training.data.examples import Example, Region
+from cotdistill.training.losses import fused
+from cotdistill.training.losses.fused import LossInputs, fused_loss, summed_losses
+from cotdistill.training.signals.live import HiddenRows, LiveSignal, LogitsChunk
 from cotdistill.training.step import DistillationLoss, accumulate
-from cotdistill.training.teacher_signal import HiddenRows, LiveSignal, LogitsChunk
 
 VOCAB = 60
 CPU = torch.device("cpu")

@@ -9,20 +9,20 @@ import pytest
 import torch
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
-from cotdistill.artifacts import RowAppender
 from cotdistill.config import CrossEntropy, ForwardKL, LoRA, LossConfig, ModelConfig, TrainingConfig
-from cotdistill.models.adapters import add_adapter
-from cotdistill.models.heads import enable_gradient_checkpointing
-from cotdistill.models.loading import load_model
+from cotdistill.models.forward.heads import enable_gradient_checkpointing
+from cotdistill.models.load.adapters import add_adapter
+from cotdistill.models.load.loading import load_model
 from cotdistill.records import Question, Rationale, read_rows
-from cotdistill.training.batches import collate
-from cotdistill.training.examples import Example, make_examples
-from cotdistill.training.fused import summed_losses
+from cotdistill.storage.stages import RowAppender
+from cotdistill.training.data.batches import collate
+from cotdistill.training.data.examples import Example, make_examples
+from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
+from cotdistill.training.losses.fused import summed_losses
+from cotdistill.training.signals.live import LiveSignal, LogitsChunk
+from cotdistill.training.stage import train
 from cotdistill.training.step import DistillationLoss, accumulate
 from cotdistill.training.students import open_student
-from cotdistill.training.teacher_signal import LiveSignal, LogitsChunk
-from cotdistill.training.train import train
-from cotdistill.training.trainer import CHECKPOINT, METRICS, train_student
 
 CPU = torch.device("cpu")
 SIZE = len(tiny_tokenizer())

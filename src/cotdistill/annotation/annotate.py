@@ -13,12 +13,12 @@ from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import perturb, perturbation_identity
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
-from cotdistill.annotation.sources import source_of
-from cotdistill.artifacts import content_key, open_stage, write_rows
+from cotdistill.annotation.teachers.sources import source_of
 from cotdistill.config import AnnotationConfig, Model, OpenAITeacher, Teacher
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.models.source import model_identity
+from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by, read_rows
+from cotdistill.storage.stages import content_key, open_stage, write_rows
 
 VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""

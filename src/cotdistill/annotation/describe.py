@@ -9,11 +9,11 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
-from cotdistill.annotation.costs import cost
-from cotdistill.annotation.measure import in_band, num_steps, num_words
 from cotdistill.annotation.rationales import Rationales
-from cotdistill.annotation.verify import find_faults
 from cotdistill.config import Price
+from cotdistill.engines.costs import cost
+from cotdistill.rationales.faults import find_faults
+from cotdistill.rationales.measures import in_band, num_steps, num_words
 from cotdistill.records import Rationale, count_by
 
 NUM_VERIFIED = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from cotdistill.annotation.rationales import Dropped
-from cotdistill.annotation.verify import find_faults
+from cotdistill.rationales.faults import find_faults
 from cotdistill.records import Rationale
 
 Keep = Literal["all", "agree", "verified"]

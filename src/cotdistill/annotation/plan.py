@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation.annotate import annotation_identity, answers_folder, without_leaks
-from cotdistill.annotation.costs import NOTHING, Estimate
-from cotdistill.annotation.live import LiveSource
 from cotdistill.annotation.select import levels_of
-from cotdistill.artifacts import MANIFEST, stage_path
+from cotdistill.annotation.teachers.asked import LiveSource
 from cotdistill.config import AnnotationConfig, AskedTeacher, Model, Teacher
 from cotdistill.config.selection import LowestRankSurprisal
+from cotdistill.engines.costs import NOTHING, Estimate
 from cotdistill.records import Question
+from cotdistill.storage.stages import MANIFEST, stage_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cotdistill.artifacts import RowAppender, content_key, open_stage
 from cotdistill.config import Model
-from cotdistill.models.source import model_identity
+from cotdistill.models.load.source import model_identity
 from cotdistill.progress import track
 from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.storage.stages import RowAppender, content_key, open_stage
 from cotdistill.tasks.prompts import prompt_text, response_parts
 
 if TYPE_CHECKING:
-    from cotdistill.models.scoring import ScoredText, TextScore
+    from cotdistill.models.forward.scoring import ScoredText, TextScore
 
 VERSION = 1
 """Raised whenever a change of code changes what a scoring holds."""
@@ -36,7 +36,7 @@ _MAX_BATCH_TOKENS = 8192
 
 def difficulties(questions: Sequence[Question], student: Model, runs: Path) -> list[float]:
     """How hard each question is for ``student``: the surprisal of the gold answer without a rationale, in nats."""
-    from cotdistill.models.scoring import ScoredText
+    from cotdistill.models.forward.scoring import ScoredText
 
     texts = [ScoredText(prompt_text(q, "answer"), _OPENING, f" {q.answer}.") for q in questions]
     return [round(score.surprisal, 4) for score in score_under(student, texts, runs)]
@@ -44,7 +44,7 @@ def difficulties(questions: Sequence[Question], student: Model, runs: Path) -> l
 
 def rationale_scores(rationales: Sequence[Rationale], student: Model, runs: Path) -> list[TextScore]:
     """Each rationale with its statement of the answer, as ``student`` would read it in training."""
-    from cotdistill.models.scoring import ScoredText
+    from cotdistill.models.forward.scoring import ScoredText
 
     texts = []
     for rationale in rationales:
@@ -66,7 +66,7 @@ def rank_surprisal_ratio_of_set(scores: Sequence[TextScore]) -> float:
 
 def score_under(student: Model, texts: Sequence[ScoredText], runs: Path) -> list[TextScore]:
     """Scores of ``texts`` in their order, made in ``runs/scoring/<key>`` or found there; a killed one goes on."""
-    from cotdistill.models.scoring import TextScore
+    from cotdistill.models.forward.scoring import TextScore
 
     identity = {
         "version": VERSION,
@@ -88,8 +88,8 @@ def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
     """Append the scores of whole batches, so that a killed scoring goes on with the batches of an unbroken one."""
     import torch
 
-    from cotdistill.models.loading import load_model, load_tokenizer, pick_device
-    from cotdistill.models.scoring import score_texts
+    from cotdistill.models.forward.scoring import score_texts
+    from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device
 
     with RowAppender(file) as appender:
         done = {row["place"] for row in appender.rows}

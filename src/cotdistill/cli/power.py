@@ -20,7 +20,7 @@ def power_row(
 
     Raises ConfigError where difference or discordant are given by neither.
     """
-    from cotdistill.evaluation import power
+    from cotdistill.evaluation.statistics import power
 
     observed: dict[str, Any] = {}
     if a is not None and b is not None:
@@ -42,9 +42,9 @@ def power_row(
 
 def _observed(a: Path, b: Path) -> dict[str, Any]:
     """Two evaluations: their difference, and the mean of their tasks' with tasks drawn anew where there are several."""
-    from cotdistill.evaluation.audit import read_evaluation
-    from cotdistill.evaluation.power import compare_over_tasks
-    from cotdistill.evaluation.statistics import compare
+    from cotdistill.evaluation.diagnosis.audit import read_evaluation
+    from cotdistill.evaluation.statistics.comparisons import compare
+    from cotdistill.evaluation.statistics.power import compare_over_tasks
 
     pair = (read_evaluation(a)[1], read_evaluation(b)[1])
     found, over_tasks = compare(*pair, names=(a.name, b.name)), compare_over_tasks([pair])

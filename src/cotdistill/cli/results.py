@@ -13,7 +13,7 @@ from cotdistill.cli.runs import execute_and_report
 from cotdistill.cli.studies import report_study
 
 if TYPE_CHECKING:
-    from cotdistill.evaluation.flips import Flip
+    from cotdistill.evaluation.diagnosis.flips import Flip
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -52,7 +52,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Read an evaluation's outputs with several answer extractors, and show the items on which they disagree."""
-    from cotdistill.evaluation.audit import audit_lines, audit_path
+    from cotdistill.evaluation.diagnosis.audit import audit_lines, audit_path
 
     result = audit_path(path)
     print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(audit_lines(result, limit)))
@@ -67,9 +67,9 @@ def flips(
     as_json: AsJson = False,
 ) -> None:
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
-    from cotdistill.evaluation.audit import read_evaluation
-    from cotdistill.evaluation.flips import find_flips, flips_by_task
-    from cotdistill.evaluation.statistics import compare
+    from cotdistill.evaluation.diagnosis.audit import read_evaluation
+    from cotdistill.evaluation.diagnosis.flips import find_flips, flips_by_task
+    from cotdistill.evaluation.statistics.comparisons import compare
     from cotdistill.reports import print_tables
     from cotdistill.reports.flips import flips_tables
 
@@ -88,10 +88,10 @@ def flips(
 
 
 def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
-    from cotdistill.artifacts import disk_errors
     from cotdistill.errors import ConfigError, DataError
     from cotdistill.reports.figures import write_figure
     from cotdistill.reports.figures.flips import draw_flips
+    from cotdistill.storage.stages import disk_errors
 
     if path.suffix not in (".svg", ".pdf", ".png"):
         raise ConfigError(
@@ -138,11 +138,11 @@ def effect(
 
     The table and a figure of it are written beside the numbers, as effect.md, effect.svg and effect.pdf.
     """
-    from cotdistill.artifacts import disk_errors
     from cotdistill.config import ModelConfig
-    from cotdistill.evaluation.effect import measure_effects
+    from cotdistill.evaluation.diagnosis.effect import measure_effects
     from cotdistill.reports import print_tables
     from cotdistill.reports.effect import effect_groups, effect_table, write_effect
+    from cotdistill.storage.stages import disk_errors
 
     result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
     groups = effect_groups(result.rows)
@@ -184,7 +184,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an evaluation's predictions as lm-eval logs its samples, one file a task."""
-    from cotdistill.evaluation.audit import read_evaluation
+    from cotdistill.evaluation.diagnosis.audit import read_evaluation
     from cotdistill.evaluation.harness import export_samples
 
     print_rows(export_samples(*read_evaluation(path), to), as_json)

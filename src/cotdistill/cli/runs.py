@@ -62,8 +62,8 @@ def annotate(
     as_json: AsJson = False,
 ) -> None:
     """Collect the rationales of each arm, describe them in a data card, and nothing more."""
-    from cotdistill.artifacts import read_stage
     from cotdistill.pipeline import make_arm_annotation, plan_arm
+    from cotdistill.storage.stages import read_stage
 
     rows: dict[str, dict[str, Any]] = {}
     run, paths = read_run(file, settings), {}
@@ -91,8 +91,8 @@ def import_command(
     as_json: AsJson = False,
 ) -> None:
     """Read rationales that others released, say what could not be read, and write them as a file to train on."""
-    from cotdistill.annotation.importers import import_rationales
-    from cotdistill.artifacts import disk_errors, write_rows
+    from cotdistill.annotation.released.importers import import_rationales
+    from cotdistill.storage.stages import disk_errors, write_rows
 
     imported = import_rationales(source, path)
     if out is not None:
@@ -185,8 +185,8 @@ def _checked_arms(run: Run, arm: str | None) -> tuple[dict[str, RunConfig], Load
 
 
 def _write_data_card(run: Run, paths: dict[str, Path], runs: Path) -> Path:
-    from cotdistill.annotation.costs import price_of
     from cotdistill.config import OpenAITeacher
+    from cotdistill.engines.costs import price_of
     from cotdistill.reports.data_card import Annotated, write_card
 
     teachers = {name: run.arms[name].teacher for name in paths}
@@ -198,10 +198,10 @@ def _write_data_card(run: Run, paths: dict[str, Path], runs: Path) -> Path:
 
 def execute_and_report(run: Run, runs: Path, as_json: bool) -> Path:
     """Make what is missing, write the report, print its table; returns the path of the report's page."""
-    from cotdistill.artifacts import disk_errors
     from cotdistill.pipeline import execute
     from cotdistill.reports import print_table, write_report
     from cotdistill.reports.result import evidence_of_run
+    from cotdistill.storage.stages import disk_errors
 
     result = execute(run, runs, say=say)
     evidence = evidence_of_run(result)

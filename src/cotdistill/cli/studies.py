@@ -12,8 +12,8 @@ from cotdistill.cli.common import STUDIES, AsJson, Runs, Settings, app, read_stu
 
 if TYPE_CHECKING:
     from cotdistill.config.study import Study
+    from cotdistill.experiments.result import StudyResult
     from cotdistill.reports.evidence import Evidence
-    from cotdistill.studies.result import StudyResult
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.YAML", help="the study file")]
 Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
@@ -42,7 +42,7 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a study and write its report. A cell that fails stops only itself, with exit status 1."""
-    from cotdistill.studies.run import run_study
+    from cotdistill.experiments.run import run_study
 
     loaded = read_study(file, settings)
     if dry_run:
@@ -72,8 +72,8 @@ def advise(
     as_json: AsJson = False,
 ) -> None:
     """Say which arm of a study is best for a student, from a cheap score and pilots of the most promising arms."""
-    from cotdistill.studies.advice import advice_lines
-    from cotdistill.studies.advise import advise as advise_on
+    from cotdistill.experiments.advise.advice import advice_lines
+    from cotdistill.experiments.advise.advise import advise as advise_on
 
     advice = advise_on(
         read_study(file, settings),
@@ -97,7 +97,7 @@ def reproduce_check(
 ) -> None:
     """Test papers' claims on what studies recorded: supported, contradicted or not enough data. Nothing is run."""
     from cotdistill.config.claims import load_claims
-    from cotdistill.studies.claims import check_claims
+    from cotdistill.experiments.claims import check_claims
 
     results = check_claims(load_claims(file), runs, where=str(file))
     print(json.dumps(results.to_row(), ensure_ascii=False) if as_json else "\n".join(results.lines()))
@@ -105,7 +105,7 @@ def reproduce_check(
 
 def report_study(study: Study, runs: Path, as_json: bool) -> None:
     """Write and print the report of what is on disk of a study; nothing is run."""
-    from cotdistill.studies.result import load_result
+    from cotdistill.experiments.result import load_result
 
     evidence = _report(load_result(study, runs), as_json)
     if as_json:
@@ -114,9 +114,9 @@ def report_study(study: Study, runs: Path, as_json: bool) -> None:
 
 def _report(result: StudyResult, as_json: bool) -> Evidence:
     """Write the report of a study as far as it is done, and print it unless the output is for programs."""
-    from cotdistill.artifacts import disk_errors
     from cotdistill.reports import print_table, write_report
     from cotdistill.reports.result import evidence_of_study
+    from cotdistill.storage.stages import disk_errors
 
     evidence = evidence_of_study(result)
     with disk_errors(result.path):
@@ -131,10 +131,10 @@ def _report(result: StudyResult, as_json: bool) -> Evidence:
 
 
 def _print_study_plan(study: Study, runs: Path, jobs: int, as_json: bool) -> None:
-    from cotdistill.studies.estimate import estimate, lines
-    from cotdistill.studies.inputs import check_inputs
-    from cotdistill.studies.plan import plan
-    from cotdistill.studies.result import read_cell
+    from cotdistill.experiments.estimate import estimate, lines
+    from cotdistill.experiments.inputs import check_inputs
+    from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.result import read_cell
 
     planned = plan(study)
     results = [read_cell(cell, runs / study.name) for cell in planned.cells]

@@ -71,7 +71,7 @@ class Limits(Settings):
     max_total_tokens: int | None = Field(
         default=None, ge=1, description="of all this teacher's answers in a folder of runs, with their prompts"
     )
-    price: Price | None = Field(default=None, description="default: of annotation/costs.py, where the model is there")
+    price: Price | None = Field(default=None, description="default: of engines/costs.py, where the model is there")
     max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
 
 

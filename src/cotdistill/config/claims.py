@@ -1,6 +1,6 @@
 """A claims file: what papers claim, each as a test declared over the recorded results of a study.
 
-``studies/claims.py`` tests them; here they are only read and checked for form.
+``experiments/claims.py`` tests them; here they are only read and checked for form.
 """
 
 from __future__ import annotations

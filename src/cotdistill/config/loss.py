@@ -24,7 +24,8 @@ class CrossEntropy(Settings):
 class Divergence(Settings):
     """Base of the divergences between the teacher's and the student's next-token distributions.
 
-    They are taken at a temperature and multiplied by its square; formulas and sources are in ``training/losses.py``.
+    They are taken at a temperature and multiplied by its square; formulas and sources are in
+    ``training/losses/divergences.py``.
     """
 
     weight: float = Field(default=1.0, gt=0)
@@ -87,7 +88,10 @@ LayerMap = Literal["uniform", "last"] | Annotated[tuple[tuple[NonNegativeInt, No
 
 
 class HiddenTerm(Settings):
-    """Base of the distances between hidden states, averaged over pairs of layers (``training/hidden_matching.py``)."""
+    """Base of the distances between hidden states, averaged over pairs of layers.
+
+    See ``training/losses/hidden_matching.py``.
+    """
 
     weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"

@@ -1,6 +1,6 @@
 """A study file: a grid of arms over teachers, students and settings, its controls, and what is compared.
 
-``studies/plan.py`` turns it into cells; here it is only read and checked for form.
+``experiments/plan.py`` turns it into cells; here it is only read and checked for form.
 """
 
 from __future__ import annotations

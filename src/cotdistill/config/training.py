@@ -28,7 +28,7 @@ class LiveTeacher(Settings):
     """The teacher's distributions, computed while training.
 
     A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
-    ``sorted_probability`` (ULD) for total_variation (``training/alignment.py`` says what they compare). With a
+    ``sorted_probability`` (ULD) for total_variation (``training/signals/alignment.py`` says what they compare). With a
     ``context`` a model can be its own teacher: it reads the gold rationale or answer in its prompt.
     """
 

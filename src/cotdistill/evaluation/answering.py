@@ -9,17 +9,17 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.artifacts import RowAppender
 from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
-from cotdistill.models.beams import beam_search
-from cotdistill.models.generation import Generated, Sampling, generate, num_positions
-from cotdistill.models.loading import load_model, load_tokenizer, pick_device, resolve_dtype
-from cotdistill.models.stopping import cut_at_stop, holds_a_stop
-from cotdistill.models.template import decode, encode_prompt, stop_token_ids
+from cotdistill.models.generate.beams import beam_search
+from cotdistill.models.generate.generation import Generated, Sampling, generate, num_positions
+from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
+from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device, resolve_dtype
+from cotdistill.models.tokens.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Prediction, Question, Verdict
-from cotdistill.tasks.answers import judge, same_answer
+from cotdistill.storage.stages import RowAppender
+from cotdistill.tasks.answers.reading import judge, same_answer
 from cotdistill.tasks.few_shot import STOPS
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotdistill.artifacts import content_key, open_stage, write_rows
 from cotdistill.config import EvaluationConfig, Model
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answering import answer, stop_strings
-from cotdistill.evaluation.averages import averages
 from cotdistill.evaluation.served import answer_served, served_identity
-from cotdistill.evaluation.statistics import score
-from cotdistill.models.loading import model_identity, pick_device, resolve_dtype
+from cotdistill.evaluation.statistics.averages import averages
+from cotdistill.evaluation.statistics.comparisons import score
+from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score, read_rows
+from cotdistill.storage.stages import content_key, open_stage, write_rows
 from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_text
 from cotdistill.tasks.task import refuse_repeated_questions

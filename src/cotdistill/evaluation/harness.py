@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cotdistill.artifacts import file_sha256, open_stage, write_rows
 from cotdistill.config import Dtype, Model
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.evaluation.averages import averages
-from cotdistill.evaluation.statistics import score
-from cotdistill.models.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.evaluation.statistics.averages import averages
+from cotdistill.evaluation.statistics.comparisons import score
+from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score, read_rows
+from cotdistill.storage.stages import file_sha256, open_stage, write_rows
 
 VERSION = 1
 METRICS = ("exact_match", "acc", "em", "pass@1")

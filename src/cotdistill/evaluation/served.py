@@ -12,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from cotdistill.artifacts import RowAppender
 from cotdistill.config import EvaluationConfig, ModelServer
+from cotdistill.engines.lost_server import LostRequests
 from cotdistill.errors import ConfigError, ModelError
 from cotdistill.evaluation.answering import prediction_of, stop_strings, vote
-from cotdistill.models.lost_server import LostRequests
-from cotdistill.models.stopping import cut_at_stop
+from cotdistill.models.generate.stopping import cut_at_stop
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question
-from cotdistill.tasks.answers import judge
+from cotdistill.storage.stages import RowAppender
+from cotdistill.tasks.answers.reading import judge
 
 Key = tuple[str, str, int]
 """Task, question id and number of the draw."""

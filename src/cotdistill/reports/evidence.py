@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.averages import by_task
-from cotdistill.evaluation.statistics import ComparisonResult, pooled, score
+from cotdistill.evaluation.statistics.averages import by_task
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, pooled, score
 from cotdistill.records import Prediction, Question, Score
 
 BASE, TEACHER = "base", "teacher"

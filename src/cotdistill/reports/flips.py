@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cotdistill.evaluation.flips import TaskFlips
-from cotdistill.evaluation.statistics import ComparisonResult, holm
+from cotdistill.evaluation.diagnosis.flips import TaskFlips
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm
 from cotdistill.reports.tables import Column, Table, comparison_table
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cotdistill.artifacts import MANIFEST
-from cotdistill.evaluation.statistics import score, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import score, wilson_interval
 from cotdistill.records import Prediction, Question, Score, read_rows
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
 from cotdistill.reports.facts import factors_of, mean_output_tokens, mean_words, questions_reader, read_curve
+from cotdistill.storage.stages import MANIFEST
 
 if TYPE_CHECKING:
+    from cotdistill.experiments import result as studies
     from cotdistill.pipeline import ArmResult, RunResult
-    from cotdistill.studies import result as studies
 
 ReadQuestions = Callable[[Path], tuple[Question, ...]]
 

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cotdistill.artifacts import MANIFEST
 from cotdistill.errors import DataError
 from cotdistill.records import read_rows
+from cotdistill.storage.stages import MANIFEST
 
 
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cotdistill.evaluation.averages import by_group
-from cotdistill.evaluation.statistics import ComparisonResult
+from cotdistill.evaluation.statistics.averages import by_group
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult
 from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 
 if TYPE_CHECKING:

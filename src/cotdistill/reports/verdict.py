@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotdistill.evaluation.statistics import ComparisonResult
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.tables import escape_markdown, interval, markdown_text, one_line, p_value
 

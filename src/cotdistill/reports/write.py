@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cotdistill.artifacts import write_json_atomically, write_text_atomically
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures import draw_all, write_figure
 from cotdistill.reports.html import html_page
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
 from cotdistill.reports.tables import tables, to_markdown
+from cotdistill.storage.stages import write_json_atomically, write_text_atomically
 
 PAGE = "report.html"
 

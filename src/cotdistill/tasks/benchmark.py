@@ -11,7 +11,7 @@ from typing import Any
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError, DataError, nearest
 from cotdistill.records import AnswerType, Question, read_numbered_rows
-from cotdistill.tasks.answer_types import read_gold
+from cotdistill.tasks.answers.types import read_gold
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 DATA_VARIABLE = "COTDISTILL_DATA"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cotdistill.tasks.answers.mathematics import first_box, last_box
 from cotdistill.tasks.benchmark import Benchmark
-from cotdistill.tasks.math_answers import first_box, last_box
 
 SUBJECTS = (
     "algebra",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cotdistill.config import FileTask
 from cotdistill.errors import DataError, nearest
 from cotdistill.records import AnswerType, Question
-from cotdistill.tasks.answer_types import is_number, read_gold
+from cotdistill.tasks.answers.types import is_number, read_gold
 from cotdistill.tasks.tables import Row, read_table
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cotdistill.config import TeacherContext, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
-from cotdistill.tasks.answers import split_statement
+from cotdistill.tasks.answers.reading import split_statement
 
 Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
 """What a prompt asks for: reasoning and then the answer; the answer alone; the answer and then reasoning. ``predict``

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cotdistill.artifacts import write_text_atomically
 from cotdistill.config import TrainingConfig
 from cotdistill.records import Rationale, Score, count_by
-from cotdistill.training.trainer import TrainingSummary
+from cotdistill.storage.stages import write_text_atomically
+from cotdistill.training.loop import TrainingSummary
 
 SCORES = "## Scores"
 

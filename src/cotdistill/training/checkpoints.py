@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cotdistill.artifacts import file_sha256, write_json_atomically
 from cotdistill.errors import ArtifactError
+from cotdistill.storage.stages import file_sha256, write_json_atomically
 from cotdistill.training.distributed import ALONE, Ranks, spread_like, whole
 
 DESCRIPTION = "checkpoint.json"

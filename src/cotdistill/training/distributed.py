@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cotdistill.errors import ConfigError
-from cotdistill.models.layers import decoder_layers
-from cotdistill.training.batches import Batch
+from cotdistill.models.load.layers import decoder_layers
+from cotdistill.training.data.batches import Batch
 
 if TYPE_CHECKING:
     from cotdistill.training.step import DistillationLoss

@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from cotdistill.errors import CotDistillError
 from cotdistill.training.distributed import Ranks, join
-from cotdistill.training.train import TrainingJob, fit
+from cotdistill.training.stage import TrainingJob, fit
 
 DONE = "done"
 

@@ -19,11 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import OnPolicy
 from cotdistill.errors import TrainingError
-from cotdistill.models.generation import Sampling, generate, num_positions
-from cotdistill.models.template import decode, stop_token_id, stop_token_ids
-from cotdistill.tasks.answers import statement_seam
+from cotdistill.models.generate.generation import Sampling, generate, num_positions
+from cotdistill.models.tokens.template import decode, stop_token_id, stop_token_ids
+from cotdistill.tasks.answers.reading import statement_seam
+from cotdistill.training.data.examples import Example, Region
 from cotdistill.training.distributed import ALONE, Ranks
-from cotdistill.training.examples import Example, Region
 
 MAX_ROWS = 64
 """Samples that are written at once."""

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cotdistill.config import Divergence, HiddenTerm, LossConfig
-from cotdistill.models.heads import all_hidden_states, head_of, head_parameters, last_hidden_states
-from cotdistill.training.batches import Batch
+from cotdistill.models.forward.heads import all_hidden_states, head_of, head_parameters, last_hidden_states
+from cotdistill.training.data.batches import Batch
 from cotdistill.training.distributed import ALONE, Ranks
-from cotdistill.training.fused import LossInputs, chunk_size, fused_loss
-from cotdistill.training.hidden_matching import HiddenMatching
-from cotdistill.training.teacher_signal import LiveSignal, TeacherRows, TeacherSignal
+from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
+from cotdistill.training.losses.hidden_matching import HiddenMatching
+from cotdistill.training.signals.live import LiveSignal, TeacherRows, TeacherSignal
 
 
 class DistillationLoss(nn.Module):

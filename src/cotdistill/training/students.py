@@ -11,9 +11,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import ModelConfig, TrainingConfig
-from cotdistill.models.adapters import add_adapter, check_quantization, save_adapter
-from cotdistill.models.loading import load_model, pick_device, resolve_dtype
-from cotdistill.models.saving import save_model, save_tokenizer
+from cotdistill.models.load.adapters import add_adapter, check_quantization, save_adapter
+from cotdistill.models.load.loading import load_model, pick_device, resolve_dtype
+from cotdistill.models.load.saving import save_model, save_tokenizer
 from cotdistill.training.distributed import Ranks, whole
 
 if TYPE_CHECKING:

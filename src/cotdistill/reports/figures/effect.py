@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cotdistill.evaluation.statistics import mean_interval
+from cotdistill.evaluation.statistics.comparisons import mean_interval
 from cotdistill.reports.figures.canvas import FAINT, QUIET, SERIES, Drawing, label, names_down, new_figure, rows_height
 
 if TYPE_CHECKING:

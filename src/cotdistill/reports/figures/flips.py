@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.flips import Failure, Flip, find_flips
+from cotdistill.evaluation.diagnosis.flips import Failure, Flip, find_flips
 from cotdistill.reports.evidence import Arm, Cell, Evidence
 from cotdistill.reports.figures.canvas import (
     FAINT,

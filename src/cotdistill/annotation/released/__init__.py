@@ -1,0 +1,1 @@
+"""Rationales that others released, read from their own files."""

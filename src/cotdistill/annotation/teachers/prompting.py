@@ -1,0 +1,92 @@
+"""What a teacher is asked: an instruction for the granularity, one for the format, one worked example, the question.
+
+All texts lie in ``prompts/``. The examples are our own, one a task family; they hold the facts of a solution, which the
+renderer of the procedural tasks writes at every granularity and in every format, so that example and instruction agree.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from cotdistill.errors import ConfigError
+from cotdistill.records import AnswerType, Format, Question
+from cotdistill.storage.stages import content_key
+from cotdistill.tasks.procedural.problem import Solution, Step, Wording
+from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS, render
+from cotdistill.tasks.prompts import answer_name
+
+PROMPTS = Path(__file__).with_name("prompts")
+
+FAMILIES: dict[AnswerType, str] = {
+    "number": "arithmetic",
+    "letter": "multiple_choice",
+    "yes_no": "yes_no",
+    "true_false": "yes_no",
+    "list": "symbolic",
+    "text": "symbolic",
+    "math": "arithmetic",
+}
+_TRUTH = {"Yes": "True", "No": "False"}
+
+
+def teacher_prompt(question: Question, granularity: int | None, format: Format, *, answer_conditioned: bool) -> str:
+    """The whole prompt. With ``answer_conditioned`` it tells the gold answer, which is otherwise not in it.
+
+    Raises ConfigError for a format or a granularity that is not written by teachers.
+    """
+    if granularity not in GRANULARITIES or format not in RATIONALE_FORMATS:
+        problem = f"no teacher can be asked for format {format} at granularity {granularity}"
+        raise ConfigError(problem, remedy="set a granularity from 1 to 6, and cot, least_to_most, rar or symbolic")
+    example_question, example_rationale = _example(question.answer_type, granularity, format)
+    known = Template(_text("answer_known")).substitute(answer=question.answer) if answer_conditioned else ""
+    return Template(_text("teacher")).substitute(
+        granularity=_text(f"granularity_{granularity}"),
+        format=_text(f"format_{format}"),
+        answer_form=answer_name(question.answer_type),
+        example_question=example_question,
+        example_rationale=example_rationale,
+        known_answer=known,
+        question=_asked(question.question, question.choices),
+    )
+
+
+def prompts_fingerprint() -> str:
+    """A key of all prompt texts: it changes with any of them."""
+    files = sorted(file for file in PROMPTS.rglob("*") if file.is_file())
+    return content_key([[str(file.relative_to(PROMPTS)), file.read_text(encoding="utf-8")] for file in files])
+
+
+@cache
+def _example(answer_type: AnswerType, granularity: int, format: Format) -> tuple[str, str]:
+    """Question and rationale of the family's example, with its closing statement of the answer."""
+    path = PROMPTS / "examples" / f"{FAMILIES[answer_type]}.json"
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    answer: str = facts["answer"]
+    if answer_type == "true_false":
+        answer = _TRUTH[answer]
+    solution = Solution(
+        restated=facts["restated"],
+        plan=facts["plan"],
+        start=Wording(*facts["start"]),
+        sketch=Wording(*facts["sketch"]),
+        steps=tuple(Step(**step) for step in facts["steps"]),
+        question=facts["last_question"],
+        conclusion=Wording(*facts["conclusion"]),
+        check=facts["check"],
+        answer=answer,
+    )
+    closing = f"The answer is {answer.strip('()')}."
+    return _asked(facts["question"], facts["choices"]), f"{render(solution, granularity, format)}\n{closing}"
+
+
+def _asked(question: str, choices: Any) -> str:
+    return "\n".join([question, *(f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(choices or ()))])
+
+
+@cache
+def _text(name: str) -> str:
+    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")

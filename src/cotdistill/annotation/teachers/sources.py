@@ -1,0 +1,178 @@
+"""Where rationales come from: one small class a teacher, all with the same two methods.
+
+A source says what there is and why something is missing; which rationales to keep is decided in ``annotate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cotdistill.annotation.rationales import Missing
+from cotdistill.annotation.released.eit_cot import FOLDER, Released, ReleasedRows, find_human_release, find_release
+from cotdistill.config import (
+    AnnotationConfig,
+    AskedTeacher,
+    DatasetTeacher,
+    HumanTeacher,
+    ProceduralTeacher,
+    Teacher,
+)
+from cotdistill.errors import ConfigError
+from cotdistill.records import AnswerType, Format, Question, Rationale
+from cotdistill.storage.stages import file_sha256
+from cotdistill.tasks.answers.reading import extract_answer, same_answer, split_statement
+from cotdistill.tasks.answers.types import read_answer, read_gold
+from cotdistill.tasks.prompts import clean_rationale
+
+
+class Source(Protocol):
+    """A teacher's rationales."""
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        """A rationale, or why there is none, for each question in turn.
+
+        ``meta["teacher_answer"]`` is what the teacher stated (None: nothing that can be read) and
+        ``meta["teacher_agrees"]`` whether that is the gold answer; both are left out where the teacher has no answer of
+        its own.
+        """
+        ...
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        """All, beyond questions and teacher settings, that can change what :meth:`rationales` gives."""
+        ...
+
+
+def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = None) -> Source:
+    """The source that a teacher's settings describe.
+
+    ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept.
+    """
+    if isinstance(teacher, AskedTeacher):
+        from cotdistill.annotation.teachers.asked import LiveSource
+
+        if answers is None:
+            raise ConfigError(f"the teacher {teacher.kind} needs a folder for its answers", remedy="give runs")
+        return LiveSource(teacher, answers)
+    if isinstance(teacher, DatasetTeacher):
+        return DatasetSource(teacher.teacher, teacher.data_dir or data_dir)
+    if isinstance(teacher, HumanTeacher):
+        return HumanSource(data_dir)
+    if isinstance(teacher, ProceduralTeacher):
+        return ProceduralSource()
+    return AnswerOnlySource()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSource:
+    """Released rationales of one model, by task, granularity and format."""
+
+    teacher: str
+    data_dir: Path | None
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        released = {task: ReleasedRows.read(path) for task, path in self._files(questions, annotation).items()}
+        for question in questions:
+            row = released[question.task].find(question)
+            if row is None:
+                yield Missing(question, "no_rationale")
+            else:
+                yield _from_release(question, row, self.teacher, annotation.granularity, annotation.format)
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        files = {task: file_sha256(path) for task, path in self._files(questions, annotation).items()}
+        return {"files": files, "granularity": annotation.granularity, "format": annotation.format}
+
+    def _files(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Path]:
+        tasks = sorted({question.task for question in questions})
+        key = (self.teacher, annotation.granularity, annotation.format)
+        return {task: find_release(Released(task, *key), self.data_dir) for task in tasks}
+
+
+@dataclass(frozen=True, slots=True)
+class HumanSource:
+    """The rationales that came with the questions, or that were released for them."""
+
+    data_dir: Path | None
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        released = {task: ReleasedRows.read(path) for task, path in self._files(questions).items()}
+        for question in questions:
+            if question.human_rationale:
+                yield _from_text(question, question.human_rationale, "human", None, "human")
+            elif question.task in released and (row := released[question.task].find(question)):
+                yield _from_release(question, row, "human", None, "human")
+            else:
+                yield Missing(question, "no_rationale")
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        return {"files": {task: file_sha256(path) for task, path in self._files(questions).items()}}
+
+    def _files(self, questions: Sequence[Question]) -> dict[str, Path]:
+        """Release files, where they are at hand, of the tasks whose questions have no rationale of their own."""
+        tasks = sorted({question.task for question in questions if not question.human_rationale})
+        paths = {task: find_human_release(task, self.data_dir) for task in tasks}
+        return {task: path for task, path in paths.items() if path}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOnlySource:
+    """No reasoning: the gold answer alone."""
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        return (Rationale(question, None, "answer_only", None, "answer_only") for question in questions)
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ProceduralSource:
+    """The solver of the procedural tasks, at any granularity and in any of the four formats."""
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        from cotdistill.tasks.procedural import write_rationale
+
+        level, form = annotation.granularity, annotation.format
+        if level is None or form in ("human", "answer_only"):
+            problem = f"the procedural teacher cannot write format {form} at granularity {level}"
+            raise ConfigError(problem, remedy="set a granularity from 1 to 6, and cot, least_to_most, rar or symbolic")
+        for question in questions:
+            if not question.task.startswith("procedural/"):
+                problem = f"the procedural teacher cannot write a rationale for a question of task {question.task!r}"
+                raise ConfigError(problem, where=question.id, remedy="choose the teacher dataset, human or answer_only")
+            yield _from_text(question, write_rationale(question, level, form), "procedural", level, form)
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        return {"granularity": annotation.granularity, "format": annotation.format}
+
+
+def _from_text(question: Question, text: str, teacher: str, granularity: int | None, form: Format) -> Rationale:
+    """A rationale that may close with a statement of the answer, which is then what the teacher stated."""
+    _, statement = split_statement(text)
+    meta = {} if statement is None else _stated(question, read_answer(statement, *_reading(question)))
+    return Rationale(question, clean_rationale(text), teacher, granularity, form, meta)
+
+
+def _from_release(
+    question: Question, row: dict[str, Any], teacher: str, granularity: int | None, form: Format
+) -> Rationale:
+    """A released row; what its teacher stated was parsed when the release was prepared, or is parsed here."""
+    recorded = row["meta"].get("teacher_answer")
+    if recorded is not None:
+        answer = read_gold(recorded, *_reading(question))
+    else:
+        answer = extract_answer(row.get("output") or "", *_reading(question))
+    meta = _stated(question, answer) | {"source": f"{FOLDER}/{row['id']}"}
+    return Rationale(question, clean_rationale(row["rationale"] or ""), teacher, granularity, form, meta)
+
+
+def _reading(question: Question) -> tuple[AnswerType, tuple[str, ...] | None]:
+    return question.answer_type, question.choices
+
+
+def _stated(question: Question, answer: str | None) -> dict[str, Any]:
+    agrees = None if answer is None else same_answer(answer, question.answer, question.answer_type)
+    return {"teacher_answer": answer, "teacher_agrees": agrees}

@@ -1,0 +1,1 @@
+"""Ways to ask a model: in this process, behind a server, or from a script."""

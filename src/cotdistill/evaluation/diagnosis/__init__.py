@@ -1,0 +1,1 @@
+"""Why an evaluation came out as it did."""

@@ -1,0 +1,121 @@
+"""The audit of an evaluation: every extractor's score on the same outputs, and the items on which they disagree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
+from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.tasks.answers.reading import extract_answer
+
+SHOWN = 240
+"""Characters of an output's end that the audit shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An item on which extractors do not all say the same of right and wrong.
+
+    ``extracted`` and ``correct`` are by extractor; ``output`` is the end of what the model wrote.
+    """
+
+    id: str
+    task: str
+    answer: str
+    extracted: dict[str, str | None]
+    correct: dict[str, bool]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Accuracy and number of outputs without an answer, by extractor, over ``n`` items; and the disagreements."""
+
+    n: int
+    accuracy: dict[str, float]
+    unreadable: dict[str, int]
+    disagreements: tuple[Disagreement, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def audit(questions: Iterable[Question], predictions: Sequence[Prediction], *, first_statement: bool = False) -> Audit:
+    """Read every output with every extractor; ``first_statement`` where the answer was asked for before its rationale.
+
+    Raises DataError for a prediction without its question, and for none.
+    """
+    if not predictions:
+        raise DataError("no predictions to audit", remedy="evaluate first")
+    asked = {(question.task, question.id): question for question in questions}
+    unreadable = dict.fromkeys(EXTRACTORS, 0)
+    num_correct = dict.fromkeys(EXTRACTORS, 0)
+    disagreements = []
+    for prediction in predictions:
+        question = asked.get((prediction.task, prediction.id))
+        if question is None:
+            raise DataError(f"no question {prediction.id!r} of task {prediction.task}", remedy="evaluate again")
+        extracted = {name: extractor.extract(prediction.output, question) for name, extractor in EXTRACTORS.items()}
+        if first_statement:
+            extracted["statement"] = extract_answer(
+                prediction.output, question.answer_type, question.choices, first=True
+            )
+        correct = {name: answer is not None and EXTRACTORS[name].same(answer, question)
+                   for name, answer in extracted.items()}  # fmt: skip
+        for name, answer in extracted.items():
+            unreadable[name] += answer is None
+            num_correct[name] += correct[name]
+        if len(set(correct.values())) > 1:
+            end = prediction.output[-SHOWN:]
+            disagreements.append(Disagreement(prediction.id, prediction.task, question.answer, extracted, correct, end))
+    n = len(predictions)
+    accuracy = {name: count / n for name, count in num_correct.items()}
+    return Audit(n, accuracy, unreadable, tuple(disagreements))
+
+
+def audit_path(path: Path) -> Audit:
+    """The audit of an evaluation's folder."""
+    questions, predictions = read_evaluation(path)
+    identity = path / "identity.json"
+    first = identity.is_file() and json.loads(identity.read_text(encoding="utf-8")).get("first_statement", False)
+    return audit(questions, predictions, first_statement=first)
+
+
+def audit_lines(result: Audit, limit: int) -> list[str]:
+    """The audit as text: a line an extractor, and the first ``limit`` disagreements with what each extractor read."""
+    lines = [f"{result.n} items; {len(result.disagreements)} on which extractors disagree", ""]
+    for name, extractor in EXTRACTORS.items():
+        numbers = f"{100 * result.accuracy[name]:6.2f} %  unreadable {result.unreadable[name]:5d}"
+        lines.append(f"{name:10} {numbers}  {extractor.meaning}")
+    for item in result.disagreements[:limit]:
+        lines += ["", f"{item.task} {item.id}, answer {item.answer}: ...{_printable(item.output)}"]
+        lines += [
+            f"  {name:10} {'right' if item.correct[name] else 'wrong':6} {_printable(str(answer))}"
+            for name, answer in item.extracted.items()
+        ]
+    return lines
+
+
+def _printable(text: str) -> str:
+    """On one line, with control characters escaped: what a model wrote must not act on the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[-SHOWN:])
+
+
+def read_evaluation(path: Path) -> tuple[list[Question], list[Prediction]]:
+    """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none, and for an
+    evaluation that is not finished."""
+    files = [path / "questions.jsonl", path / "predictions.jsonl"]
+    for file in files:
+        if not file.is_file():
+            raise DataError("no such file", where=file, remedy="give the folder of an evaluation, runs/evaluation/KEY")
+    questions = [Question.from_row(row) for row in read_rows(files[0])]
+    predictions = [Prediction.from_row(row) for row in read_rows(files[1])]
+    if len(predictions) < len(questions):  # those with the longest prompts, which come first: no fair part
+        problem = f"only {len(predictions)} of {len(questions)} questions are answered"
+        raise DataError(problem, where=path, remedy="finish that evaluation: the command that began it goes on")
+    return questions, predictions

@@ -1,0 +1,142 @@
+"""Where one arm gains and loses against another: flips by task, their significance, and what failed in each.
+
+A flip is an item that one arm has right and the other wrong. What failed is told from the wrong output by four rules,
+in this order:
+
+- length: the token limit came before an answer;
+- format: no answer can be read, or one that is not the last statement but would have been right (``flexible``);
+- arithmetic: an equation of two numbers in the output is false;
+- reasoning: none of these.
+
+The rules are cheap and blunt: "reasoning" is what is left, and a false equation need not be why the answer is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from cotdistill.errors import DataError
+from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
+from cotdistill.evaluation.statistics.comparisons import compare, holm
+from cotdistill.records import Prediction, Question, count_by
+
+Failure = Literal["length", "format", "arithmetic", "reasoning"]
+
+MAX_SEARCH = 20_000
+"""Characters at the end of an output in which equations are looked for."""
+
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_EQUATION = re.compile(
+    rf"(?<![-+*/×÷.(\w])(?<![-+*/×÷] )(-?{_NUMBER}) ?([-+*/×÷]) ?({_NUMBER}) ?= ?(-?{_NUMBER})(?![\d.]*\d|%| ?[-+*/×÷])"
+)
+"""Two numbers, a sign and a result, and not a part of a longer expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """``gained``: the first arm is right and the second wrong; else the reverse. ``failure`` is the wrong arm's."""
+
+    id: str
+    task: str
+    gained: bool
+    failure: Failure
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFlips:
+    """A task's flips. ``p_value`` is McNemar's exact one, ``adjusted_p_value`` Holm's over all tasks.
+
+    ``failures_of_gained`` are failures of the second arm, which the first arm mended; ``failures_of_lost`` are the
+    first arm's own.
+    """
+
+    task: str
+    n: int
+    gained: int
+    lost: int
+    p_value: float
+    adjusted_p_value: float | None
+    failures_of_gained: dict[str, int]
+    failures_of_lost: dict[str, int]
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_flips(questions: Iterable[Question], a: Sequence[Prediction], b: Sequence[Prediction]) -> list[Flip]:
+    """The flips of arm ``a`` against arm ``b`` in the order of ``a``.
+
+    Raises DataError as ``statistics.compare`` does, and for an item without its question.
+    """
+    compare(a, b, num_resamples=1)
+    asked = {(question.task, question.id): question for question in questions}
+    others = {(prediction.task, prediction.id): prediction for prediction in b}
+    flips = []
+    for one in a:
+        key = (one.task, one.id)
+        if key not in asked:
+            raise DataError(f"no question {one.id!r} of task {one.task}", remedy="evaluate again")
+        if one.correct != others[key].correct:
+            wrong = others[key] if one.correct else one
+            flips.append(Flip(one.id, one.task, one.correct, failure_of(wrong, asked[key])))
+    return flips
+
+
+def flips_by_task(questions: Iterable[Question], a: Sequence[Prediction], b: Sequence[Prediction]) -> list[TaskFlips]:
+    """Flips of each task, in the order of the tasks' names."""
+    flips = find_flips(questions, a, b)
+    tasks = sorted({prediction.task for prediction in a})
+    results = holm([compare(_of(a, task), _of(b, task), num_resamples=1) for task in tasks])
+    return [
+        TaskFlips(
+            task,
+            result.n,
+            result.gained,
+            result.lost,
+            result.p_value,
+            result.adjusted_p_value,
+            count_by(flip.failure for flip in flips if flip.task == task and flip.gained),
+            count_by(flip.failure for flip in flips if flip.task == task and not flip.gained),
+        )
+        for task, result in zip(tasks, results, strict=True)
+    ]
+
+
+def failure_of(prediction: Prediction, question: Question) -> Failure:
+    """What failed in a prediction that is not correct."""
+    if prediction.verdict == "truncated":
+        return "length"
+    flexible = EXTRACTORS["flexible"]
+    found = flexible.extract(prediction.output, question)
+    if prediction.verdict == "unreadable" or (found is not None and flexible.same(found, question)):
+        return "format"
+    return "arithmetic" if has_false_equation(prediction.output) else "reasoning"
+
+
+def has_false_equation(text: str) -> bool:
+    """Whether an equation of two numbers is false; a rounded quotient or decimal is taken as it is written."""
+    return any(not _holds(*match.groups()) for match in _EQUATION.finditer(text[-MAX_SEARCH:].replace(",", "")))
+
+
+def _holds(left: str, sign: str, right: str, stated: str) -> bool:
+    one, other, result = Fraction(left), Fraction(right), Fraction(stated)
+    if sign in "/÷":
+        if other == 0:
+            return False
+        value = one / other
+    else:
+        value = one + other if sign == "+" else one - other if sign == "-" else one * other
+    if digits := len(stated.partition(".")[2]):
+        return abs(value - result) <= Fraction(1, 2 * 10**digits)
+    return value == result or (sign in "/÷" and abs(value - result) < Fraction(1, 2))
+
+
+def _of(predictions: Sequence[Prediction], task: str) -> list[Prediction]:
+    return [prediction for prediction in predictions if prediction.task == task]

@@ -1,0 +1,1 @@
+"""What the numbers allow one to say. Loads no torch."""

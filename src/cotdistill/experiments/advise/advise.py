@@ -1,0 +1,173 @@
+"""Advice: which arm of a study is best for a student, found at a share of what the whole grid costs.
+
+1. A cheap score: rationales of a few training questions are read by the untrained student, one forward pass each. Arms
+   of which less than half is verified come last, the others in order of their rank-surprisal ratio, of equal ones the
+   shorter first; the first ``keep`` of them go on. Arms without rationales have no score and always go on.
+2. Successive halving on pilots (``halving.py``), within what is left of the budget.
+3. The best arm of the last rung, with a bound on how much better another one of that rung may be.
+
+The budget is a share of what the lengths of the scored rationales say the grid costs, so that it, and with it the
+pilots, are the same before and after the grid is run.
+
+Everything is a stage on disk: asking again makes only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cotdistill.config import Study
+from cotdistill.errors import ConfigError, TrainingError, nearest
+from cotdistill.experiments.advise.advice import Advice, ArmScore, Rung
+from cotdistill.experiments.advise.halving import (
+    TRAINED,
+    Price,
+    Size,
+    best_first,
+    pilot_size,
+    rung_sizes,
+    upper_difference,
+)
+from cotdistill.experiments.advise.pilots import pilot
+from cotdistill.experiments.advise.scores import kept_by_score, score_arm
+from cotdistill.experiments.plan import Cell
+from cotdistill.experiments.result import ArmResult, CellResult, StudyResult, load_result, read_cell
+from cotdistill.storage.stages import write_json_atomically
+from cotdistill.tasks import load_task
+
+Say = Callable[[str], None]
+Seen = dict[str, list[CellResult]]
+"""The pilots of each arm that was tried, rung by rung."""
+
+
+def advise(
+    study: Study,
+    runs: Path,
+    *,
+    student: str | None = None,
+    budget_share: float = 0.25,
+    keep: float = 0.5,
+    num_scored: int = 100,
+    eta: int = 4,
+    replay: bool = False,
+    say: Say,
+) -> Advice:
+    """The best arm of ``study`` for ``student`` (by its name in the study), within ``budget_share`` of the grid's cost.
+
+    With ``replay`` nothing is trained: all pilots must be on disk. Raises ConfigError where the study has nothing to
+    choose from or the budget buys no pilots, and TrainingError for a pilot that failed or, in a replay, is missing.
+    """
+    runs = runs.resolve()
+    result = load_result(study, runs)
+    arms = _arms_of(result, student)
+    scores: list[ArmScore] = []
+    for name, arm in arms.items():
+        say(f"score {name}")
+        scores.append(score_arm(name, arm.cells[0].cell.config, runs, num_scored))
+    prices = {score.name: score.price for score in scores}
+    done = all(len(arm.done) == len(arm.cells) for arm in arms.values())
+    estimated = sum(prices[name].total * len(arm.cells) for name, arm in arms.items())
+    spent = sum(score.cost for score in scores)
+    alive = kept_by_score(scores, keep)
+
+    def made(name: str, size: Size) -> CellResult:
+        cell = arms[name].cells[0].cell
+        full = len(load_task(cell.config.task).train)
+        return _made(pilot(cell, size, full), result.path, replay=replay, say=say)
+
+    rungs, seen = _halve(alive, prices, budget_share * estimated - spent, eta, made, say)
+    chosen = next(iter(rungs[-1].accuracies))
+    advice = Advice(
+        study=study.name,
+        student=str(arms[chosen].factors["student"]),
+        chosen=chosen,
+        factors=arms[chosen].factors,
+        scores=tuple(scores),
+        untried=tuple(name for name in arms if name not in alive),
+        rungs=rungs,
+        regret_bound=_regret_bound(rungs[-1], seen),
+        budget=budget_share * estimated,
+        cost=spent + sum(rung.cost for rung in rungs),
+        grid_cost=sum(_cost(cell) for arm in arms.values() for cell in arm.cells) if done else estimated,
+        accuracies={name: arm.accuracy() or 0.0 for name, arm in arms.items()} if done else {},
+    )
+    write_json_atomically(result.path / f"advice-{advice.student}.json", advice.to_row())
+    return advice
+
+
+def _halve(
+    alive: list[str],
+    prices: dict[str, Price],
+    budget: float,
+    eta: int,
+    made: Callable[[str, Size], CellResult],
+    say: Say,
+) -> tuple[tuple[Rung, ...], Seen]:
+    """Rung after rung within ``budget``; what a rung leaves of its part, or takes beyond it, changes the next ones'."""
+    rungs: list[Rung] = []
+    seen: Seen = {name: [] for name in alive}
+    sizes = rung_sizes(len(alive), eta)
+    for place, num_arms in enumerate(sizes):
+        alive = alive[:num_arms]
+        left = budget - sum(rung.cost for rung in rungs)
+        size = pilot_size([prices[name] for name in alive], left / (len(sizes) - place))
+        say(f"rung {place + 1}: {num_arms} arms, {size.train:.1%} of the training, {size.test:.1%} of the test")
+        for name in alive:
+            seen[name].append(made(name, size))
+        accuracies = {name: _accuracy(seen[name][-1]) for name in alive}
+        alive = best_first(accuracies, prices)
+        num_test = len(seen[alive[0]][-1].predictions())
+        cost = sum(_cost(seen[name][-1]) for name in alive)
+        rungs.append(Rung(size, num_test, {name: accuracies[name] for name in alive}, cost))
+    return tuple(rungs), seen
+
+
+def _arms_of(result: StudyResult, student: str | None) -> dict[str, ArmResult]:
+    trained = {name: arm for name, arm in result.arms.items() if not arm.untrained}
+    students = sorted({str(arm.factors["student"]) for arm in trained.values()})
+    if student is None and len(students) > 1:
+        problem = f"the study has {len(students)} students ({', '.join(students)})"
+        raise ConfigError(problem, where=f"study {result.study.name}", remedy="choose one with --student")
+    if student is not None and student not in students:
+        raise ConfigError(f"unknown student {student!r}", where="--student", remedy=nearest(student, students))
+    arms = {name: arm for name, arm in trained.items() if student in (None, str(arm.factors["student"]))}
+    if len(arms) < 2:
+        raise ConfigError(
+            "there is nothing to choose from", where=f"study {result.study.name}", remedy="give its grid an axis"
+        )
+    return arms
+
+
+def _made(cell: Cell, study_folder: Path, *, replay: bool, say: Say) -> CellResult:
+    """The pilot's result, from disk or made now."""
+    found = read_cell(cell, study_folder)
+    if found.status != "done" and replay:
+        problem = f"pilot {cell.id} of arm {cell.arm} is not on disk"
+        raise TrainingError(problem, where="--replay", remedy="leave out --replay once, so that it is made")
+    if found.status != "done":
+        from cotdistill.experiments.cells import run_cell
+
+        run_cell(cell, study_folder, say=say)
+        found = read_cell(cell, study_folder)
+    if found.status != "done":
+        raise TrainingError(f"the pilot of {cell.arm} failed ({found.error})", where=f"cell {cell.id}")
+    return found
+
+
+def _accuracy(cell: CellResult) -> float:
+    found = cell.score()
+    assert found is not None, "the pilot is done"
+    return found.accuracy
+
+
+def _cost(cell: CellResult) -> float:
+    """What a cell that is done has cost."""
+    tested = sum(one.num_prompt_tokens + one.num_output_tokens for one in cell.predictions())
+    return float(TRAINED * cell.summary("training")["num_tokens"] + tested)
+
+
+def _regret_bound(last: Rung, seen: Seen) -> float:
+    """How much better than the best arm of the last rung another one of it may be."""
+    chosen, *others = (seen[name][-1].predictions() for name in last.accuracies)
+    return max(0.0, *(upper_difference(other, chosen, len(others)) for other in others))

@@ -1,0 +1,58 @@
+"""Pilots: cells of a study with a share of their training and of their test, made and kept like any other cell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask, RunConfig
+from cotdistill.errors import ConfigError
+from cotdistill.experiments.advise.halving import Size
+from cotdistill.experiments.plan import Cell, cell_id
+from cotdistill.records import count_by
+from cotdistill.tasks import load_task
+
+MIN_STEPS = 8
+"""A pilot of fewer optimizer steps says nothing."""
+
+AnyTask = BenchmarkTask | FileTask | ProceduralTask
+
+
+def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
+    """The cell at ``size``, of ``num_train`` training questions in full; the cell itself at full size.
+
+    Epochs are cut first, down to one, and then questions: many questions once teach more than few of them often. Raises
+    ConfigError for a pilot of fewer than MIN_STEPS steps.
+    """
+    training = cell.config.training
+    assert training is not None, "an untrained arm needs no pilot"
+    epochs, task = training.epochs, cell.config.task
+    if size.train < 1:
+        epochs = training.epochs * size.train
+        if epochs < 1:
+            task, epochs = task.model_copy(update={"num_train": max(1, round(num_train * epochs))}), 1.0
+        epochs = round(epochs, 4)
+    num_examples = (task.num_train or num_train) * epochs
+    if num_examples < MIN_STEPS * training.batch_size:
+        problem = f"the budget buys pilots of {int(num_examples / training.batch_size)} steps, fewer than {MIN_STEPS}"
+        raise ConfigError(problem, where="advise", remedy="raise --budget-share, or lower --keep")
+    evaluation = cell.config.evaluation
+    if evaluation.tasks:
+        evaluation = evaluation.model_copy(
+            update={"tasks": tuple(_cut_test(each, size.test) for each in evaluation.tasks)}
+        )
+    else:
+        task = _cut_test(task, size.test)
+    changes = {"task": task, "evaluation": evaluation, "training": training.model_copy(update={"epochs": epochs})}
+    config: RunConfig = cell.config.model_copy(update=changes)
+    return replace(cell, id=cell_id(config), config=config)
+
+
+def _cut_test(task: AnyTask, share: float) -> AnyTask:
+    """The first questions of a task's test, of each subtask where it counts them apart."""
+    if share >= 1:
+        return task
+    test = load_task(task).test
+    by_subtask = isinstance(task, BenchmarkTask)
+    most = max(count_by(question.task for question in test).values()) if by_subtask else len(test)
+    return task.model_copy(update={"num_test": math.ceil(share * most)})

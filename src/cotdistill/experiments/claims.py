@@ -1,0 +1,263 @@
+"""Papers' claims against what studies recorded: supported, contradicted or not enough data. Loads no torch.
+
+A claim is tested by comparisons of arms (findings), which are brought together in parts: a part holds, is opposite, or
+is open. Holm's correction is over all findings of the claims file, also those that are missing, so that no verdict on
+one study is lost by running another. Nothing is supported by a difference that was not found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cotdistill.config.claims import Claim, Claims, Difference, Equivalence, PeakInside, Trend
+from cotdistill.config.study import Factors, load_study
+from cotdistill.errors import ConfigError, DataError
+from cotdistill.evaluation.statistics.comparisons import holm_p_values, margin_p_value, pooled, trend
+from cotdistill.experiments.plan import arm_pairs
+from cotdistill.experiments.result import ArmResult, StudyResult, load_result, seed_pairs
+from cotdistill.records import Prediction
+
+SIGNIFICANT = 0.05
+
+Verdict = Literal["supported", "contradicted", "not enough data"]
+State = Literal["holds", "opposite", "open"]
+Pairs = dict[int, tuple[Sequence[Prediction], Sequence[Prediction]]]
+"""Predictions of two arms, by seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: of a over b, or, for a
+    trend, the growth of the gain from the first level to the last. Where there is none, ``problem`` says why.
+    ``p_value`` is of no difference or, with a ``margin`` (a fraction), of a difference as large as that, either way.
+    """
+
+    label: str
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
+    n: int = 0
+    num_seeds: int = 0
+    problem: str | None = None
+    margin: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the difference is shown (Holm's p below 0.05) to be above or below 0, or, with a margin, to be
+        within or beyond it; else 0."""
+        if self.difference is None or self.adjusted_p_value is None or self.adjusted_p_value >= SIGNIFICANT:
+            return 0
+        return 1 if (self.difference if self.margin is None else self.margin - abs(self.difference)) > 0 else -1
+
+    def __str__(self) -> str:
+        if self.difference is None or self.interval is None:
+            return f"{self.label}: {self.problem}"
+        low, high = (100 * bound for bound in self.interval)
+        statistics = (
+            f"{100 * self.difference:+.1f} points ({low:+.1f} to {high:+.1f}), Holm's p {self.adjusted_p_value:.2g}"
+        )
+        return f"{self.label}: {statistics}, {self.n} questions, seeds: {self.num_seeds}"
+
+
+Part = tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """A claim, its verdict, and what the verdict is from; ``study`` is the name of the study."""
+
+    claim: Claim
+    verdict: Verdict
+    study: str | None
+    parts: tuple[Part, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        claim = self.claim.model_dump(mode="json", exclude={"study"})
+        findings = [asdict(finding) for part in self.parts for finding in part]
+        return claim | {"study": self.study, "verdict": self.verdict, "findings": findings}
+
+    def lines(self) -> list[str]:
+        where = f"study {self.study}" if self.study else f"untested: {self.claim.untested}"
+        title = f"{self.claim.id}: {self.verdict.upper()}. {self.claim.text}"
+        return [
+            title,
+            f"  paper {self.claim.paper}, {self.claim.source}; {where}",
+            *(f"  {each}" for part in self.parts for each in part),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResults:
+    """All claims of a file in order. ``family_size`` is the number of comparisons that Holm's correction is over."""
+
+    claims: tuple[ClaimResult, ...]
+    family_size: int
+
+    def to_row(self) -> dict[str, Any]:
+        return {"claims": [claim.to_row() for claim in self.claims], "family_size": self.family_size}
+
+    def lines(self) -> list[str]:
+        counts = [
+            f"{sum(claim.verdict == verdict for claim in self.claims)} {verdict}"
+            for verdict in ("supported", "contradicted", "not enough data")
+        ]
+        summary = f"{', '.join(counts)}; Holm's correction over {self.family_size} comparisons"
+        return [*(line for claim in self.claims for line in claim.lines()), summary]
+
+
+def check_claims(claims: Claims, runs: Path, where: str = "claims") -> ClaimResults:
+    """Test every claim on what its study has below ``runs``; nothing is run.
+
+    Raises ConfigError where a study file is missing or invalid, or a test names a factor that no arm has.
+    """
+    studies: dict[Path, StudyResult] = {}
+    found: list[tuple[Claim, str | None, tuple[Part, ...]]] = []
+    for claim in claims.claims:
+        if claim.study is None or claim.test is None:
+            found.append((claim, None, ()))
+            continue
+        place = f"{where}, claim {claim.id}"
+        if claim.study not in studies:
+            studies[claim.study] = _load(claim.study, runs, place)
+        result = studies[claim.study]
+        found.append((claim, result.study.name, _parts(claim.test, result, place)))
+    findings = [finding for _, _, parts in found for part in parts for finding in part]
+    measured = [finding.p_value for finding in findings if finding.p_value is not None]
+    adjusted = iter(holm_p_values(measured, family_size=len(findings)))
+    results = []
+    for claim, study, parts in found:
+        corrected = tuple(tuple(_corrected(finding, adjusted) for finding in part) for part in parts)
+        results.append(ClaimResult(claim, _verdict(claim, corrected), study, corrected))
+    return ClaimResults(tuple(results), len(findings))
+
+
+def _corrected(finding: Finding, adjusted: Iterator[float]) -> Finding:
+    return finding if finding.p_value is None else replace(finding, adjusted_p_value=next(adjusted))
+
+
+def _load(file: Path, runs: Path, where: str) -> StudyResult:
+    """The study's cells; the comparisons that it declares itself are not needed here."""
+    try:
+        return load_result(load_study(file).model_copy(update={"comparisons": ()}), runs)
+    except ConfigError as error:
+        raise ConfigError(error.problem, where=f"{where}, study {error.where}", remedy=error.remedy) from None
+
+
+def _parts(test: Difference | Equivalence | PeakInside | Trend, result: StudyResult, where: str) -> tuple[Part, ...]:
+    if isinstance(test, Trend):
+        return _trend_parts(test, result, where)
+    if isinstance(test, PeakInside):
+        return _peak_parts(test, result, where)
+    pairs = [(result.arms[a], result.arms[b]) for a, b in _arm_pairs(result, test.a, test.b, where)]
+    if isinstance(test, Equivalence):
+        return tuple((_compare(a, b, margin=test.margin_points / 100),) for a, b in pairs)
+    return tuple((_compare(a, b, task),) for a, b in pairs for task in test.tasks or (None,))
+
+
+def _arm_pairs(result: StudyResult, a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
+    return arm_pairs({name: arm.factors for name, arm in result.arms.items()}, a, b, where)
+
+
+def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float | None = None) -> Finding:
+    within = f", within {100 * margin:g} points" if margin else ""
+    label = f"{a.name} against {b.name}" + (f" on {task}" if task else "") + within
+    names, pairs = (a.name, b.name), list(_predictions(a, b, task).values())
+    if not pairs:
+        return Finding(label, problem="no seed of which both arms are done")
+    try:
+        found = pooled(pairs, names=names)
+        p_value = found.p_value if margin is None else margin_p_value(pairs, margin, names=names)
+    except DataError as error:
+        return Finding(label, problem=str(error))
+    return Finding(label, found.difference, found.interval, p_value, None, found.n, found.num_seeds, margin=margin)
+
+
+def _predictions(a: ArmResult, b: ArmResult, task: str | None = None) -> Pairs:
+    pairs = seed_pairs(a, b).items()
+    return {seed: (_on(task, one.predictions()), _on(task, other.predictions())) for seed, (one, other) in pairs}
+
+
+def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    return [each for each in predictions if task in (None, each.task)]
+
+
+def _peak_parts(test: PeakInside, result: StudyResult, where: str) -> tuple[Part, ...]:
+    """A part for each set of arms that differ on the axis only: every inner value against the first and the last.
+
+    Arms that lack a value, as those of a control may, are no such set.
+    """
+    first, *inner, last = test.order
+    parts: dict[str, list[Finding]] = {}
+    for value in inner:
+        for end in (first, last):
+            for a, b in _arm_pairs(result, {test.axis: value}, {test.axis: end}, where):
+                arm, other = result.arms[a], result.arms[b]
+                if (others := _others(arm, test.axis)) == _others(other, test.axis):
+                    parts.setdefault(others, []).append(_compare(arm, other))
+    return tuple(tuple(part) for part in parts.values() if len(part) == 2 * len(inner))
+
+
+def _others(arm: ArmResult, axis: str) -> str:
+    return json.dumps({key: value for key, value in arm.factors.items() if key != axis}, sort_keys=True, default=str)
+
+
+def _trend_parts(test: Trend, result: StudyResult, where: str) -> tuple[Part, ...]:
+    """A part for each set of pairs of arms that differ on the axis only."""
+    levels: dict[str, list[tuple[ArmResult, ArmResult]]] = {}
+    for value in test.order:
+        pairs = _arm_pairs(result, test.a | {test.axis: value}, test.b | {test.axis: value}, where)
+        for a, b in pairs:
+            levels.setdefault(_others(result.arms[a], test.axis), []).append((result.arms[a], result.arms[b]))
+    if any([a.factors[test.axis] for a, _ in pairs] != list(test.order) for pairs in levels.values()):
+        problem = f"not one pair of arms for each of {', '.join(map(str, test.order))} on {test.axis}"
+        raise ConfigError(problem, where=where, remedy="name more factors")
+    return tuple((_trend(test, pairs),) for pairs in levels.values())
+
+
+def _trend(test: Trend, pairs: list[tuple[ArmResult, ArmResult]]) -> Finding:
+    last_a, last_b = pairs[-1]
+    label = f"gain ({last_a.name} over {last_b.name}, ...) from {test.order[0]} to {test.order[-1]} on {test.axis}"
+    levels = [_predictions(a, b) for a, b in pairs]
+    if not all(levels):
+        missing = [f"{a.name} over {b.name}" for (a, b), level in zip(pairs, levels, strict=True) if not level]
+        return Finding(label, problem=f"not done: {', '.join(missing)}")
+    seeds = [seed for seed in levels[0] if all(seed in level for level in levels)]
+    if not seeds:
+        return Finding(label, problem="no seed of which all arms are done")
+    try:
+        growth, interval, p_value = trend([[level[seed] for seed in seeds] for level in levels])
+    except DataError as error:
+        return Finding(label, problem=str(error))
+    return Finding(label, growth, interval, p_value, None, len(levels[0][seeds[0]][0]), len(seeds))
+
+
+def _verdict(claim: Claim, parts: tuple[Part, ...]) -> Verdict:
+    states = [_state(claim.test, part) for part in parts]
+    everywhere = not (isinstance(claim.test, Difference) and claim.test.holds == "somewhere")
+    holding, opposite = (sum(state == each for state in states) for each in ("holds", "opposite"))
+    num_needed = len(states) if everywhere else 1
+    num_fatal = 1 if everywhere else len(states)
+    if states and holding >= num_needed:
+        return "supported"
+    return "contradicted" if states and opposite >= num_fatal else "not enough data"
+
+
+def _state(test: object, part: Part) -> State:
+    if isinstance(test, PeakInside):
+        return _peak_state(part)
+    sign = part[0].sign
+    return "holds" if sign > 0 else "opposite" if sign < 0 else "open"
+
+
+def _peak_state(part: Part) -> State:
+    """Holds if an inner value beats both ends, is opposite if an end beats every inner value."""
+    against_first, against_last = part[0::2], part[1::2]
+    if any(one.sign == other.sign == 1 for one, other in zip(against_first, against_last, strict=True)):
+        return "holds"
+    beaten = any(all(finding.sign == -1 for finding in end) for end in (against_first, against_last))
+    return "opposite" if beaten else "open"

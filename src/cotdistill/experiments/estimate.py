@@ -1,0 +1,238 @@
+"""What a study will take: stages, tokens, memory, time and money, before anything is loaded. Loads no torch.
+
+Tokens are rows times words: ``WORDS`` a rationale by granularity and ``PROMPT_WORDS`` a question with its prompt, at
+``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; where there are none, from a
+number of arithmetic operations: 6 a parameter and trained token (2 more for each of a live teacher's), 2 a parameter
+and generated token, at the ``OPERATIONS`` a second of a machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cotdistill.config import (
+    AnswerOnlyTeacher,
+    AskedTeacher,
+    CachedTeacher,
+    LiveTeacher,
+    ModelConfig,
+    OpenAITeacher,
+    Padded,
+    Removed,
+    RunConfig,
+    ScriptedTeacher,
+)
+from cotdistill.engines.costs import cost, price_of
+from cotdistill.experiments.plan import Plan
+from cotdistill.experiments.result import CellResult, read_cell
+from cotdistill.experiments.sizes import num_parameters, num_questions
+from cotdistill.experiments.stages import NOUNS, stage_keys
+from cotdistill.experiments.view import duration
+
+WORDS = (31, 35, 46, 55, 66, 77)
+"""Mean words of a rationale by granularity, in the granularity paper's GPT-4o release for SVAMP."""
+PROMPT_WORDS, ANSWER_WORDS, EXAMPLE_WORDS = 70, 5, 300
+TOKENS_PER_WORD = 1.5
+OPERATIONS = {"cpu": (1.9e11, 3e10), "gpu": (1e14, 5e12)}
+"""Of training and of generating, a second: SmolLM2-135M on two x86 cores gave the first; the second is a guess."""
+TRAINING_BYTES = 16
+"""A trained parameter's: itself, its gradient and two moments, each in float32."""
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What is left to do. Numbers are sums over stages, each once; None is unknown.
+
+    ``stages`` gives for each noun how many there are in all and how many are left; ``memory_bytes`` is the largest
+    training's without activations; ``seconds`` are for one job, without what asked teachers take; ``rates`` says for
+    each student where its time is from.
+    """
+
+    cells: int
+    cells_done: int
+    stages: dict[str, dict[str, int]]
+    training_tokens: float | None = 0
+    generated_tokens: float | None = 0
+    asked_tokens: float | None = 0
+    memory_bytes: float | None = 0
+    seconds: float | None = 0.0
+    cost: float | None = 0.0
+    rates: dict[str, str] = field(default_factory=dict)
+
+    def to_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One stage's: tokens trained on, tokens a student generates, tokens asked of a server, seconds, money."""
+
+    training_tokens: float | None = 0
+    generated_tokens: float | None = 0
+    asked_tokens: float | None = 0
+    seconds: float | None = 0
+    cost: float | None = 0
+
+
+def estimate(plan: Plan, runs: Path) -> Estimate:
+    """What is left of a study, given what is on disk below ``runs``."""
+    results = [read_cell(cell, runs / plan.study.name) for cell in plan.cells]
+    done = [result for result in results if result.status == "done"]
+    finished = {key for result in done for key in stage_keys(result.cell.config).items()}
+    needed = {key: cell for cell in plan.cells for key in stage_keys(cell.config).items()}
+    missing = {key: cell for key, cell in needed.items() if key not in finished}
+    stages = {
+        noun: {"total": sum(name == noun for name, _ in needed), "left": sum(name == noun for name, _ in missing)}
+        for noun in NOUNS
+        if any(name == noun for name, _ in needed)
+    }
+    rates = _Rates(done)
+    found = Estimate(len(results), len(done), stages)
+    for (noun, _), cell in missing.items():
+        work = _work(noun, cell.config, rates)
+        for name in ("training_tokens", "generated_tokens", "asked_tokens", "seconds", "cost"):
+            setattr(found, name, _plus(getattr(found, name), getattr(work, name)))
+    trained = [cell.config for (noun, _), cell in missing.items() if noun == "training"]
+    sizes = [_memory(config) for config in trained]
+    found.memory_bytes = None if None in sizes else max(filter(None, sizes), default=0)
+    found.rates = {cell.config.student.model: rates.source(cell.config.student) for cell in missing.values()}
+    return found
+
+
+class _Rates:
+    """Seconds a trained token and a test question take, by student, as finished cells show it."""
+
+    def __init__(self, done: Sequence[CellResult]):
+        self._training: dict[ModelConfig, list[tuple[float, float]]] = {}
+        self._testing: dict[ModelConfig, list[tuple[float, float]]] = {}
+        for result in done:
+            student = result.cell.config.student
+            training, evaluation = result.summary("training"), result.summary("evaluation")
+            if training.get("seconds") and training.get("num_tokens"):
+                self._training.setdefault(student, []).append((training["seconds"], training["num_tokens"]))
+            self._testing.setdefault(student, []).append((result.manifest("evaluation")["seconds"], evaluation["n"]))
+        self._machine = OPERATIONS["gpu" if Path("/proc/driver/nvidia/gpus").exists() else "cpu"]
+
+    def training(self, config: RunConfig, tokens: float | None) -> float | None:
+        if measured := self._training.get(config.student):
+            return _times(tokens, sum(s for s, _ in measured) / sum(n for _, n in measured))
+        operations = _times(num_parameters(config.student), 6)
+        signal = config.training.signal if config.training else None
+        if isinstance(signal, LiveTeacher):
+            operations = _plus(operations, _times(num_parameters(signal.model), 2))
+        return _times(tokens, operations, 1 / self._machine[0])
+
+    def reading(self, model: ModelConfig, tokens: float | None) -> float | None:
+        return _times(tokens, num_parameters(model), 2 / self._machine[0])
+
+    def generating(self, model: ModelConfig, questions: float | None, tokens: float | None) -> float | None:
+        if measured := self._testing.get(model):
+            return _times(questions, sum(s for s, _ in measured) / sum(n for _, n in measured))
+        return _times(tokens, num_parameters(model), 2 / self._machine[1])
+
+    def source(self, model: ModelConfig) -> str:
+        if measured := self._testing.get(model):
+            return f"measured in {len(measured)} finished cells"
+        size = num_parameters(model)
+        return "unknown size" if size is None else f"default for {size:,} parameters"
+
+
+def _work(noun: str, config: RunConfig, rates: _Rates) -> _Work:
+    rows, questions = num_questions(config.task)
+    words = _rationale_words(config)
+    tokens = _times(rows, (PROMPT_WORDS + words + ANSWER_WORDS) * TOKENS_PER_WORD)
+    if noun == "annotation":
+        return _annotation_work(config, rows, words)
+    if noun == "evaluation":
+        return _evaluation_work(config, questions, words, rates)
+    assert config.training is not None
+    if noun == "teacher_signal":
+        signal = config.training.signal
+        assert isinstance(signal, CachedTeacher)
+        if signal.server is not None:  # how fast it answers is unknown
+            return _Work()
+        return _Work(seconds=rates.reading(signal.model, tokens))
+    tokens = _times(tokens, config.training.epochs)
+    return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
+
+
+def _annotation_work(config: RunConfig, rows: float | None, words: float) -> _Work:
+    """Only a server costs money. How fast teachers answer is unknown, and left out of the time."""
+    teacher = config.teacher
+    if not isinstance(teacher, AskedTeacher) or isinstance(teacher, ScriptedTeacher):
+        return _Work()
+    tokens_in = _times(rows, (PROMPT_WORDS + EXAMPLE_WORDS) * TOKENS_PER_WORD)
+    tokens_out = _times(rows, (words + ANSWER_WORDS) * TOKENS_PER_WORD)
+    asked = _plus(tokens_in, tokens_out)
+    if not isinstance(teacher, OpenAITeacher):
+        return _Work(asked_tokens=asked)
+    price = price_of(teacher)
+    if price is None or tokens_in is None or tokens_out is None:
+        return _Work(asked_tokens=asked, cost=None)
+    return _Work(asked_tokens=asked, cost=cost(price, int(tokens_in), int(tokens_out)))
+
+
+def _evaluation_work(config: RunConfig, questions: float | None, words: float, rates: _Rates) -> _Work:
+    tested = config.evaluation.tasks
+    if tested:
+        counts = [num_questions(task)[1] for task in tested]
+        questions = None if None in counts else sum(filter(None, counts))
+    limit = config.evaluation.max_new_tokens
+    # An untrained student does not know when to stop: half of what it may write is as good a guess as any.
+    length = limit / 2 if config.training is None else min(limit, (words + ANSWER_WORDS) * TOKENS_PER_WORD)
+    tokens = _times(questions, length, config.evaluation.num_samples)
+    return _Work(generated_tokens=tokens, seconds=rates.generating(config.student, questions, tokens))
+
+
+def _rationale_words(config: RunConfig) -> float:
+    perturbation = config.annotation.perturbation
+    if isinstance(config.teacher, AnswerOnlyTeacher) or isinstance(perturbation, Removed):
+        return 0
+    words = WORDS[(config.annotation.granularity or 3) - 1]
+    return max(words, perturbation.num_words) if isinstance(perturbation, Padded) else words
+
+
+def _memory(config: RunConfig) -> float | None:
+    assert config.training is not None
+    trained = _times(num_parameters(config.student), 4 if config.training.adapter else TRAINING_BYTES)
+    signal = config.training.signal
+    return _plus(trained, _times(num_parameters(signal.model), 4)) if isinstance(signal, LiveTeacher) else trained
+
+
+def _plus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a + b
+
+
+def _times(*factors: float | None) -> float | None:
+    return None if None in factors else math.prod(factor for factor in factors if factor is not None)
+
+
+def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
+    """The estimate in words."""
+    stages = ", ".join(f"{count['left']} of {count['total']} {noun}" for noun, count in found.stages.items())
+    time = "unknown" if found.seconds is None else f"about {duration(found.seconds / jobs)}"
+    answers = ", and what teachers take to answer" if found.asked_tokens != 0 else ""
+    return [
+        f"study {plan.study.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
+        f"{len(plan.comparisons)} comparisons",
+        f"stages to run: {stages}",
+        f"tokens: {_count(found.training_tokens).strip()} to train on, "
+        f"{_count(found.generated_tokens).strip()} to generate, {_count(found.asked_tokens).strip()} asked of teachers",
+        f"memory: {_count(found.memory_bytes)}B for the largest training, without activations",
+        f"time: {time} with --jobs {jobs}{answers}",
+        f"money: {'unknown' if found.cost is None else f'about {found.cost:.2f}' if found.cost else 'none'}",
+        *(f"rates for {student}: {source}" for student, source in found.rates.items()),
+    ]
+
+
+def _count(number: float | None) -> str:
+    if number is None:
+        return "unknown "
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.3g} "

@@ -1,0 +1,1 @@
+"""Where cells are made: processes of this machine, or a Ray cluster."""

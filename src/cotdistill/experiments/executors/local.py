@@ -1,0 +1,129 @@
+"""Cells on this machine, each in a process of its own, a few at a time.
+
+The processes are forked from one that has the slow imports behind it and has computed nothing. Where there is a GPU,
+each imports for itself: an import may look for the GPU, and after that a fork cannot use it.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.experiments.cells import failed
+from cotdistill.experiments.executors.worker import work
+from cotdistill.experiments.plan import Cell
+from cotdistill.experiments.stages import stage_keys
+from cotdistill.experiments.view import View
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext  # Windows has no ForkServerContext
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_PRELOAD = [
+    "cotdistill.evaluation.evaluate",
+    "cotdistill.tasks.procedural",
+    "cotdistill.training.card",
+    "cotdistill.training.stage",
+    "scipy.stats",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+]
+_REFRESH_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Worker:
+    cell: Cell
+    slot: int
+    process: BaseProcess
+    connection: Connection
+    stages: set[str]
+
+
+def run_local(cells: Sequence[Cell], study_file: Path, runs: Path, *, jobs: int, view: View) -> None:
+    """Make ``cells``, at most ``jobs`` at a time. Whatever ends this process ends its workers too."""
+    pending = list(cells)
+    running: list[_Worker] = []
+    try:
+        while pending or running:
+            while pending and len(running) < jobs:
+                cell = _next(pending, running)
+                slot = min(set(range(jobs)) - {worker.slot for worker in running})
+                running.append(_start(cell, slot, study_file, runs, jobs))
+                view.started(cell)
+            wait([worker.process.sentinel for worker in running], timeout=_REFRESH_SECONDS)
+            for worker in [worker for worker in running if not worker.process.is_alive()]:
+                running.remove(worker)
+                view.ended(worker.cell, _state(worker, study_file.parent))
+    finally:
+        for worker in running:
+            worker.process.kill()
+            worker.process.join()
+
+
+def _next(pending: list[Cell], running: list[_Worker]) -> Cell:
+    """Take the first cell that needs nothing a running one may be making, or one that will wait for it."""
+    busy = set().union(*(worker.stages for worker in running))
+    free = (place for place, cell in enumerate(pending) if busy.isdisjoint(stage_keys(cell.config).values()))
+    return pending.pop(next(free, 0))
+
+
+def _start(cell: Cell, slot: int, study_file: Path, runs: Path, jobs: int) -> _Worker:
+    context = _context()
+    ours, theirs = context.Pipe()
+    log = log_path(study_file.parent, cell)
+    arguments = (str(study_file), str(runs), cell.id, theirs, str(log), _threads(jobs), _device(slot))
+    process = context.Process(target=work, args=arguments)
+    process.start()
+    theirs.close()
+    return _Worker(cell, slot, process, ours, set(stage_keys(cell.config).values()))
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # as on Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if not _GPUS.exists():
+        context.set_forkserver_preload(_PRELOAD)
+    return context
+
+
+def log_path(study_folder: Path, cell: Cell) -> Path:
+    """What a cell's last worker wrote to its standard error."""
+    return study_folder / "logs" / f"{cell.id}.log"
+
+
+def _threads(jobs: int) -> int:
+    """Its share of the processors for each worker; the user's own OMP_NUM_THREADS goes before it."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, available // jobs))
+
+
+def _device(slot: int) -> str | None:
+    """One GPU a worker, in turn, where there are several."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(number) for number in range(_num_gpus())]
+    return devices[slot % len(devices)] if len(devices) > 1 else None
+
+
+def _num_gpus() -> int:
+    return len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
+
+
+def _state(worker: _Worker, study_folder: Path) -> dict[str, Any]:
+    """What an ended worker said of its cell, or that it was ended before it could."""
+    try:
+        return json.loads(worker.connection.recv_bytes())
+    except (EOFError, OSError):
+        status = worker.process.exitcode or 0
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return failed(f"its process ended with {how}; see {log_path(study_folder, worker.cell)}")
+    finally:
+        worker.connection.close()

@@ -1,0 +1,53 @@
+"""What a study's process on the same machine starts for a cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from cotdistill.errors import CotDistillError
+from cotdistill.experiments.cells import failed, run_cell_by_id
+
+
+def work(
+    study_file: str, runs: str, id: str, connection: Connection, log: str, num_threads: int, device: str | None
+) -> None:
+    """Make the cell and send its state, as JSON, over ``connection``.
+
+    The other end belongs to the study's process: it closes when that one ends, however it does, and this one ends too.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study's process is interrupted, and ends this one
+    threading.Thread(target=_end_with_the_study, args=(connection,), daemon=True).start()
+    _write_to(Path(log))
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    import torch
+
+    torch.set_num_threads(num_threads)
+    try:
+        state = run_cell_by_id(study_file, runs, id)
+    except CotDistillError as error:
+        state = failed(str(error))
+    connection.send_bytes(json.dumps(state).encode())
+
+
+def _end_with_the_study(connection: Connection) -> None:
+    try:
+        connection.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _write_to(log: Path) -> None:
+    """Let the log take what this process, or a library in it, prints."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    except OSError:  # a full disk must not keep the cell from saying so
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)

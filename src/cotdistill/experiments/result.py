@@ -1,0 +1,248 @@
+"""What a study has on disk: each cell's state, its predictions, and the declared comparisons. Loads no torch.
+
+runs/<study>/study.yaml         the study as it was read, with its paths resolved
+runs/<study>/cells/<id>.json    status (done, failed), error, stages (folders relative to runs), seconds
+runs/<study>/summary.json       StudyResult.to_row(): no times in it, so equal results give equal files
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from cotdistill.config.study import Factors, Study
+from cotdistill.errors import ArtifactError, DataError
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
+from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
+from cotdistill.records import Prediction, Question, Score, read_rows
+from cotdistill.storage.stages import MANIFEST, Stage
+
+Status = Literal["done", "failed", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What became of a cell.
+
+    ``stages`` maps a noun (annotation, training, evaluation) to its folder, in a cell that is done; an untrained cell
+    has evaluation alone. ``seconds`` is what its stages took to make, shared ones included; ``error`` the one line of
+    one that failed. A cell is missing where it never ran, or where a folder of its stages is gone or its predictions
+    are damaged (which ``error`` then says).
+    """
+
+    cell: Cell
+    status: Status
+    error: str | None = None
+    seconds: float | None = None
+    stages: dict[str, Path] | None = None
+
+    def summary(self, noun: str) -> dict[str, Any]:
+        """The ``summary.json`` of one of its stages: for training tokens, steps and seconds. Empty if it has none."""
+        folder = (self.stages or {}).get(noun)
+        return {} if folder is None else json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+    def manifest(self, noun: str) -> dict[str, Any]:
+        """The ``manifest.json`` of one of its stages: versions, seconds, counts of what was dropped."""
+        folder = (self.stages or {}).get(noun)
+        return {} if folder is None else json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Every prediction, in the order of the questions; none for a cell that is not done."""
+        return _predictions(self.stages["evaluation"]) if self.stages else ()
+
+    def questions(self) -> tuple[Question, ...]:
+        """The questions that were asked, in order; none for a cell that is not done."""
+        path = self.stages["evaluation"] / "questions.jsonl" if self.stages else None
+        return tuple(Question.from_row(row) for row in read_rows(path)) if path else ()
+
+    def score(self) -> Score | None:
+        """Accuracy with Wilson's interval and the verdict counts; None for a cell that is not done."""
+        return score(self.predictions()) if self.stages else None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """An arm: its name, its factors by axis (without the seed), and its cells, one a seed, done or not."""
+
+    name: str
+    factors: Factors
+    cells: tuple[CellResult, ...]
+
+    @property
+    def done(self) -> tuple[CellResult, ...]:
+        return tuple(cell for cell in self.cells if cell.status == "done")
+
+    @property
+    def untrained(self) -> bool:
+        return self.cells[0].cell.config.training is None
+
+    def accuracies(self) -> dict[int, float]:
+        """Accuracy (a fraction) by seed, of the cells that are done."""
+        return {result.cell.seed: found.accuracy for result in self.done if (found := result.score())}
+
+    def accuracy(self) -> float | None:
+        """The mean over the seeds that are done; None where none is."""
+        found = self.accuracies().values()
+        return sum(found) / len(found) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedArms:
+    """A declared comparison of two arms. ``result`` pools the seeds that both have done, and its adjusted p is Holm's
+    over all comparisons that the study declared, also those still missing; where there is none, ``problem`` says why.
+    """
+
+    pair: ArmPair
+    result: ComparisonResult | None
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        if self.result is None:
+            return f"{self.pair.a} against {self.pair.b}: {self.problem}"
+        low, high = (100 * bound for bound in self.result.interval)
+        difference = f"{100 * self.result.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
+        return f"{self.pair.a} against {self.pair.b}: {difference}, Holm's p {self.result.adjusted_p_value:.2g}"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """A study as far as it has come. ``path`` is its folder, ``runs/<study>``; ``arms`` are by name, in order."""
+
+    plan: Plan
+    path: Path
+    arms: dict[str, ArmResult]
+    comparisons: tuple[ComparedArms, ...]
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+    @property
+    def cells(self) -> tuple[CellResult, ...]:
+        return tuple(cell for arm in self.arms.values() for cell in arm.cells)
+
+    @property
+    def done(self) -> tuple[CellResult, ...]:
+        return self.with_status("done")
+
+    @property
+    def failed(self) -> tuple[CellResult, ...]:
+        return self.with_status("failed")
+
+    @property
+    def missing(self) -> tuple[CellResult, ...]:
+        return self.with_status("missing")
+
+    def with_status(self, status: Status) -> tuple[CellResult, ...]:
+        return tuple(cell for cell in self.cells if cell.status == status)
+
+    def to_row(self) -> dict[str, Any]:
+        """All that was found, as JSON: arms with their scores by seed, comparisons, and what failed or is missing."""
+        return {
+            "study": self.study.name,
+            "question": self.study.question,
+            "cells": {status: len(self.with_status(status)) for status in ("done", "failed", "missing")},
+            "arms": {name: _arm_row(arm) for name, arm in self.arms.items()},
+            "comparisons": [
+                {"declared": compared.pair.declared, "a": compared.pair.a, "b": compared.pair.b}
+                | (compared.result.to_row() if compared.result else {"problem": compared.problem})
+                for compared in self.comparisons
+            ],
+            "failed": {result.cell.id: {"arm": result.cell.arm, "error": result.error} for result in self.failed},
+            "missing": [result.cell.id for result in self.missing],
+        }
+
+    def lines(self) -> list[str]:
+        """The result in a few words: cells, accuracy by arm, comparisons, errors."""
+        counts = ", ".join(f"{len(self.with_status(status))} {status}" for status in ("done", "failed", "missing"))
+        arms = [
+            f"{name}: {accuracy:.1%} over {len(arm.done)} of {len(arm.cells)} cells"
+            for name, arm in self.arms.items()
+            if (accuracy := arm.accuracy()) is not None
+        ]
+        errors = [f"{each.cell.id} {each.cell.arm}, seed {each.cell.seed}: {each.error}" for each in self.failed]
+        return [f"study {self.study.name}: {counts}", *arms, *map(str, self.comparisons), *errors]
+
+
+def _arm_row(arm: ArmResult) -> dict[str, Any]:
+    seeds = {str(result.cell.seed): found.to_row() for result in arm.done if (found := result.score())}
+    return {"factors": arm.factors, "accuracy": arm.accuracy(), "seeds": seeds}
+
+
+def load_result(study: Study, runs: Path) -> StudyResult:
+    """What is on disk of ``study`` below ``runs``; nothing is run. Raises ConfigError as :func:`plan` does."""
+    planned = plan(study)
+    path = runs / study.name
+    arms = {
+        name: ArmResult(name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path)) for cell in cells))
+        for name, cells in planned.arms.items()
+    }
+    return StudyResult(planned, path, arms, _compared(planned, arms))
+
+
+def cell_path(cell: Cell, study_folder: Path) -> Path:
+    """The file that holds a cell's state."""
+    return study_folder / "cells" / f"{cell.id}.json"
+
+
+def read_cell(cell: Cell, study_folder: Path) -> CellResult:
+    """A cell's state; one whose file is damaged, or whose stages are gone, counts as missing and will be made again."""
+    try:
+        state = json.loads(cell_path(cell, study_folder).read_text(encoding="utf-8"))
+        stages = {noun: study_folder.parent / folder for noun, folder in state["stages"].items()}
+        if state["status"] == "failed":
+            return CellResult(cell, "failed", error=str(state["error"]))
+        if "evaluation" in stages and all((folder / MANIFEST).is_file() for folder in stages.values()):
+            return CellResult(cell, "done", None, state["seconds"], stages)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # what is damaged is made again, as what is missing
+    return CellResult(cell, "missing")
+
+
+def _with_sound_predictions(result: CellResult) -> CellResult:
+    """The cell, or a missing one where its predictions are damaged: the study's next run makes them again."""
+    if not result.stages:
+        return result
+    folder = result.stages["evaluation"]
+    try:
+        Stage("evaluation", folder, {}).verify()
+    except ArtifactError as error:
+        return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
+    return result
+
+
+@cache
+def _predictions(folder: Path) -> tuple[Prediction, ...]:
+    """A finished evaluation never changes, so it is read once; reports read each several times."""
+    return tuple(Prediction.from_row(row) for row in read_rows(folder / "predictions.jsonl"))
+
+
+def _compared(planned: Plan, arms: dict[str, ArmResult]) -> tuple[ComparedArms, ...]:
+    found = [_compare(pair, arms[pair.a], arms[pair.b]) for pair in planned.comparisons]
+    results = iter(holm([compared.result for compared in found if compared.result], family_size=len(found)))
+    return tuple(ComparedArms(compared.pair, next(results)) if compared.result else compared for compared in found)
+
+
+def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
+    pairs = seed_pairs(a, b)
+    if not pairs:
+        return ComparedArms(pair, None, "no seed of which both arms are done")
+    predictions = [(one.predictions(), other.predictions()) for one, other in pairs.values()]
+    try:
+        return ComparedArms(pair, pooled(predictions, names=(pair.a, pair.b)))
+    except DataError as error:
+        return ComparedArms(pair, None, str(error))
+
+
+def seed_pairs(a: ArmResult, b: ArmResult) -> dict[int, tuple[CellResult, CellResult]]:
+    """The cells of both arms, by seed, where both are done. What is untrained is the same under every seed."""
+    seeds = dict.fromkeys(result.cell.seed for arm in (a, b) if not arm.untrained for result in arm.done)
+    seeds = seeds or dict.fromkeys(result.cell.seed for result in a.done)
+    cells_a, cells_b = (
+        {seed: arm.done[0] for seed in seeds if arm.done} if arm.untrained else {r.cell.seed: r for r in arm.done}
+        for arm in (a, b)
+    )
+    return {seed: (cells_a[seed], cells_b[seed]) for seed in seeds if seed in cells_a and seed in cells_b}

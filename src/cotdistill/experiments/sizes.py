@@ -1,0 +1,110 @@
+"""How large models and data are, read off their settings and file headers: nothing is loaded. None: unknown."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from cotdistill.config import BenchmarkTask, FileTask, ModelConfig, ProceduralTask
+from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
+
+_SMOLLM2_PARAMETERS = (28_312_128, *[3_540_096] * 30)
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+"""A decoder layer's number in the name of a weight, in the families that transformers has."""
+_OUTSIDE = -1
+_IN_A_NAME = re.compile(r"(\d+(?:[._]\d+)?)([bm])(?![a-z])", re.IGNORECASE)
+_ROWS = {
+    "svamp": (700, 300),
+    "gsm8k": (7473, 1319),
+    "aqua": (6100, 254),
+    "commonsenseqa": (9741, 1221),
+    "openbookqa": (4957, 500),
+    "strategyqa": (2061, 229),
+    "arc_challenge": (1119, 1172),
+    "arc_easy": (2251, 2376),
+    "mmlu": (285, 14042),
+    "bbh": (81, 6511),
+}
+"""Training and test questions of the benchmarks as released."""
+_SUBTASKS = {"mmlu": 57, "bbh": 27}
+
+
+def num_parameters(model: ModelConfig) -> int | None:
+    """Of a folder from the headers of its weights, of a built-in model, or what a hub name says: ``Qwen2.5-0.5B``.
+
+    ``keep_layers`` counts but for a hub name, which does not say how large a layer is.
+    """
+    if model.model == SMOLLM2:
+        return _kept(_SMOLLM2_PARAMETERS, model.keep_layers)
+    folder = WEIGHTS / model.model.removeprefix(PREFIX) if model.model in NANO else Path(model.model)
+    if folder.is_dir():
+        return _kept(_in_folder(folder), model.keep_layers)
+    found = _IN_A_NAME.search(model.model.rpartition("/")[2])
+    return int(float(found[1].replace("_", ".")) * (1e9 if found[2].lower() == "b" else 1e6)) if found else None
+
+
+def _kept(sizes: tuple[int, ...], keep_layers: int | None) -> int | None:
+    """The parameters outside of layers and of so many layers; layers are as good as equally large."""
+    outside, *layers = sizes
+    if not layers:
+        return outside or None
+    return outside + sum(layers) * min(keep_layers or len(layers), len(layers)) // len(layers)
+
+
+@cache
+def _in_folder(folder: Path) -> tuple[int, ...]:
+    """Parameters outside of layers, then of each layer."""
+    sizes: Counter[int] = Counter()
+    try:
+        for file in folder.glob("*.safetensors"):
+            sizes.update(_in_file(file))
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return (0,)
+    return tuple(sizes[layer] for layer in sorted({_OUTSIDE, *sizes}))
+
+
+def _in_file(file: Path) -> Counter[int]:
+    with file.open("rb") as content:
+        (length,) = struct.unpack("<Q", content.read(8))
+        header = json.loads(content.read(min(length, file.stat().st_size)))
+    sizes: Counter[int] = Counter()
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            layer = _LAYER.search(name)
+            sizes[int(layer[1]) if layer else _OUTSIDE] += math.prod(tensor["shape"])
+    return sizes
+
+
+def num_questions(task: BenchmarkTask | FileTask | ProceduralTask) -> tuple[int | None, int | None]:
+    """For training and for the test."""
+    if isinstance(task, ProceduralTask):
+        return task.num_train, task.num_test
+    if isinstance(task, FileTask):
+        return _in_files(task)
+    train, test = _ROWS[task.name]
+    subtasks = _SUBTASKS.get(task.name, 1)
+    chosen = len(task.subtasks) if task.subtasks else subtasks
+    test = round(test * min(1, chosen / subtasks))
+    return min(train, task.num_train or train), min(test, (task.num_test or test) * chosen)
+
+
+def _in_files(task: FileTask) -> tuple[int | None, int | None]:
+    rows = _num_lines(task.train)
+    if rows is None:
+        return task.num_train, task.num_test
+    test = _num_lines(task.test) if task.test else round(rows * task.test_share)
+    train = rows if task.test else rows - (test or 0)
+    return min(train, task.num_train or train), None if test is None else min(test, task.num_test or test)
+
+
+@cache
+def _num_lines(path: Path) -> int | None:
+    if path.suffix not in (".jsonl", ".csv") or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(1 for _ in file) - (path.suffix == ".csv")

@@ -1,0 +1,90 @@
+"""What a study shows while it runs: a live view on a terminal, a line a cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.experiments.plan import Cell
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FAILURES_SHOWN = 5
+
+
+class View:
+    """Counts of cells, and time left as they have taken so far. Elsewhere than on a terminal, ``say`` is called."""
+
+    def __init__(self, total: int, done: int, say: Callable[[str], None]):
+        self.total, self.done, self.say = total, done, say
+        self.failures: list[tuple[Cell, str]] = []
+        self.running: dict[str, tuple[Cell, float]] = {}
+        self.started_at, self.ended_here = time.monotonic(), 0
+
+    def started(self, cell: Cell) -> None:
+        self.running[cell.id] = (cell, time.monotonic())
+
+    def ended(self, cell: Cell, state: dict[str, Any]) -> None:
+        _, since = self.running.pop(cell.id, (cell, time.monotonic()))
+        self.ended_here += 1
+        if state["status"] == "done":
+            self.done += 1
+        else:
+            self.failures.append((cell, state["error"]))
+        outcome = "done" if state["status"] == "done" else f"FAILED: {state['error']}"
+        self.say(f"{self.counts()}: {title(cell)} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
+
+    def counts(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"{self.done}/{self.total} done{failed}"
+
+    def time_left(self) -> str:
+        left = self.total - self.done - len(self.failures)
+        if not left or not self.ended_here:
+            return ""
+        return f"; about {duration((time.monotonic() - self.started_at) / self.ended_here * left)} left"
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        finished = self.done + len(self.failures)
+        lines: list[RenderableType] = [
+            Text(f"{self.counts()}, {len(self.running)} running{self.time_left()}"),
+            ProgressBar(total=max(1, self.total), completed=finished, width=60),
+        ]
+        for cell, since in self.running.values():
+            lines.append(Text(f"  {title(cell)}  {duration(time.monotonic() - since)}"))
+        for cell, error in self.failures[-_FAILURES_SHOWN:]:
+            lines.append(Text(f"  failed: {title(cell)}: {error}", style="red", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
+
+
+def title(cell: Cell) -> str:
+    return cell.arm if cell.config.training is None else f"{cell.arm}, seed {cell.seed}"
+
+
+@contextmanager
+def watch(total: int, done: int, say: Callable[[str], None]) -> Iterator[View]:
+    """A view of ``total`` cells of which ``done`` were made before."""
+    if not sys.stderr.isatty():
+        yield View(total, done, say)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    view = View(total, done, lambda line: None)
+    with Live(view, console=Console(stderr=True), refresh_per_second=2):
+        yield view
+
+
+def duration(seconds: float) -> str:
+    """For example ``1 h 5 min``, ``12 min 3 s``, ``40 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,50 @@
+"""Beam search, by Transformers' own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from cotdistill.models.generate.generation import Generated
+
+
+@torch.inference_mode()
+def beam_search(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    num_beams: int,
+    max_new_tokens: int,
+    stop_token_ids: Collection[int],
+) -> Iterator[Generated]:
+    """The likeliest continuation of each prompt among ``num_beams``, all prompts in one batch, in their order.
+
+    Scores are divided by length, as is Transformers' default; the model's own generation settings (penalties and the
+    like) are not used, as they are not in ``generate``. ``model`` must be in eval mode.
+    """
+    assert not model.training
+    stops = sorted(stop_token_ids)
+    longest = max(map(len, prompts))
+    # any id will do for padding: it is masked
+    ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = (torch.arange(longest) >= longest - lengths[:, None]).long()
+    settings = GenerationConfig(
+        num_beams=num_beams,
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stops,
+        pad_token_id=stops[0],
+    )
+    own: Any = model.generation_config
+    model.generation_config = GenerationConfig()  # what settings leave out would be taken from the model's
+    try:
+        found = model.generate(ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings)  # pyright: ignore[reportCallIssue]
+    finally:
+        model.generation_config = own
+    for index, tokens in enumerate(cast("torch.Tensor", found)[:, longest:].tolist()):
+        end = next((place for place, token in enumerate(tokens) if token in stop_token_ids), None)
+        yield Generated(index, tokens[:end], end is not None)

@@ -1,0 +1,1 @@
+"""Models from wherever they lie, in memory and back on disk."""

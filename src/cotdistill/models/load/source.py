@@ -1,0 +1,142 @@
+"""Where a model lives and what it is: its folder on this machine, and the text that stands for it in run keys.
+
+Nothing here loads torch, so that runs can be planned without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+from cotdistill.config import ModelConfig
+from cotdistill.errors import ModelError
+from cotdistill.models.load import builtin, hub
+from cotdistill.storage.stages import file_sha256
+
+CONFIG_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".tiktoken")
+WEIGHT_SUFFIXES = (".safetensors", ".gguf")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth")
+ADAPTER_CONFIG = "adapter_config.json"
+BASE_MODEL = "base_model.json"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def model_identity(config: ModelConfig) -> str:
+    """All that makes this model what it is, as one text: the hash of its files, or its name with a pinned version.
+
+    A folder's identity does not depend on where it lies. Raises ModelError where the model cannot be found.
+    """
+    cut = f"+keep_layers={config.keep_layers}" if config.keep_layers else ""
+    if config.model == builtin.SMOLLM2:
+        return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
+    if is_hub_name(config.model):
+        return f"{config.model}@{hub.resolve_commit(config.model, config.revision)}{cut}"
+    path = locate(config)
+    base = f"+{model_identity(base_of(path))}" if is_adapter(path) else ""
+    return f"sha256:{_files_sha256(_model_files(config, path))}{base}{cut}"
+
+
+def locate(config: ModelConfig) -> Path:
+    """The model's folder on this machine, or its GGUF file; fetched or converted first where it must be.
+
+    Raises ModelError naming the model and the remedy where there is none.
+    """
+    if config.model.startswith(builtin.PREFIX):
+        return builtin.builtin_folder(config.model)
+    if is_hub_name(config.model):
+        return hub.fetch(config, _suffixes(config))
+    path = Path(config.model).expanduser()
+    if not path.exists():
+        raise ModelError("no such model folder", where=config.model, remedy=hub.ELSEWHERE)
+    return path
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def config_folder(config: ModelConfig) -> Path:
+    """The folder that says how the model is built: its own, or that of the model that its adapters belong to."""
+    path = locate(config)
+    return config_folder(base_of(path)) if is_adapter(path) else path
+
+
+def base_of(folder: Path) -> ModelConfig:
+    """The model that the adapters in ``folder`` belong to.
+
+    Raises ModelError where it is not said, or is another one now than when they were trained.
+    """
+    try:
+        if not (folder / BASE_MODEL).is_file():  # made by another tool
+            described = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+            return ModelConfig(model=described["base_model_name_or_path"], revision=described.get("revision"))
+        described = json.loads((folder / BASE_MODEL).read_text(encoding="utf-8"))
+        base, identity = ModelConfig.model_validate(described["model"]), described["identity"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError("does not say which model its adapters belong to", where=folder) from None
+    if model_identity(base) != identity:
+        raise ModelError(
+            f"its adapters belong to another version of {base.model} than is there now",
+            where=folder,
+            remedy="bring that model back, or train again (merge: true needs no base)",
+        )
+    return base
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` can only mean a model on the hub: it is neither built in nor a path, and no such file exists."""
+    return (
+        not name.startswith(builtin.PREFIX)
+        and not name.endswith(".gguf")
+        and HUB_NAME.fullmatch(name) is not None
+        and not Path(name).exists()
+    )
+
+
+def _suffixes(config: ModelConfig) -> tuple[str, ...]:
+    """The endings of files that may be read under this config."""
+    code = (".py",) if config.trust_remote_code else ()
+    pickle = PICKLE_SUFFIXES if config.allow_pickle else ()
+    return (*CONFIG_SUFFIXES, *WEIGHT_SUFFIXES, *code, *pickle)
+
+
+def _model_files(config: ModelConfig, path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = [file for file in path.iterdir() if file.is_file() and file.name.endswith(_suffixes(config))]
+    if not any(file.name.endswith((*WEIGHT_SUFFIXES, *PICKLE_SUFFIXES)) for file in files):
+        raise no_weights(config, path)
+    return sorted(files)
+
+
+def no_weights(config: ModelConfig, path: Path) -> ModelError:
+    """The error for a folder without weights that may be loaded."""
+    if any(file.name.endswith(PICKLE_SUFFIXES) for file in path.iterdir()):
+        return ModelError(
+            "its weights are pickle files, which can run code when loaded",
+            where=config.model,
+            remedy="convert them to safetensors, or set allow_pickle: true if you trust their source",
+        )
+    return ModelError(
+        f"no safetensors or GGUF weights in {path}",
+        where=config.model,
+        remedy="give the folder that holds config.json and model.safetensors"
+        + ("" if config.allow_pickle else ", or set allow_pickle: true if it has pickle weights that you trust"),
+    )
+
+
+def _files_sha256(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file.name} {_cached_sha256(file.resolve(), stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _cached_sha256(file: Path, size: int, mtime_ns: int) -> str:
+    """``size`` and ``mtime_ns`` are part of the key: a file written anew is hashed anew."""
+    return file_sha256(file)

@@ -1,0 +1,1 @@
+"""Texts as tokens: templates, and vocabularies held against each other."""

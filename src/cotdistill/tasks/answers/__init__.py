@@ -1,0 +1,1 @@
+"""Answers: read from what a model wrote, and compared with the gold ones."""

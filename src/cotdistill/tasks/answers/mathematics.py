@@ -1,0 +1,140 @@
+"""Answers in LaTeX: read from a statement, and compared as mathematics by math-verify (the extra ``math``)."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+
+from cotdistill.errors import ConfigError
+
+MAX_ANSWER = 300
+"""Characters of the longest answer; MATH's own have up to 160."""
+PATIENCE = 12.0
+"""Seconds that one comparison may take; what takes longer is not the same."""
+STARTING = 120.0
+
+_DRESSED = re.compile(r"(?:\$\$?|\\\[|\\\()([^$]{1,400}?)(?:\$\$?|\\\]|\\\))")
+_SPACES = re.compile(r"\s+|\\[,;:! ]")
+_BOX = "\\boxed"
+
+
+def first_box(text: str) -> str | None:
+    """What the first whole ``\\boxed{...}`` in ``text`` holds, braces within it included; None where there is none."""
+    start = text.find(_BOX)
+    while start >= 0:
+        if (held := _held(text, start)) is not None:
+            return held
+        start = text.find(_BOX, start + 1)
+    return None
+
+
+def last_box(text: str) -> str | None:
+    """The last whole ``\\boxed{...}`` in ``text``, from its backslash to its brace."""
+    start = len(text)
+    while (start := text.rfind(_BOX, 0, start)) >= 0:
+        if (held := _held(text, start)) is not None:
+            return f"{_BOX}{{{held}}}"
+    return None
+
+
+def _held(text: str, start: int) -> str | None:
+    opening = start + len(_BOX)
+    opening += text[opening : opening + 1] == " "
+    if text[opening : opening + 1] != "{":
+        return None
+    depth = 0
+    for end in range(opening, min(len(text), opening + MAX_ANSWER + 2)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if depth == 0:
+            return text[opening + 1 : end]
+    return None
+
+
+def plain_math(text: str) -> str | None:
+    """LaTeX without outer dollars, full stop and line breaks; None for nothing and for too much."""
+    bare = " ".join(text.split()).rstrip(". ").strip()
+    if len(bare) > 1 and bare.startswith("$") and bare.endswith("$"):
+        bare = bare.strip("$").strip()
+    return bare if bare and len(bare) <= MAX_ANSWER else None
+
+
+def read_math(text: str, first_sentence: str) -> str | None:
+    """The answer that ``text`` states: in its last box, between dollars, or its first sentence as it is."""
+    if box := last_box(text):
+        return plain_math(first_box(box) or "")
+    dressed = _DRESSED.search(text.strip()[: MAX_ANSWER * 2])
+    return plain_math(dressed[1] if dressed and dressed.start() < len(first_sentence) else first_sentence)
+
+
+@lru_cache(maxsize=65536)
+def same_math(stated: str, gold: str) -> bool:
+    """Whether two answers are equal as mathematics. Raises ConfigError where math-verify is not installed."""
+    if _SPACES.sub("", stated) == _SPACES.sub("", gold):
+        return True
+    if max(len(stated), len(gold)) > MAX_ANSWER:
+        return False
+    with _lock:
+        return _judge.ask(gold, stated)
+
+
+class _Judge:
+    """The process that compares; started when it is first needed, and anew after it had to be killed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, gold: str, stated: str) -> bool:
+        process = self._process or self._start()
+        reply = self._exchange(process, json.dumps([gold, stated]) + "\n", PATIENCE)
+        if not reply:
+            self.stop()
+        return reply == "true\n"
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        if importlib.util.find_spec("math_verify") is None:
+            remedy = "pip install 'cotdistill[math]'"
+            raise ConfigError("comparing answers in LaTeX needs the package math-verify", where="math", remedy=remedy)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cotdistill.tasks.answers.math_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        if self._exchange(self._process, "", STARTING) != "ready\n":
+            self.stop()
+            raise ConfigError("math-verify does not start", where="math", remedy="pip install 'cotdistill[math]' again")
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[str], line: str, seconds: float) -> str:
+        """The reply to ``line``, empty where the process died or was killed for taking longer."""
+        assert process.stdin
+        assert process.stdout
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+            return process.stdout.readline()
+        except OSError:
+            return ""
+        finally:
+            timer.cancel()
+
+
+_lock = threading.Lock()
+_judge = _Judge()
+atexit.register(_judge.stop)

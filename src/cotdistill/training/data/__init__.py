@@ -1,0 +1,1 @@
+"""What a training reads: examples, the steps that they make up, and how they are laid out."""

@@ -1,0 +1,212 @@
+"""Which examples make up a step, and how a step is cut into micro-batches and laid out in them.
+
+Steps are fixed by seed and epoch alone, so that a resumed run sees the same ones; micro-batches are an arrangement
+within a step and change nothing but speed and memory.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cotdistill.models.forward.heads import PackedTexts
+from cotdistill.models.generate.shared_prefix import num_shared
+from cotdistill.training.data.examples import Example, Region
+
+BUCKET_STEPS = 16
+"""Steps are cut from windows of so many steps sorted by length: padding falls, and the order stays nearly random."""
+
+
+def num_steps_of(epochs: float, num_examples: int, batch_size: int) -> int:
+    """Steps of a training, at least one; a part of an epoch's step is a whole one."""
+    of_one_epoch = math.ceil(num_examples / batch_size)
+    return max(1, math.ceil(round(epochs * of_one_epoch, 6)))  # 1.1 * 50 is 55.00000000000001
+
+
+def steps_of_epoch(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """Example indices of each optimizer step of an epoch: every example once, lengths alike within a step."""
+    generator = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(lengths)))
+    generator.shuffle(order)
+    window = BUCKET_STEPS * batch_size
+    steps: list[list[int]] = []
+    for start in range(0, len(order), window):
+        bucket = sorted(order[start : start + window], key=lambda index: lengths[index])
+        steps += [bucket[first : first + batch_size] for first in range(0, len(bucket), batch_size)]
+    generator.shuffle(steps)
+    return steps
+
+
+def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int) -> Iterator[list[int]]:
+    """The steps of as many epochs as ``num_steps`` needs, in order."""
+    epoch, made = 0, 0
+    while made < num_steps:
+        for step in steps_of_epoch(lengths, batch_size, seed=seed, epoch=epoch)[: num_steps - made]:
+            made += 1
+            yield step
+        epoch += 1
+
+
+def task_groups(examples: Sequence[Example]) -> list[list[int]]:
+    """Indices of the examples that share a step: a question's explanation goes with its answer, others alone.
+
+    Lengths differ between the two tasks of ``multi_task``, so that sorting by length would else part them.
+    """
+    groups: list[list[int]] = []
+    for index, example in enumerate(examples):
+        explains = example.regions[-1] is Region.RATIONALE
+        if explains and groups and examples[groups[-1][0]].id == example.id:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def grouped_steps(
+    groups: Sequence[Sequence[int]], lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int
+) -> Iterator[list[int]]:
+    """As :func:`all_steps`, of ``batch_size`` groups a step; yields the indices of their examples."""
+    sizes = [sum(lengths[index] for index in group) for group in groups]
+    for step in all_steps(sizes, batch_size, seed=seed, num_steps=num_steps):
+        yield [index for group in step for index in groups[group]]
+
+
+def batch_tokens(max_batch_tokens: int | None, device: torch.device) -> int:
+    """``max_batch_tokens``, or what suits the device where it is None.
+
+    On a CPU larger micro-batches cost memory and win little (``benchmarks/RESULTS.md``): half of that benchmark took
+    SmolLM2-135M 33.4, 32.1 and 32.0 processor seconds in those of 1024, 1536 and 2048 tokens.
+    """
+    return max_batch_tokens or (1536 if device.type == "cpu" else 4096)
+
+
+def micro_batches(
+    step: Sequence[int], lengths: Sequence[int] | Mapping[int, int], max_batch_tokens: int
+) -> list[list[int]]:
+    """Cut a step, longest first, so that no micro-batch has more padded tokens than ``max_batch_tokens``.
+
+    An example that alone is longer makes a micro-batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(step, key=lambda i: (-lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def packed_batches(
+    step: Sequence[int], lengths: Sequence[int] | Mapping[int, int], max_batch_tokens: int
+) -> list[list[int]]:
+    """As :func:`micro_batches`, of examples that lie end to end: longest first, each in the first one with room."""
+    batches: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(step, key=lambda i: (-lengths[i], i)):
+        place = next((place for place, left in enumerate(room) if lengths[index] <= left), len(batches))
+        if place == len(batches):
+            batches.append([])
+            room.append(max_batch_tokens)
+        batches[place].append(index)
+        room[place] -= lengths[index]
+    return batches
+
+
+Layout = Literal["padded", "packed", "shared"]
+"""How the examples of a micro-batch lie: a row each, padded on the right; end to end in one row; or so, with what their
+prompts begin with laid once for all of them."""
+
+
+def num_shared_tokens(examples: Collection[Example]) -> int:
+    """How many tokens all prompts begin with; of each its last token is left over, where losses begin."""
+    return num_shared([example.prompt for example in examples]) if len(examples) > 1 else 0
+
+
+def batches_of_step(examples: Mapping[int, Example], layout: Layout, max_batch_tokens: int) -> list[Batch]:
+    """The micro-batches of a step."""
+    cut = micro_batches if layout == "padded" else packed_batches
+    shared = num_shared_tokens(examples.values()) if layout == "shared" else 0
+    sizes = {number: len(example) - shared for number, example in examples.items()}
+    return [
+        collate([examples[number] for number in numbers], layout)
+        for numbers in cut(list(examples), sizes, max_batch_tokens - shared)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples of one forward pass, in a ``layout``.
+
+    ``keys`` are those of the examples in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
+    padded rows alone have, and so are the ``position_ids`` of all others: they start again with each example, at 0 or
+    behind what is shared, as ``texts`` then says. ``positions`` (flat, into ``[rows * length]``), ``targets`` and
+    ``regions`` are of the tokens that carry loss, ``[num_loss_tokens]``, example after example. ``longest`` is an
+    example's greatest length. ``teacher`` holds the same loss rows behind the prompts of a teacher who knows more; None
+    where it reads the student's.
+    """
+
+    keys: tuple[str, ...]
+    layout: Layout
+    input_ids: Tensor
+    attention_mask: Tensor | None
+    position_ids: Tensor | None
+    texts: PackedTexts | None
+    positions: Tensor
+    targets: Tensor
+    regions: Tensor
+    longest: int
+    teacher: Batch | None = None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What :func:`last_hidden_states` takes."""
+        return {name: getattr(self, name) for name in ("input_ids", "attention_mask", "position_ids", "texts")}
+
+    def to(self, device: torch.device) -> Batch:
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {n: value.to(device, non_blocking=True) for n, value in held.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, teacher=self.teacher.to(device) if self.teacher else None)
+
+
+def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
+    """Lay examples out and list the positions that carry loss; padding is zeros, which the attention mask hides."""
+    shared = num_shared_tokens(examples) if layout == "shared" else 0
+    longest, lengths = max(map(len, examples)), [len(example) - shared for example in examples]
+    shape = (len(examples), longest) if layout == "padded" else (1, shared + sum(lengths))
+    starts = range(0, len(examples) * longest, longest) if layout == "padded" else accumulate(lengths, initial=shared)
+    input_ids, position_ids, is_token = torch.zeros(3, math.prod(shape), dtype=torch.long)
+    input_ids[:shared] = torch.tensor(examples[0].input_ids[:shared])
+    position_ids[:shared] = torch.arange(shared)
+    positions, targets, regions = [], [], []
+    for start, example in zip(starts, examples, strict=False):
+        own = slice(start, start + len(example) - shared)
+        input_ids[own] = torch.tensor(example.input_ids[shared:])
+        position_ids[own] = torch.arange(shared, len(example))
+        is_token[own] = 1
+        own_targets = zip(example.targets[shared:], example.regions[shared:], strict=True)
+        for place, (target, region) in enumerate(own_targets, start):
+            if region:
+                positions.append(place)
+                targets.append(target)
+                regions.append(int(region))
+    has_context = any(example.teacher_prompt is not None for example in examples)
+    return Batch(
+        tuple(example.key for example in examples),
+        layout,
+        input_ids.view(shape),
+        is_token.view(shape) if layout == "padded" else None,
+        None if layout == "padded" else position_ids.view(shape),
+        PackedTexts(shared, tuple(lengths)) if layout == "shared" else None,
+        torch.tensor(positions),
+        torch.tensor(targets),
+        torch.tensor(regions),
+        longest,
+        collate([example.of_teacher() for example in examples], layout) if has_context else None,
+    )

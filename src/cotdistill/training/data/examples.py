@@ -1,0 +1,155 @@
+"""From rationales to token examples: the one place where positions are shifted and regions are marked.
+
+An example holds ``input_ids`` and, for each of them, the *next* token as its target with that target's region. Nothing
+downstream shifts or masks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from hashlib import blake2b
+
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.config import TeacherContext, TrainingTarget
+from cotdistill.errors import DataError
+from cotdistill.models.tokens.template import encode_prompt, encode_response, stop_token_id
+from cotdistill.records import Rationale
+from cotdistill.tasks.prompts import Target, asked_of, hint_of, prompt_text, response_parts
+
+
+class Region(IntEnum):
+    """What a target token belongs to; only regions after PROMPT carry loss. END is the stop token of an answer."""
+
+    PROMPT = 0
+    RATIONALE = 1
+    ANSWER = 2
+    END = 3
+
+
+REGIONS: dict[str, tuple[Region, ...]] = {
+    "all": (Region.RATIONALE, Region.ANSWER, Region.END),
+    "rationale": (Region.RATIONALE,),
+    "answer": (Region.ANSWER, Region.END),
+}
+"""The regions of tokens that a loss term named in a config sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``input_ids[i]`` predicts ``targets[i]``, which lies in ``regions[i]``; all three have the same length.
+
+    ``teacher_prompt`` is the prompt that a teacher reads who knows more than the student; None where it is the same.
+    """
+
+    id: str
+    input_ids: list[int]
+    targets: list[int]
+    regions: list[Region]
+    teacher_prompt: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def key(self) -> str:
+        """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss. Never of a step."""
+        content: tuple[object, ...] = (self.input_ids, self.targets[-1], len(self) - self.num_loss_tokens)
+        if self.teacher_prompt is not None:
+            content += (self.teacher_prompt,)
+        return blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+    @property
+    def num_loss_tokens(self) -> int:
+        return sum(region != Region.PROMPT for region in self.regions)
+
+    @property
+    def prompt(self) -> list[int]:
+        return self.input_ids[: len(self) - self.num_loss_tokens + 1]
+
+    def of_teacher(self) -> Example:
+        """The same response, with the same loss tokens, behind the teacher's prompt."""
+        if self.teacher_prompt is None:
+            return self
+        response = [*self.input_ids[len(self.prompt) :], self.targets[-1]]
+        return _behind(self.teacher_prompt, response, self.regions[-len(response) :], id=self.id)
+
+    def with_response(self, response: Sequence[int], regions: Sequence[Region]) -> Example:
+        """The same prompts, the student's and the teacher's, with another response (its stop token included)."""
+        return replace(_behind(self.prompt, response, regions, id=self.id), teacher_prompt=self.teacher_prompt)
+
+
+def _behind(prompt: Sequence[int], response: Sequence[int], regions: Sequence[Region], *, id: str) -> Example:
+    """The one place where positions are shifted; ``regions`` are those of the response."""
+    token_ids = [*prompt, *response]
+    return Example(id, token_ids[:-1], token_ids[1:], [Region.PROMPT] * (len(prompt) - 1) + list(regions))
+
+
+def make_example(
+    rationale: Rationale,
+    tokenizer: PreTrainedTokenizerBase,
+    target: Target | None = None,
+    context: TeacherContext = "none",
+) -> Example:
+    """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt.
+
+    ``target`` is what is asked for; by default the rationale and then the answer, or the answer where it is all there
+    is. Behind a rationale that is asked for alone the stop token is its last, so that ``region: rationale`` is the task
+    of explaining, and ``region: answer`` that of answering. ``context`` is what a teacher will know besides.
+    """
+    target = target or asked_of(rationale, "rationale_then_answer")[0]
+    prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
+    response_ids, seam = encode_response(tokenizer, *response_parts(rationale, target))
+    first, second = Region.RATIONALE, Region.ANSWER
+    if target == "answer_then_rationale":
+        first, second = second, first
+    regions = [first] * seam + [second] * (len(response_ids) - seam)
+    last = Region.RATIONALE if target == "explain" else Region.END
+    example = _behind(prompt_ids, [*response_ids, stop_token_id(tokenizer)], [*regions, last], id=rationale.id)
+    if context == "none":
+        return example
+    hinted = prompt_text(rationale.question, target, hint_of(rationale, context))
+    return replace(example, teacher_prompt=encode_prompt(tokenizer, hinted))
+
+
+def make_examples(
+    rationales: Iterable[Rationale],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    too_long: str,
+    target: TrainingTarget = "rationale_then_answer",
+    context: TeacherContext = "none",
+) -> tuple[list[Example], dict[str, int]]:
+    """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
+
+    Raises DataError where nothing is left, or for the first example over the limit if ``too_long`` is ``error``.
+    A rationale is never cut: half a rationale teaches to stop thinking half-way.
+    """
+    examples: list[Example] = []
+    num_too_long = 0
+    lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
+    for rationale, asked in lessons:
+        example = make_example(rationale, tokenizer, asked, context)
+        if len(example) + 1 <= max_length:
+            examples.append(example)
+        elif too_long == "error":
+            raise DataError(
+                f"{len(example) + 1} tokens of prompt and response, over training.max_length of {max_length}",
+                where=f"rationale {rationale.id}",
+                remedy="raise training.max_length, or set training.too_long: drop",
+            )
+        else:
+            num_too_long += 1
+    if not examples:
+        problem = (
+            f"all {num_too_long} are over training.max_length of {max_length}" if num_too_long else "there are none"
+        )
+        raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
+    return examples, {"too_long": num_too_long} if num_too_long else {}
+
+
+def total_loss_tokens(examples: Sequence[Example]) -> int:
+    return sum(example.num_loss_tokens for example in examples)

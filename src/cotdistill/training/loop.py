@@ -1,0 +1,224 @@
+"""The training loop: steps, clipping, schedule, metrics, checkpoints. A killed run resumes to the same bits."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from cotdistill.config import TrainingConfig
+from cotdistill.errors import TrainingError
+from cotdistill.models.forward.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
+from cotdistill.models.generate.generation import num_positions
+from cotdistill.models.load.layers import decoder_layers
+from cotdistill.models.load.loading import resolve_dtype
+from cotdistill.progress import track
+from cotdistill.records import read_rows
+from cotdistill.storage.stages import RowAppender, write_rows
+from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from cotdistill.training.data.batches import (
+    batch_tokens,
+    batches_of_step,
+    collate,
+    grouped_steps,
+    num_steps_of,
+    task_groups,
+)
+from cotdistill.training.data.examples import Example
+from cotdistill.training.data.layout import laid_out
+from cotdistill.training.distributed import ALONE, Ranks, whole
+from cotdistill.training.rollouts import Rollouts, rollout_totals
+from cotdistill.training.schedules import learning_rate
+from cotdistill.training.signals.live import TeacherSignal
+from cotdistill.training.step import DistillationLoss, accumulate
+
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.tmp"
+"""The folder of the checkpoint in a stage's; by its name no part of what the stage is done with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """Totals of a finished training; tokens are those of the examples, what they share counted with each.
+
+    ``rollouts`` are of the steps on the student's own samples: their number, mean tokens and how many were cut.
+    """
+
+    num_steps: int
+    num_examples: int
+    num_tokens: int
+    num_loss_tokens: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+    rollouts: dict[str, Any] | None = None
+
+
+def train_student(
+    student: PreTrainedModel,
+    examples: Sequence[Example],
+    config: TrainingConfig,
+    *,
+    signal: TeacherSignal | None,
+    seed: int,
+    folder: Path,
+    rollouts: Rollouts | None = None,
+    ranks: Ranks = ALONE,
+) -> TrainingSummary:
+    """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
+
+    ``rollouts`` draws the examples of on-policy steps. Of several ``ranks``, each of which calls this with the same
+    arguments, the first one writes.
+
+    Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
+    that is not finite; what was saved before it is kept.
+    """
+    _check_lengths(student, examples)
+    if rollouts is not None:
+        rollouts.check(student, examples)
+    device, lengths, groups = student.device, list(map(len, examples)), task_groups(examples)
+    dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
+    num_steps = num_steps_of(config.epochs, len(groups), config.batch_size)
+    with ExitStack() as stack:
+        models = [student, *(signal.models if signal else ())]
+        layout = stack.enter_context(laid_out(models, dtype, packing=config.packing, compiled=config.compile))
+        _prepare(student, config)
+        module = DistillationLoss(student, config.loss, signal).train()
+        wrapped = ranks.wrap(module)
+        named = module.trained_parameters()
+        parameters = list(named.values())
+        optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+        state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
+        first_step = load_checkpoint(folder / CHECKPOINT, state)
+        steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
+        record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
+        for step, indices in islice(enumerate(steps), first_step, None):
+            started = time.perf_counter()
+            torch.manual_seed(_step_seed(seed, step, ranks.rank))
+            rate = learning_rate(config, step, num_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            own, counts = {i: examples[i] for i in ranks.share(indices, lengths)}, {}
+            if rollouts is not None and rollouts.are_of(step):
+                own = rollouts.sample(student, own, step=step)
+                counts = {"rollouts": rollouts.counts(own.values(), ranks)}
+            batches = batches_of_step(own, layout, max_tokens)
+            spare = collate([examples[indices[0]]], layout)
+            loss, term_means, num_loss_tokens = accumulate(
+                wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=spare
+            )
+            grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)).item()
+            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+                raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
+            optimizer.step()
+            seconds = time.perf_counter() - started
+            (num_tokens,) = ranks.total([sum(map(len, own.values()))])
+            record(
+                {
+                    "step": step + 1,
+                    "loss": loss,
+                    "terms": _named(config, term_means),
+                    "learning_rate": rate,
+                    "grad_norm": grad_norm,
+                    "num_loss_tokens": num_loss_tokens,
+                    "num_tokens": int(num_tokens),
+                    "seconds": round(seconds, 4),
+                    **counts,
+                }
+            )
+            if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
+                save_checkpoint(folder / CHECKPOINT, state, step=step + 1, ranks=ranks)
+    if config.gradient_checkpointing:
+        disable_gradient_checkpointing(student)
+    student.eval()
+    ranks.wait()
+    return _summary(folder / METRICS, len(examples))
+
+
+def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
+    """Less memory or more speed for the same values, where the config says so."""
+    if config.gradient_checkpointing:
+        enable_gradient_checkpointing(student)
+    if config.compile:
+        for layer in decoder_layers(student):  # one by one: they share what is compiled, whatever the length of a batch
+            layer.compile(dynamic=True)
+
+
+def _named(config: TrainingConfig, term_means: Sequence[float]) -> dict[str, float]:
+    """The mean of each loss term by its place, kind and region."""
+    means = zip(config.loss, term_means, strict=True)
+    return {f"{place}_{term.kind}_{term.region}": mean for place, (term, mean) in enumerate(means)}
+
+
+def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> None:
+    limit = num_positions(student)
+    longest = max(examples, key=len)
+    if limit is not None and len(longest) > limit:
+        raise TrainingError(
+            f"{len(longest)} tokens are over the student's {limit} positions",
+            where=f"rationale {longest.id}",
+            remedy=f"set training.max_length: {limit}",
+        )
+
+
+@contextmanager
+def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What takes each step's metrics: the file and the bar of the first rank, and nothing on the others."""
+    if not ranks.is_first:
+        yield lambda row: None
+        return
+    _forget_metrics_after(path, first_step)
+    with RowAppender(path) as metrics, track("train", num_steps, done=first_step) as progress:
+
+        def record(row: dict[str, Any]) -> None:
+            metrics.append(row)
+            progress.advance(
+                note=f"loss {row['loss']:.3f}, {row['num_tokens'] / max(row['seconds'], 1e-4):,.0f} tokens/s"
+            )
+
+        yield record
+
+
+def _step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """A seed a step and rank, so that dropout after a resume is that of an unbroken run."""
+    return (seed * 1_000_003 + step + rank * 7_919_000_003) % (1 << 63)
+
+
+def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> TrainingError:
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {grad_norm}"
+    return TrainingError(
+        f"the {what}",
+        where=f"step {step + 1}, examples {', '.join(ids[:4])}{' ...' if len(ids) > 4 else ''}",
+        remedy="lower training.learning_rate, set training.dtype: float32, or look at these examples",
+    )
+
+
+def _forget_metrics_after(path: Path, step: int) -> None:
+    """Metrics of steps that a kill undid would else be written twice."""
+    if path.exists():
+        with RowAppender(path) as metrics:
+            kept = [row for row in metrics.rows if row["step"] <= step]
+        write_rows(path, kept)
+
+
+def _summary(path: Path, num_examples: int) -> TrainingSummary:
+    rows = list(read_rows(path))
+    return TrainingSummary(
+        num_steps=len(rows),
+        num_examples=num_examples,
+        num_tokens=sum(row["num_tokens"] for row in rows),
+        num_loss_tokens=sum(row["num_loss_tokens"] for row in rows),
+        first_loss=rows[0]["loss"],
+        last_loss=rows[-1]["loss"],
+        seconds=round(sum(row["seconds"] for row in rows), 1),
+        rollouts=rollout_totals([row["rollouts"] for row in rows if "rollouts" in row]),
+    )

@@ -1,0 +1,1 @@
+"""The teacher's next-token distributions, from wherever they come."""

@@ -1,0 +1,210 @@
+"""Two tokenizations of one response, held against each other: which tokens pair up, and which outcomes are the same.
+
+Teacher and student read the same prompt and response, each in its own chat template and tokens. Two ways to pair them:
+
+**sorted_probability** (ULD, Boizard et al. 2024, arXiv 2402.12030) pairs the i-th response token with the i-th and
+compares probabilities by rank, largest first. Nothing is asked of the vocabularies, and nothing is known of meanings.
+
+**byte_offset** cuts the response where a token ends on both sides. Between two such cuts lies a *span*, which is one
+token on each side, or several on at least one (GOLD, Patiño et al. 2025, merges these too).
+
+- In a span of one and the same token the whole distributions are compared, over the tokens that both vocabularies have
+  (equal bytes; the stop token is the stop token). Every other token counts as its longest beginning that both have:
+  the student's "12" as the "1" that the teacher writes digit by digit. What has none is one bucket for the rest. Each
+  side is thus mapped onto the same outcomes, and a divergence stays one: zero at equality, never negative. Left in the
+  rest, such tokens would be unlearnt: X-Token (arXiv 2605.21699) traces a loss of nearly all accuracy on GSM8K to that.
+  The price is that nothing tells "There" from "The" where the teacher has only the latter: beside cross-entropy the
+  text does, alone a student may write either (measured in recipes/cross-tokenizer).
+- In a merged span the outcomes are two: to write exactly this span, or not. The span's probability is the product of
+  its tokens' conditional probabilities. The distribution at its first token is not compared, as the two sides' next
+  tokens differ even where both are sure of the text (GOLD scales that distribution by the product, and what it compares
+  no longer sums to one).
+
+A merged span's loss counts once, at its last token of the student's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.config import Alignment, TeacherContext, TrainingTarget
+from cotdistill.errors import DataError, ModelError
+from cotdistill.models.tokens.template import stop_token_id
+from cotdistill.models.tokens.token_bytes import spelled, token_bytes
+from cotdistill.records import Rationale
+from cotdistill.tasks.prompts import asked_of, response_parts
+from cotdistill.training.data.examples import Example, make_example
+
+END = "the stop token"
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedExample:
+    """The teacher's tokens of a student's example. Spans are numbered from 0, in order, for both sides' loss tokens.
+
+    ``paired`` says of each span whether it is one token on each side whose distributions can be compared.
+    """
+
+    teacher: Example
+    student_spans: list[int]
+    teacher_spans: list[int]
+    paired: list[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOutcomes:
+    """The outcome that each token counts as, by token id; the last of ``num_outcomes`` is the rest."""
+
+    student: list[int]
+    teacher: list[int]
+    num_outcomes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alignments:
+    """Aligned examples by the key of the student's; ``outcomes`` is None where probabilities are compared by rank."""
+
+    examples: dict[str, AlignedExample]
+    outcomes: SharedOutcomes | None
+
+    def keep(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, int]]:
+        """Those of the student's examples that could be aligned, and counts of the others by reason."""
+        kept = [example for example in examples if example.key in self.examples]
+        if not kept:
+            raise DataError(
+                "no response is spelt out alike by the tokenizers of teacher and student",
+                remedy="set alignment: sorted_probability, or choose another teacher",
+            )
+        return kept, {"not_alignable": len(examples) - len(kept)} if len(kept) < len(examples) else {}
+
+
+def align(
+    rationales: Iterable[Rationale],
+    student: PreTrainedTokenizerBase,
+    teacher: PreTrainedTokenizerBase,
+    alignment: Alignment,
+    target: TrainingTarget = "rationale_then_answer",
+    context: TeacherContext = "none",
+) -> Alignments:
+    """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
+
+    By bytes, an example is left out where a tokenizer changes its text (a normaliser, an unknown character). Raises
+    ModelError for a tokenizer whose bytes cannot be told.
+    """
+    pairs = (
+        (
+            make_example(r, student, asked, context),
+            make_example(r, teacher, asked, context),
+            "".join(response_parts(r, asked)),
+        )
+        for r in rationales
+        for asked in asked_of(r, target)
+    )
+    if alignment == "sorted_probability":
+        return Alignments({ours.key: _by_order(ours, theirs) for ours, theirs, _ in pairs}, None)
+    pieces = token_bytes(student), token_bytes(teacher)
+    outcomes = shared_outcomes(student, teacher)
+    return Alignments(dict(_by_bytes(pairs, pieces, outcomes)), outcomes)
+
+
+def shared_outcomes(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> SharedOutcomes:
+    """Map both vocabularies onto the pieces that both have; each other token onto its longest beginning among them.
+
+    Raises ModelError where they share no bytes.
+    """
+    ours, theirs = _pieces(student), _pieces(teacher)
+    common = set(ours.values()) & set(theirs.values())
+    if not any(isinstance(piece, bytes) for piece in common):
+        raise ModelError(
+            f"teacher {teacher.name_or_path} and student {student.name_or_path} have no token in common",
+            where="vocabulary",
+            remedy="set alignment: sorted_probability, or choose another teacher",
+        )
+    numbers = {piece: number for number, piece in enumerate(dict.fromkeys(p for p in ours.values() if p in common))}
+    return SharedOutcomes(_outcomes(ours, numbers), _outcomes(theirs, numbers), len(numbers) + 1)
+
+
+def spans(student_ends: Sequence[int], teacher_ends: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The span of each token, from where tokens end in the text (bytes, in order, the last end common to both).
+
+    A span ends wherever both have an end; tokens without text of their own belong to the span that they stand in.
+    """
+    cuts = sorted((set(student_ends) & set(teacher_ends)) - {0})
+    return _span_numbers(student_ends, cuts), _span_numbers(teacher_ends, cuts)
+
+
+def _span_numbers(ends: Sequence[int], cuts: Sequence[int]) -> list[int]:
+    numbers, span = [], 0
+    for end in ends:
+        while cuts[span] < end:
+            span += 1
+        numbers.append(span)
+    return numbers
+
+
+def _by_order(ours: Example, theirs: Example) -> AlignedExample:
+    """The i-th with the i-th; what one side has more is paired with nothing."""
+    sizes = ours.num_loss_tokens, theirs.num_loss_tokens
+    paired = [index < min(sizes) for index in range(max(sizes))]
+    return AlignedExample(theirs, list(range(sizes[0])), list(range(sizes[1])), paired)
+
+
+def _by_bytes(
+    pairs: Iterable[tuple[Example, Example, str]],
+    pieces: tuple[dict[int, bytes], dict[int, bytes]],
+    outcomes: SharedOutcomes,
+) -> Iterator[tuple[str, AlignedExample]]:
+    for ours, theirs, text in pairs:
+        ends = [_ends(example, spelling, text) for example, spelling in zip((ours, theirs), pieces, strict=True)]
+        if ends[0] is None or ends[1] is None:
+            continue
+        student_spans, teacher_spans = spans(ends[0], ends[1])
+        mapped = [
+            _single_outcomes(example, numbers, by_token)
+            for example, numbers, by_token in (
+                (ours, student_spans, outcomes.student),
+                (theirs, teacher_spans, outcomes.teacher),
+            )
+        ]
+        paired = [one is not None and one == other for one, other in zip(*mapped, strict=True)]
+        yield ours.key, AlignedExample(theirs, student_spans, teacher_spans, paired)
+
+
+def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] | None:
+    """Where each response token ends in the text, in bytes; the stop token ends one byte behind it."""
+    *tokens, _ = example.targets[-example.num_loss_tokens :]
+    if any(token not in spelling for token in tokens):
+        return None
+    written = spelled([spelling[token] for token in tokens], text)
+    return None if written is None else list(accumulate([*map(len, written), 1]))
+
+
+def _single_outcomes(example: Example, numbers: list[int], outcome_of: list[int]) -> list[int | None]:
+    """The outcome of the one token of each span, or None where a span has several."""
+    outcomes: list[int | None] = []
+    for number, token in zip(numbers, example.targets[-example.num_loss_tokens :], strict=True):
+        if number < len(outcomes):
+            outcomes[number] = None
+        else:
+            outcomes.append(outcome_of[token])
+    return outcomes
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes | str]:
+    """What each token stands for, by id and in its order: bytes, the end, or the name of another special token."""
+    special = {token_id: name for name, token_id in tokenizer.get_vocab().items()}
+    pieces: dict[int, bytes | str] = special | token_bytes(tokenizer) | {stop_token_id(tokenizer): END}
+    return dict(sorted(pieces.items()))
+
+
+def _outcomes(pieces: dict[int, bytes | str], numbers: dict[bytes | str, int]) -> list[int]:
+    rest = len(numbers)
+    outcomes = [rest] * (max(pieces) + 1)
+    for token_id, piece in pieces.items():
+        beginnings = (piece[:end] for end in range(len(piece), 0, -1)) if isinstance(piece, bytes) else (piece,)
+        outcomes[token_id] = next((numbers[part] for part in beginnings if part in numbers), rest)
+    return outcomes

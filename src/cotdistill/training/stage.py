@@ -1,0 +1,303 @@
+"""The training stage: a student's folder made from rationales, or found finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
+from cotdistill.errors import ConfigError
+from cotdistill.models.forward.attention import set_attention
+from cotdistill.models.forward.heads import check_head
+from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.tokens.vocabulary import check_same_vocabulary, shared_vocabulary_size
+from cotdistill.records import Rationale
+from cotdistill.storage.stages import Stage, content_key, open_stage, write_text_atomically
+from cotdistill.tasks.prompts import Target, target_of_student
+from cotdistill.training.card import model_card
+from cotdistill.training.data.batches import batch_tokens
+from cotdistill.training.data.examples import Example, make_examples
+from cotdistill.training.distributed import Ranks, current
+from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
+from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.signals.aligned import AlignedSignal
+from cotdistill.training.signals.alignment import Alignments, align
+from cotdistill.training.signals.capture import capture, store_settings, teacher_identity
+from cotdistill.training.signals.live import LiveSignal, TeacherSignal
+from cotdistill.training.signals.stored import StoredSignal
+from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
+
+VERSION = 2
+"""Raised whenever a change of code changes what a training makes."""
+
+KEYLESS = {"checkpoint_every", "gradient_checkpointing", "signal"}
+"""Settings that change no student, and the signal, which has a line of its own in the identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A trained student: ``model`` is a plain Hugging Face folder, ``target`` what it was trained to answer with."""
+
+    path: Path
+    model: Path
+    target: Target
+    summary: dict[str, Any]
+    dropped: dict[str, int]
+
+
+def training_identity(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int
+) -> dict[str, Any]:
+    """All that can change the student: models, rationales, settings that matter, seed and stage version.
+
+    Settings at their defaults are left out, so that a setting that is new leaves what was made before it in its place;
+    a default that changes must raise VERSION.
+    """
+    settings = config.model_dump(mode="json", exclude=KEYLESS, exclude_defaults=True)
+    if "loss" in settings:  # its kind is a term's own default, but says what its other settings mean
+        settings["loss"] = [{"kind": term.kind} | term.model_dump(exclude_defaults=True) for term in config.loss]
+    return {
+        "version": VERSION,
+        "student": model_identity(student),
+        "teacher": _signal_identity(config.signal),
+        "rationales": content_key([rationale.to_row() for rationale in rationales]),
+        "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
+        "seed": seed,
+    }
+
+
+def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
+    """A live teacher and its stored hidden states give the same student; a reduced signal gives another."""
+    if signal is None:
+        return None
+    identity = teacher_identity(signal) if isinstance(signal, CachedTeacher) else model_identity(signal.model)
+    settings: dict[str, Any] = {}
+    if isinstance(signal, LiveTeacher) and signal.alignment != "none":
+        settings["alignment"] = signal.alignment
+    if isinstance(signal, CachedTeacher) and signal.store != "hidden":
+        settings |= store_settings(signal)
+    if signal.context != "none":
+        settings["context"] = signal.context
+    return {"model": identity, **settings} if settings else identity
+
+
+def train(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, seed: int, runs: Path, recipe: str = ""
+) -> Student:
+    """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one that is there.
+
+    ``recipe`` (YAML) is printed in the model card. Raises ModelError where a divergence has no shared vocabulary, and
+    whatever :func:`train_student` raises.
+    """
+    with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
+        if not stage.finished:
+            _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
+        shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
+        target = target_of_student(rationales, config.target)
+        return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One training, as every one of several processes gets it; ``folder`` is where metrics and checkpoints go."""
+
+    student: ModelConfig
+    rationales: Sequence[Rationale]
+    config: TrainingConfig
+    seed: int
+    folder: Path
+    runs: Path
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "student": self.student.model_dump(mode="json"),
+                "rationales": [rationale.to_row() for rationale in self.rationales],
+                "config": self.config.model_dump(mode="json"),
+                "seed": self.seed,
+                "folder": str(self.folder.resolve()),
+                "runs": str(self.runs.resolve()),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingJob:
+        row = json.loads(text)
+        return cls(
+            ModelConfig.model_validate(row["student"]),
+            [Rationale.from_row(rationale) for rationale in row["rationales"]],
+            TrainingConfig.model_validate(row["config"]),
+            row["seed"],
+            Path(row["folder"]),
+            Path(row["runs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training made, in memory."""
+
+    opened: OpenStudent
+    tokenizer: PreTrainedTokenizerBase
+    totals: TrainingSummary
+    dropped: dict[str, int]
+
+
+def _train(
+    student: Model,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    recipe: str,
+    stage: Stage,
+    runs: Path,
+) -> None:
+    job = TrainingJob(student, rationales, config, seed, stage.path, runs)
+    ranks = current()
+    if ranks.size > 1:
+        job = _for_several(job)
+        ranks.broadcast(job.to_json())
+    trained = fit(job, ranks)
+    write_student(trained.opened, student, config, trained.tokenizer, stage.path / "student")
+    card = model_card(student.model, rationales, config, trained.totals, recipe)
+    write_text_atomically(stage.path / "student" / "README.md", card)
+    stage.finish(asdict(trained.totals), seeds={"training": seed}, dropped=trained.dropped)
+
+
+def _for_several(job: TrainingJob) -> TrainingJob:
+    """The job for several processes: a stored signal is captured first, by this one, and then read by all.
+
+    Raises ConfigError for what only one process can do.
+    """
+    refused = {
+        "on_policy": job.config.on_policy is not None and current().sharded,
+        "compile": job.config.compile and current().sharded,
+        "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
+    }
+    for key, asked in refused.items():
+        if asked:
+            raise ConfigError(
+                "is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
+            )
+    if not isinstance(job.config.signal, CachedTeacher):
+        return job
+    path = capture_signal(job.student, job.rationales, job.config, runs=job.runs).folder.resolve()
+    signal = job.config.signal.model_copy(update={"path": path})
+    return replace(job, config=job.config.model_copy(update={"signal": signal}))
+
+
+def fit(job: TrainingJob, ranks: Ranks) -> Trained:
+    """Train, or train on from a checkpoint; every one of ``ranks`` calls this with the same job."""
+    config, device = job.config, pick_device()
+    tokenizer = load_tokenizer(job.student)
+    examples, dropped = _examples(job.rationales, tokenizer, config)
+    alignments = _align(config, job.rationales, tokenizer)
+    if alignments is not None:
+        examples, not_aligned = alignments.keep(examples)
+        dropped |= not_aligned
+    signal = _open_signal(config, examples, tokenizer, job.runs, alignments)
+    dtype = resolve_dtype(config.dtype, device)
+    rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
+    opened = open_student(job.student, config, seed=job.seed, device=device)
+    _set_up(opened.model, config)
+    if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
+        shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
+    totals = train_student(
+        opened.model,
+        examples,
+        config,
+        signal=signal,
+        seed=job.seed,
+        folder=job.folder,
+        rollouts=rollouts,
+        ranks=ranks,
+    )
+    if ranks.sharded:
+        opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
+    return Trained(opened, tokenizer, totals, dropped)
+
+
+def _align(
+    config: TrainingConfig, rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase
+) -> Alignments | None:
+    if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
+        return None
+    signal = config.signal
+    return align(rationales, tokenizer, load_tokenizer(signal.model), signal.alignment, config.target, signal.context)
+
+
+def _open_signal(
+    config: TrainingConfig,
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    runs: Path,
+    alignments: Alignments | None = None,
+) -> TeacherSignal | None:
+    if config.signal is None:
+        return None
+    teacher = config.signal.model
+    if alignments is None:
+        check_same_vocabulary(load_tokenizer(teacher), tokenizer)
+    if isinstance(config.signal, CachedTeacher):
+        max_tokens = batch_tokens(config.max_batch_tokens, pick_device())
+        return capture(
+            config.signal,
+            examples,
+            dtype=config.dtype,
+            max_batch_tokens=max_tokens,
+            packing=config.packing,
+            runs=runs,
+        )
+    device = pick_device()
+    dtype = resolve_dtype(config.dtype, device)
+    signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
+    _set_up(signal.teacher, config)
+    current().shard_teacher(signal.teacher)
+    return signal if alignments is None else AlignedSignal(signal, alignments)
+
+
+def _set_up(model: PreTrainedModel, config: TrainingConfig) -> None:
+    """Raises ModelError for a model that cannot compute attention as the config says, or whose logits are not those of
+    its head."""
+    check_head(model)
+    if config.attention is not None:
+        set_attention(model, config.attention)
+
+
+def capture_signal(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, runs: Path
+) -> StoredSignal:
+    """Capture, or find captured, what training ``student`` on ``rationales`` will read of its teacher.
+
+    Raises ConfigError where the training reads no stored signal.
+    """
+    if not isinstance(config.signal, CachedTeacher):
+        raise ConfigError("nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}")
+    signal = _open_signal(config, student_examples(student, rationales, config), load_tokenizer(student), runs)
+    assert isinstance(signal, StoredSignal)
+    return signal
+
+
+def student_examples(student: Model, rationales: Sequence[Rationale], config: TrainingConfig) -> list[Example]:
+    """The token examples that ``student`` will be trained on."""
+    return _examples(rationales, load_tokenizer(student), config)[0]
+
+
+def _examples(
+    rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> tuple[list[Example], dict[str, int]]:
+    return make_examples(
+        rationales,
+        tokenizer,
+        max_length=config.max_length,
+        too_long=config.too_long,
+        target=config.target,
+        context=config.signal.context if config.signal else "none",
+    )

@@ -1,0 +1,155 @@
+"""Power against simulation and enumeration, the tests' behaviour under simulated nulls, clustered intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cotdistill.cli.power import power_row
+from cotdistill.errors import ConfigError
+from cotdistill.evaluation.statistics.comparisons import compare
+from cotdistill.evaluation.statistics.power import compare_over_tasks, items_needed, power, seeds_needed
+from cotdistill.records import Prediction, Question
+from cotdistill.storage.stages import write_rows
+
+
+def arm(outcomes, task: str = "t") -> list[Prediction]:
+    return [
+        Prediction(str(i), task, "4", "text", None, "correct" if right else "wrong", 1, 1)
+        for i, right in enumerate(outcomes)
+    ]
+
+
+def simulate(num_simulations: int, num_items: int, gained: float, lost: float, seed: int) -> float:
+    """The share of simulated experiments in which ``compare`` finds p < 0.05."""
+    draws = np.random.default_rng(seed)
+    found = 0
+    for _ in range(num_simulations):
+        change = draws.choice([1, -1, 0], size=num_items, p=[gained, lost, 1 - gained - lost])
+        base = draws.random(num_items) < 0.5
+        a = np.where(change == 1, True, np.where(change == -1, False, base))
+        b = np.where(change == 1, False, np.where(change == -1, True, base))
+        found += compare(arm(a), arm(b), num_resamples=2).p_value < 0.05
+    return found / num_simulations
+
+
+def test_power_is_the_enumerated_share_of_significant_outcomes():
+    from scipy.stats import binomtest, multinomial
+
+    num_items, difference, discordant = 12, 0.5, 0.7
+    gained, lost = (discordant + difference) / 2, (discordant - difference) / 2
+    expected = sum(
+        multinomial.pmf([up, down, num_items - up - down], num_items, [gained, lost, 1 - discordant])
+        for up in range(num_items + 1)
+        for down in range(num_items + 1 - up)
+        if up + down and binomtest(up, up + down).pvalue < 0.05
+    )
+    assert power(difference, discordant, num_items) == pytest.approx(expected, rel=1e-9)
+    assert power(-difference, discordant, num_items) == pytest.approx(expected, rel=1e-9)
+
+
+def test_simulated_effects_are_found_with_the_power_predicted():
+    predicted = power(0.08, 0.2, 250)
+    assert 0.6 < predicted < 0.95
+    assert simulate(300, 250, 0.14, 0.06, seed=1) == pytest.approx(predicted, abs=4 * 0.5 / 300**0.5)
+
+
+def test_a_simulated_null_is_rejected_no_more_often_than_the_level():
+    predicted = power(0.0, 0.3, 200)  # an exact test on counts stays a little below its level
+    assert 0.02 < predicted <= 0.05
+    assert simulate(300, 200, 0.15, 0.15, seed=2) == pytest.approx(predicted, abs=4 * (0.05 * 0.95 / 300) ** 0.5)
+
+
+@pytest.mark.slow
+def test_two_thousand_simulated_nulls_reject_at_the_nominal_rate():
+    rate = simulate(2000, 1500, 0.2, 0.2, seed=3)
+    assert 0.04 <= rate <= 0.06
+    assert simulate(2000, 400, 0.14, 0.06, seed=4) == pytest.approx(power(0.08, 0.2, 400), abs=0.03)
+
+
+@pytest.mark.parametrize(("difference", "discordant"), [(0.02, 0.1), (0.05, 0.2), (0.1, 0.3)])
+def test_items_needed_reach_the_power_and_fewer_do_not(difference, discordant):
+    num = items_needed(difference, discordant)
+    assert power(difference, discordant, num) >= 0.8 > power(difference, discordant, int(0.97 * num))
+    assert items_needed(difference, discordant, wanted=0.95) > num
+
+
+def test_seeds_needed_are_those_of_statsmodels():
+    from statsmodels.stats.power import TTestPower
+
+    for difference, spread in ((0.02, 0.01), (0.01, 0.02)):
+        expected = TTestPower().solve_power(difference / spread, alpha=0.05, power=0.8)
+        assert seeds_needed(difference, spread) == int(np.ceil(expected))
+
+
+def test_impossible_questions_are_refused():
+    with pytest.raises(ConfigError, match="accuracies cannot differ by 30 points where 20 % of the items differ"):
+        power(0.3, 0.2, 100)
+    with pytest.raises(ConfigError, match="no number of items shows a difference of 0"):
+        items_needed(0.0, 0.2)
+    with pytest.raises(ConfigError, match="more than 1,000,000 items"):
+        items_needed(0.0001, 0.5)
+    with pytest.raises(ConfigError, match="needs no seeds or infinitely many"):
+        seeds_needed(0.1, 0.0)
+
+
+def many_tasks(effects, num_items: int, seed: int) -> tuple[list[Prediction], list[Prediction]]:
+    draws = np.random.default_rng(seed)
+    a, b = [], []
+    for task, effect in enumerate(effects):
+        b += arm(draws.random(num_items) < 0.4, task=f"task-{task}")
+        a += arm(draws.random(num_items) < 0.4 + effect, task=f"task-{task}")
+    return a, b
+
+
+def test_tasks_that_differ_widen_a_clustered_interval():
+    alike = compare_over_tasks([many_tasks([0.1] * 9, 200, seed=5)])
+    apart = compare_over_tasks([many_tasks([-0.2, 0.4, 0.1] * 3, 200, seed=5)])
+    assert (alike.num_tasks, alike.num_items, alike.num_seeds) == (9, 1800, 1)
+    assert alike.difference == pytest.approx(0.1, abs=0.05)
+    assert alike.interval[0] > 0 > apart.interval[0]
+    assert np.ptp(apart.interval) > 1.5 * np.ptp(alike.interval)
+
+
+def test_every_task_counts_alike_and_seeds_repeat_no_items():
+    a = [*arm([1] * 90), *arm([0] * 10, task="small")]
+    b = [*arm([0] * 90), *arm([0] * 10, task="small")]
+    assert compare_over_tasks([(a, b)]).difference == pytest.approx(0.5)
+    assert compare_over_tasks([(a, b)] * 3).interval == pytest.approx(compare_over_tasks([(a, b)]).interval)
+
+
+def test_one_task_is_an_ordinary_paired_bootstrap():
+    draws = np.random.default_rng(8)
+    a, b = arm(draws.random(300) < 0.6), arm(draws.random(300) < 0.5)
+    assert compare_over_tasks([(a, b)]).interval == pytest.approx(compare(a, b).interval, abs=0.01)
+
+
+def stored(folder: Path, predictions: list[Prediction]) -> Path:
+    folder.mkdir()
+    questions = [Question(p.id, p.task, "test", "?", p.answer, "number") for p in predictions]
+    write_rows(folder / "questions.jsonl", [question.to_row() for question in questions])
+    write_rows(folder / "predictions.jsonl", [prediction.to_row() for prediction in predictions])
+    return folder
+
+
+def test_two_evaluations_say_what_a_larger_test_needs(tmp_path: Path) -> None:
+    a = stored(tmp_path / "a", [*arm([1] * 60 + [0] * 40), *arm([1] * 50 + [0] * 50, task="u")])
+    b = stored(tmp_path / "b", [*arm([1] * 40 + [0] * 60), *arm([0] * 10 + [1] * 50 + [0] * 40, task="u")])
+    row = power_row(a, b, None, None, None, 4.0)
+    assert (row["difference"], row["discordant"], row["items"]) == (10.0, 20.0, 200)
+    assert row["items_needed"] == items_needed(0.1, 0.2)
+    assert row["power"] == pytest.approx(100 * power(0.1, 0.2, 200), abs=0.1)
+    assert row["seeds_needed"] == seeds_needed(0.1, 0.04)
+    assert (row["difference_over_tasks"], row["tasks"]) == (10.0, 2)
+    assert power_row(a, b, 5.0, None, 900, None)["power"] == pytest.approx(100 * power(0.05, 0.2, 900), abs=0.1)
+
+
+def test_the_power_command_needs_a_difference_and_how_often_arms_disagree(tmp_path: Path) -> None:
+    row = power_row(None, None, 3.0, 15.0, None, None)
+    assert row == {"difference": 3.0, "discordant": 15.0, "items_needed": items_needed(0.03, 0.15)}
+    a = stored(tmp_path / "a", arm([1, 0]))
+    for arguments in ((None, None, 3.0, None), (a, None, 3.0, 15.0)):
+        with pytest.raises(ConfigError, match="two evaluations"):
+            power_row(*arguments, None, None)

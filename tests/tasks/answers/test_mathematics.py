@@ -1,0 +1,129 @@
+"""Answers in LaTeX and the benchmark MATH: rows of our own, and text that means harm."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from cotdistill.config import BenchmarkTask
+from cotdistill.errors import DataError
+from cotdistill.records import Question
+from cotdistill.tasks import BENCHMARKS, load_task
+from cotdistill.tasks.answers import mathematics as math_answers
+from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (r"Half of it. The answer is $\frac{1}{2}$.", r"\frac{1}{2}"),
+        (r"The answer is \frac{x+1}{2}.", r"\frac{x+1}{2}"),
+        (r"So we get \[ x = \boxed{\frac{\sqrt{3}}{2}}. \]", r"\frac{\sqrt{3}}{2}"),
+        (r"First \boxed{3}, but no: \boxed{4}.", "4"),
+        (r"We have \boxed{3} here. So the answer is 4.", "4"),
+        (r"The answer is 3. No: $\boxed{x^{2}}$", "x^{2}"),
+        (r"The answer is \(\sqrt{2}\).", r"\sqrt{2}"),
+        ("The answer is 3.5. That is all.", "3.5"),
+        ("The answer is (1, 2].", "(1, 2]"),
+        ("I cannot say.", None),
+        ("The answer is .", None),
+        (r"An open \boxed{\frac{1}{2}", None),
+        ("The answer is " + "x+" * 400, None),
+    ],
+)
+def test_the_stated_expression_is_read(output: str, expected: str | None) -> None:
+    assert extract_answer(output, "math") == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "gold", "same"),
+    [
+        ("0.5", r"\frac{1}{2}", True),
+        ("1/2", r"\dfrac{1}{2}", True),
+        (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", True),
+        ("x+1", "1+x", True),
+        ("(1,2)", r"\left(1, 2\right)", True),
+        (r"2\pi", r"\pi", False),
+        ("[1,2]", "(1,2)", False),
+        ("7", "8", False),
+        (r"\text{Evelyn}", r"\text{Evelyn}", True),
+    ],
+)
+def test_answers_are_compared_as_mathematics(stated: str, gold: str, same: bool) -> None:
+    assert same_answer(stated, gold, "math") == same
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math_answers, "PATIENCE", 2.0)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "9^{9^{9^{9^{9^{9}}}}}",
+        "(((9^{99999})^{99999})^{99999})!",
+        "{" * 150 + "}" * 149,
+        "\\frac" * 60,
+        "__import__('os').system('touch hacked')",
+        "\x00\ud800\u202e<script>",
+        "\\sum_{n=1}^{10^{12}} n!",
+        "\\int " * 50 + "x",
+    ],
+)
+def test_an_answer_that_means_harm_is_wrong_and_no_more(stated: str, impatient, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    assert not same_answer(stated, "7", "math")
+    assert time.monotonic() - started < 60  # a killed process, and the start of the next one
+    assert list(tmp_path.iterdir()) == []
+    assert same_answer("14/2", "7", "math")
+
+
+@pytest.mark.parametrize("text", ["\\boxed{", "\\boxed{}", "$", "{", "answer is $", "\\boxed{{}"])
+def test_a_megabyte_is_read_at_once(text: str) -> None:
+    question = Question("q", "math/algebra", "test", "?", "7", "math")
+    started = time.process_time()
+    judge(text * (1_000_000 // len(text)), question, finished=True)
+    assert time.process_time() - started < 1
+
+
+def test_a_cut_answer_is_truncated() -> None:
+    question = Question("q", "math/algebra", "test", "?", "12", "math")
+    assert judge("The answer is 1", question, finished=False) == (None, "truncated")
+    assert judge(r"Thus \boxed{12}. And", question, finished=False) == ("12", "correct")
+
+
+def test_a_data_folder_and_the_hub_give_problems_by_subject(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"own-{n}", "task": subject, "question": f"What is {n}/2?", "answer": rf"$\frac{{{n}}}{{2}}$",
+         "rationale": "Halve it.", "format": "human"}
+        for n, subject in enumerate(("algebra", "geometry", "algebra"))
+    ]  # fmt: skip
+    (tmp_path / "math").mkdir()
+    for split in ("train", "test"):
+        with gzip.open(tmp_path / "math" / f"math_{split}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    task = load_task(BenchmarkTask(name="math", data_dir=tmp_path, subtasks=("algebra",)))
+    assert [question.id for question in task.test] == ["own-0", "own-2"]
+    assert [question.answer for question in task.train] == [r"\frac{0}{2}", r"\frac{2}{2}"]
+    assert task.test[0].task == "math/algebra"
+    assert task.test[0].human_rationale == "Halve it."
+    solution = r"We have $\boxed{1}$ at first, then $\boxed{\frac{3}{4}}$."
+    row = {"problem": "How much?", "solution": solution, "level": "Level 1", "subtask": "geometry"}
+    found = BENCHMARKS["math"].from_hub(row, "test", 12)
+    assert (found["id"], found["answer"]) == ("math-geometry-test-0012", r"\frac{3}{4}")
+
+
+def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
+    (tmp_path / "math").mkdir()
+    row = {"id": "own-1", "task": "algebra", "question": "What?", "answer": None}
+    for split in ("train", "test"):
+        with gzip.open(tmp_path / "math" / f"math_{split}.jsonl.gz", "wt") as file:
+            file.write(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="line 1: no 'answer'"):
+        load_task(BenchmarkTask(name="math", data_dir=tmp_path))
