@@ -18,7 +18,6 @@ _forking.set_forkserver_preload(
     [
         "cotdistill.cli",
         "cotdistill.evaluation.evaluate",
-        "cotdistill.pipeline",
         "cotdistill.reports.result",
         "cotdistill.experiments.run",
         "cotdistill.training.card",

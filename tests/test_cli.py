@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ LONG_TEST = {"question": "Ben says 7 8 9 " * 200 + ". And then?", "answer": "10"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models, questions, a run file and its finished run below ``runs``."""
+    """A folder with models, questions, an experiment file, and the experiment finished below ``runs``."""
     folder = tmp_path_factory.mktemp("lab")
     save_tiny(folder / "student")
     save_tiny(folder / "stranger", chat=True)
@@ -138,13 +139,17 @@ LATE: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_shows_late_is_one_line_after_those_that_say_what_was_done(lab: Path, name: str) -> None:
+def test_what_shows_late_is_one_line_of_the_cell_that_it_stops(lab: Path, name: str) -> None:
     changes, parts = LATE[name]
     write_run(lab / "late.yaml", changes)
     outcome = run_command(lab, "run", "late.yaml", "--runs", "late")
-    *said, line = outcome.err.splitlines()
-    assert_one_line(Outcome(outcome.status, outcome.out, line + "\n"), parts)
-    assert all(earlier.startswith("late: ") for earlier in said)
+    assert outcome.status == 1
+    failed = [line for line in outcome.out.splitlines() if line.startswith("failed: ")]
+    assert all(any(part in line for line in failed) for part in parts), outcome
+    assert "Traceback" not in outcome.err + outcome.out
+    alone = run_command(lab, "train" if "evaluation" not in changes else "evaluate", "late.yaml", "--runs", "late")
+    *_, line = alone.err.splitlines()
+    assert_one_line(Outcome(alone.status, alone.out, line + "\n"), parts)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_what_shows_late_is_one_line_after_those_that_say_what_was_done(lab: Pat
         (["run", "good.yaml", "--set", "training.epochs"], ["--set: expected KEY=VALUE"]),
         (["run", "good.yaml", "--set", "training.epoch=2"], ["'training.epoch'", "did you mean 'epochs'?"]),
         (["run", "good.yaml", "--runs", "train.jsonl"], ["train.jsonl/good", "choose another --runs"]),
-        (["train", "good.yaml", "--arm", "goot"], ["--arm: unknown arm 'goot'; did you mean 'good'?"]),
+        (["train", "good.yaml", "--arm", "studnt"], ["--arm: unknown arm 'studnt'; did you mean 'student'?"]),
         (["show", "absent"], ["absent: no artifact here"]),
         (["show", "malformed.jsonl"], ["malformed.jsonl, line 2"]),
     ],
@@ -186,24 +191,29 @@ def test_what_does_not_fit_is_counted_where_it_is_seen(lab: Path) -> None:
     write_run(lab / "long.yaml", {"task": task, "training": {"max_length": 400}})
     outcome = run_command(lab, "run", "long.yaml", "--runs", "long", "--json")
     assert outcome.status == 0
-    assert "long: left out of training 1 too long" in outcome.err
-    assert "long: not asked, and counted as truncated: 1 prompt too long" in outcome.err
-    arm = json.loads(outcome.out)["arms"]["long"]
+    assert "student, seed 0: left out of training 1 too long" in outcome.err
+    assert "student, seed 0: not asked, and counted as truncated: 1 prompt too long" in outcome.err
+    arm = json.loads(outcome.out)["arms"]["student"]["seeds"]["0"]
     assert arm["n"] == 6
     assert arm["truncated"] >= 1
     dropped = [json.loads(path.read_text())["dropped"] for path in sorted(lab.glob("long/*/*/manifest.json"))]
-    assert sorted(map(str, dropped)) == ["{'prompt_too_long': 1}", "{'too_long': 1}", "{}"]
+    assert sorted(map(str, dropped)) == ["{'prompt_too_long': 1}"] * 2 + ["{'too_long': 1}", "{}"]
 
 
 def test_nothing_but_our_own_lines_is_written(lab: Path) -> None:
     """Libraries have progress bars and warnings of their own, which would bury ours."""
     outcome = run_command(lab, "run", "good.yaml", "--runs", "quiet")
     assert outcome.status == 0
-    assert [line.split("/")[0] for line in outcome.err.splitlines()] == [
-        "good: train ",
-        "good: evaluate quiet",
+    said = [
+        r"base: evaluate \S+/student, untrained",
+        r"1/2 done: base done \(.*\); about .* left",
+        r"student, seed 0: train \S+/student on 8 rationales",
+        r"student, seed 0: evaluate \S+/quiet/training/\w+/student",
+        r"2/2 done: student, seed 0 done \(.*\)",
     ]
-    assert outcome.out.startswith("arm ")
+    for line, pattern in zip(outcome.err.splitlines(), said, strict=True):
+        assert re.fullmatch(pattern, line)
+    assert outcome.out.startswith("good: 2 done, 0 failed, 0 missing\narm ")
 
 
 @pytest.mark.parametrize("command", ["run", "report", "annotate", "train", "evaluate", "run --dry-run"])
@@ -217,7 +227,8 @@ def test_json_is_all_that_is_written_to_standard_output(lab: Path, command: str)
 def test_a_dry_run_writes_nothing(lab: Path) -> None:
     outcome = run_command(lab, "run", "good.yaml", "--dry-run", "--runs", "dry")
     assert outcome.status == 0
-    assert outcome.out.startswith("good: ")
+    assert outcome.out == run_command(lab, "plan", "good.yaml", "--runs", "dry").out
+    assert "missing  student, seed 0" in outcome.out
     assert not (lab / "dry").exists()
 
 
@@ -225,7 +236,7 @@ def test_a_dry_annotation_says_what_it_would_ask_and_cost_and_writes_nothing(lab
     teacher = "teacher={kind: openai, model: gpt-4o}"  # no key is needed to plan
     outcome = run_command(lab, "annotate", "good.yaml", "--dry-run", "--runs", "dry", "--set", teacher, "--json")
     assert outcome.status == 0, outcome.err
-    planned = json.loads(outcome.out)["good"]
+    planned = json.loads(outcome.out)["student"]
     assert (planned["questions"], planned["requests"], planned["finished"]) == (8, 8, False)
     assert planned["cost"] == pytest.approx((planned["input_tokens"] * 2.5 + planned["output_tokens"] * 10) / 1e6)
     assert not (lab / "dry").exists()
@@ -243,11 +254,10 @@ def test_a_single_command_checks_every_arm_before_it_begins(lab: Path, command: 
 
 
 def test_settings_on_the_command_line_override_the_file(lab: Path) -> None:
-    planned = run_command(lab, "run", "good.yaml", "--dry-run", "--json", "--set", "seed=7", "--set", "training=null")
-    assert json.loads(planned.out)["good"]["seed"] == 7
-    assert json.loads(planned.out)["good"]["training"] == "none"
+    planned = run_command(lab, "plan", "good.yaml", "--json", "--set", "seed=7")
+    assert [(cell["arm"], cell["seed"]) for cell in json.loads(planned.out)["cells"]] == [("base", 0), ("student", 7)]
     trained = run_command(lab, "train", "good.yaml", "--json", "--set", "training.epochs=3", "--runs", "longer")
-    assert json.loads(trained.out)["good"]["num_steps"] == 6
+    assert json.loads(trained.out)["student"]["num_steps"] == 6
 
 
 def test_show_reads_any_artifact(lab: Path) -> None:

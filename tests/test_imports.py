@@ -19,7 +19,8 @@ LIGHT = (
     "cotdistill.tasks.files",
     "cotdistill.models.load.source",
     "cotdistill.evaluation.statistics.comparisons",
-    "cotdistill.pipeline",
+    "cotdistill.experiments.plan",
+    "cotdistill.experiments.make",
     "cotdistill.reports",
     "cotdistill.reports.show",
 )

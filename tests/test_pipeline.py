@@ -1,4 +1,4 @@
-"""Whole runs on tiny models: killed and resumed, reused, shared, locked, corrupted, out of space."""
+"""Whole experiments on tiny models: killed and resumed, reused, shared, locked, corrupted, out of space."""
 
 from __future__ import annotations
 
@@ -127,6 +127,7 @@ def test_arms_make_what_they_share_once(unbroken: Path) -> None:
     """Both arms of the run learn from one annotation."""
     assert len(list(unbroken.glob("annotation/*"))) == 1
     assert len(list(unbroken.glob("training/*"))) == 2
+    assert len(list(unbroken.glob("evaluation/*"))) == 3, "the untrained student is tested too"
 
 
 def test_an_arm_that_another_run_has_made_is_taken_from_it(lab: Path, unbroken: Path) -> None:
@@ -135,7 +136,7 @@ def test_an_arm_that_another_run_has_made_is_taken_from_it(lab: Path, unbroken: 
     outcome = run_command(lab, "run", "other.yaml", "--runs", unbroken.name, "--json")
     assert outcome.status == 0
     ours, theirs = json.loads(outcome.out), json.loads((unbroken / "tiny" / "summary.json").read_text("utf-8"))
-    assert ours["arms"]["fine_tuned"] == theirs["arms"]["sft"]
+    assert ours["arms"]["fine_tuned"]["seeds"] == theirs["arms"]["sft"]["seeds"]
     assert content(unbroken) == before
 
 
@@ -157,7 +158,7 @@ def test_two_processes_do_not_work_on_one_run(lab: Path, unbroken: Path) -> None
 @pytest.mark.parametrize(
     "file", ["annotation/*/rationales.jsonl", "training/*/student/model.safetensors", "evaluation/*/predictions.jsonl"]
 )
-def test_a_damaged_artifact_is_refused_and_made_again(lab: Path, unbroken: Path, file: str) -> None:
+def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Path, file: str) -> None:
     runs = Path("damaged")
     shutil.copytree(unbroken, lab / runs)
     try:
@@ -165,17 +166,15 @@ def test_a_damaged_artifact_is_refused_and_made_again(lab: Path, unbroken: Path,
         data = bytearray(damaged.read_bytes())
         data[len(data) // 2] ^= 1
         damaged.write_bytes(data)
-        refused = run_command(lab, "run", "tiny.yaml", "--runs", runs)
-        assert refused.status == 2
-        stage = runs.joinpath(*damaged.relative_to(lab / runs).parts[:2])
-        line = refused.err.splitlines()[-1]
-        assert line == (
-            f"cotdistill: {damaged.relative_to(lab)}: the checksum differs from the manifest's; delete {stage} and run "
-            "again; only this stage and what depends on it is made anew"
+        stage = (lab / runs).joinpath(*damaged.relative_to(lab / runs).parts[:2])
+        outcome = run_command(lab, "run", "tiny.yaml", "--runs", runs)
+        assert outcome.status == 0, outcome.err
+        assert (
+            f"{damaged}: the checksum differs from the manifest's; it will be set aside and made again" in outcome.err
         )
-        assert "Traceback" not in refused.err
-        shutil.rmtree(lab / stage)
-        assert run_command(lab, "run", "tiny.yaml", "--runs", runs).status == 0
+        aside = stage.with_name(f"{stage.name}.damaged-1")
+        assert aside.is_dir()
+        shutil.rmtree(aside)
         assert results(lab / runs) == results(unbroken)
     finally:
         shutil.rmtree(lab / runs)
@@ -210,7 +209,7 @@ def fill_a_small_disk(lab: Path, runs: Path, sizes: list[str], outcomes: Path) -
 
     def run() -> None:
         outcome = run_command(lab, "run", "tiny.yaml", "--runs", runs)
-        found.append([outcome.status, outcome.err.splitlines()])
+        found.append([outcome.status, outcome.out + outcome.err])
 
     for size in sizes:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(runs)], check=True)
@@ -230,10 +229,12 @@ def test_a_full_disk_is_one_line_and_costs_nothing_that_is_done(lab: Path, unbro
     if isinstance(found, str):
         pytest.skip(f"a small disk cannot be made here, {found}")
     outcomes, ended_with = found
-    assert [status for status, _ in outcomes] == [2] * (len(sizes) - 1) + [0, 2, 0]
-    for _, lines in (outcome for outcome in outcomes if outcome[0] == 2):
-        assert lines[-1].endswith("no space left on the device; free some and run again: what is done is kept")
-        assert "Traceback" not in "".join(lines)
+    statuses = [status for status, _ in outcomes]
+    assert statuses[-3:] == [0, 2, 0]
+    assert set(statuses[:-3]) <= {1, 2}, "1 where cells failed and there was room to say so"
+    for status, text in outcomes:
+        assert ("no space left on the device" in text) == (status != 0)
+        assert "Traceback" not in text
     assert ended_with == results(unbroken)
 
 
@@ -259,4 +260,4 @@ def test_an_arm_that_names_a_student_below_it_is_one_clear_line(lab: Path) -> No
     (lab / "below.yaml").write_text(RUN.replace("  sft: {}", '  sft: {student: "arm:kd"}'), encoding="utf-8")
     outcome = run_command(lab, "run", "below.yaml", "--runs", "below")
     assert outcome.status != 0
-    assert "arm 'sft' uses the student of arm 'kd', which is no arm above it" in outcome.err
+    assert "arm sft: uses the student of arm 'kd', which is no arm above it" in outcome.err

@@ -1,4 +1,4 @@
-"""``cotdistill settings`` knows every key of run files and study files, because it reads them from the settings."""
+"""``cotdistill settings`` knows every key of an experiment file, because it reads them from the settings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 import pytest
 
 from cotdistill.cli.settings import settings
-from cotdistill.config import RunConfig, TrainingConfig
-from cotdistill.config.study import Study
+from cotdistill.config import CellConfig, Experiment, TrainingConfig
 from cotdistill.errors import ConfigError
 
 
@@ -19,7 +18,7 @@ def listed(capsys: pytest.CaptureFixture[str], key: str, *, as_json: bool = Fals
 
 def test_every_key_of_the_files_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     text = listed(capsys, "")
-    for name in (*RunConfig.model_fields, *Study.model_fields):
+    for name in (*CellConfig.model_fields, *(name for name in Experiment.model_fields if name != "settings")):
         assert f"  {name}: " in text
 
 
@@ -30,8 +29,8 @@ def test_every_key_of_the_files_is_listed(capsys: pytest.CaptureFixture[str]) ->
         ("training", ["batch_size: 16  # examples per optimizer step", "see: cotdistill settings training.loss"]),
         ("training.loss", ["kind: forward_kl", "temperature: 1.0", "kind: cross_entropy"]),
         ("task", ["columns: {}", "test_share: 0.2", "kinds: "]),
-        ("teachers", ["kind: human", "kind: openai", "base_url: null"]),
-        ("students", ["keep_layers: null"]),
+        ("teacher", ["kind: human", "kind: openai", "base_url: null"]),
+        ("student", ["keep_layers: null"]),
         ("comparisons", ["a: (required)"]),
     ],
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": ("annotate", "compare", "evaluate", "load_task", "train"),
+    "api": ("annotate", "compare", "evaluate", "load_task", "plan", "run", "train"),
     "config": (
         "AlphaBeta",
         "AnswerOnlyTeacher",
@@ -43,14 +43,14 @@ _HOMES = {
         "VLLMTeacher",
     ),
     "errors": ("CotDistillError",),
-    "evaluation.power": ("compare_over_tasks", "items_needed", "power", "seeds_needed"),
+    "evaluation.statistics.power": ("compare_over_tasks", "items_needed", "power", "seeds_needed"),
     "records": ("Prediction", "Question", "Rationale", "Score"),
 }
 
 __all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from cotdistill.api import annotate, compare, evaluate, load_task, train
+    from cotdistill.api import annotate, compare, evaluate, load_task, plan, run, train
     from cotdistill.config import (
         AlphaBeta,
         AnswerOnlyTeacher,

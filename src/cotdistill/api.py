@@ -1,4 +1,4 @@
-"""The verbs as Python functions: load_task, annotate, train, evaluate, compare.
+"""The verbs as Python functions: load_task, annotate, train, evaluate, compare, and run and plan for a whole file.
 
 Each takes ``runs``, the folder that holds all stages, and returns an object whose records iterate and whose ``path`` is
 its stage folder. What was made before from the same inputs is read, not made again.
@@ -6,7 +6,8 @@ its stage folder. What was made before from the same inputs is read, not made ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cotdistill.config import (
     AnnotationConfig,
     CachedTeacher,
     EvaluationConfig,
+    Experiment,
     LiveTeacher,
     LossConfig,
     ModelConfig,
@@ -21,14 +23,19 @@ from cotdistill.config import (
     TaskConfig,
     TeacherConfig,
     TrainingConfig,
+    experiment_of,
+    load_experiment,
     validated,
 )
+from cotdistill.errors import ConfigError
 from cotdistill.records import Format, Question, Rationale
 
 if TYPE_CHECKING:
     from cotdistill.annotation import Rationales
     from cotdistill.evaluation.evaluate import Evaluation
     from cotdistill.evaluation.statistics.comparisons import ComparisonResult
+    from cotdistill.experiments.plan import Plan
+    from cotdistill.experiments.result import ExperimentResult
     from cotdistill.tasks import Task
     from cotdistill.training.stage import Student
 
@@ -42,7 +49,7 @@ class _TeacherArgument(Settings):
 
 
 def load_task(task: str | Path, **settings: Any) -> Task:
-    """A built-in benchmark by name, ``procedural``, or a file of one's own; ``settings`` are those of a run's ``task``.
+    """A built-in benchmark by name, ``procedural``, or a file of one's own; ``settings`` are those of a ``task``.
 
     Raises ConfigError for an unknown name or setting, DataError for a file that cannot be used.
     """
@@ -74,7 +81,7 @@ def annotate(
 ) -> Rationales:
     """Rationales for ``questions`` from a teacher: a kind by name (``procedural``, ``human``, ...) or its settings.
 
-    The settings are those of a run's ``annotation``. Questions that are in ``evaluation`` are left out as
+    The settings are those of an experiment's ``annotation``. Questions that are in ``evaluation`` are left out as
     ``decontaminate`` says; ``data_dir`` holds released rationales.
     """
     from cotdistill import annotation
@@ -118,7 +125,7 @@ def evaluate(
 ) -> Evaluation:
     """Test a student, or any model, on ``questions``; ``settings`` are the other fields of EvaluationConfig."""
     from cotdistill.evaluation.evaluate import evaluate as evaluate_stage
-    from cotdistill.pipeline import prompt_target
+    from cotdistill.experiments.make import prompt_target
     from cotdistill.training.stage import Student
 
     config = validated(EvaluationConfig, settings, where="evaluate")
@@ -132,6 +139,52 @@ def compare(a: Evaluation, b: Evaluation, *, names: tuple[str, str] = ("a", "b")
     from cotdistill.evaluation.statistics import comparisons as statistics
 
     return statistics.compare(a.predictions, b.predictions, names=names)
+
+
+def run(
+    experiment: str | Path | Mapping[str, Any] | Experiment,
+    *,
+    runs: str | Path = "runs",
+    jobs: int = 1,
+    report: bool = True,
+    **settings: Any,
+) -> ExperimentResult:
+    """Make what is missing of an experiment: a file, what such a file holds, or one that was read.
+
+    ``settings`` override it as ``--set`` does; write a dotted key as ``**{"training.epochs": 1}``. With ``report`` the
+    report is written into the experiment's folder. Raises ConfigError for what cannot be run; a cell that fails is in
+    the result.
+    """
+    from cotdistill.experiments.run import run_experiment
+
+    result = run_experiment(_experiment(experiment, settings), Path(runs), jobs=jobs, say=_say)
+    if report:
+        from cotdistill.reports import write_report
+        from cotdistill.reports.result import evidence_of
+
+        write_report(evidence_of(result), result.path)
+    return result
+
+
+def plan(experiment: str | Path | Mapping[str, Any] | Experiment, **settings: Any) -> Plan:
+    """The cells of an experiment and the arms that it compares; nothing is run. Arguments are those of :func:`run`."""
+    from cotdistill.experiments.plan import plan as plan_experiment
+
+    return plan_experiment(_experiment(experiment, settings))
+
+
+def _experiment(experiment: str | Path | Mapping[str, Any] | Experiment, settings: dict[str, Any]) -> Experiment:
+    if isinstance(experiment, str | Path):
+        return load_experiment(Path(experiment), settings)
+    if isinstance(experiment, Mapping):
+        return experiment_of({"name": "experiment"} | dict(experiment), settings, where="run")
+    if settings:
+        raise ConfigError("an experiment that was read takes no settings", where="run", remedy="give its file")
+    return experiment
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _model(model: str | ModelConfig) -> ModelConfig:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from tests.tiny import save_tiny, tiny_tokenizer
 
-from cotdistill.config import EvaluationConfig, ModelConfig, load_run, validated
+from cotdistill.config import EvaluationConfig, ModelConfig, load_experiment, validated
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.answering import plan_batches, vote
 from cotdistill.evaluation.diagnosis.audit import audit, read_evaluation
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.evaluation.statistics.averages import averages
+from cotdistill.experiments.run import run_experiment
 from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
-from cotdistill.pipeline import execute
 from cotdistill.records import Prediction, Question, Verdict, read_rows
 from cotdistill.tasks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import PROMPTS_FILE
@@ -123,7 +123,7 @@ def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made
     values = {"task": tasks[0], "student": model.model, "training": None, "evaluation": {"tasks": tasks}}
     (tmp_path / "run.yaml").write_text(json.dumps(values))
     with pytest.raises(DataError, match=r"two questions of task rows have the id 'q'; name each task once"):
-        execute(load_run(tmp_path / "run.yaml", {}), tmp_path / "runs", say=lambda line: None)
+        run_experiment(load_experiment(tmp_path / "run.yaml"), tmp_path / "runs", say=lambda line: None)
     assert not list((tmp_path / "runs").rglob("predictions.jsonl"))
     with pytest.raises(DataError, match="have the id 'navigate-0'"):
         evaluate(model, questions() * 2, target="rationale", config=EvaluationConfig(), runs=tmp_path / "runs")

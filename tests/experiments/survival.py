@@ -1,4 +1,4 @@
-"""What tests of disturbed studies see on disk."""
+"""What tests of disturbed experiments see on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice on a study of tiny arms: within its budget, from disk when asked again, and errors that say what to do."""
+"""Advice on tiny arms: within its budget, from disk when asked again, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.tiny import save_tiny
 
-from cotdistill.config import Study, load_study
+from cotdistill.config import Experiment, load_experiment
 from cotdistill.errors import ConfigError, TrainingError
 from cotdistill.experiments.advise.advice import Advice, advice_lines
 from cotdistill.experiments.advise.advise import advise
@@ -20,31 +20,30 @@ from cotdistill.experiments.cells import run_cell
 from cotdistill.experiments.plan import plan
 from cotdistill.experiments.result import load_result
 
-STUDY = """
+FILE = """
 name: tiny
-teachers: {solver: procedural, answers: answer_only}
-students: {small: ./student}
-base:
-  task: {kind: procedural, kinds: [boolean_expressions], difficulty: 1, num_train: 20, num_test: 8}
-  training: {epochs: 2, batch_size: 2, learning_rate: 1.0e-3, dtype: float32}
-  evaluation: {max_new_tokens: 4, dtype: float32}
+task: {kind: procedural, kinds: [boolean_expressions], difficulty: 1, num_train: 20, num_test: 8}
+teacher: procedural
+training: {epochs: 2, batch_size: 2, learning_rate: 1.0e-3, dtype: float32}
+evaluation: {max_new_tokens: 4, dtype: float32}
+arms: {levels: {}, answers: {teacher: answer_only}}
 grid:
-  teacher: [solver]
+  student: {small: ./student}
   annotation.granularity: [1, 2, 3]
-controls: [{teacher: answers, annotation.granularity: null}]
 """
 SETTINGS = {"budget_share": 0.9, "num_scored": 20, "keep": 2 / 3}
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a student, a study, and the runs of a grid and of its advice."""
+    """A folder with a student, an experiment, and the runs of a grid and of its advice."""
     folder = tmp_path_factory.mktemp("lab")
     save_tiny(folder / "student")
-    (folder / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+    (folder / "tiny.yaml").write_text(FILE, encoding="utf-8")
     advised(folder)
-    for cell in plan(read(folder)).cells:
-        run_cell(cell, folder / "runs" / "tiny", say=silent)
+    planned = plan(read(folder))
+    for cell in planned.cells:
+        run_cell(cell, planned, folder / "runs" / "tiny", say=silent)
     return folder
 
 
@@ -52,8 +51,8 @@ def silent(line: str) -> None:
     pass
 
 
-def read(lab: Path) -> Study:
-    return load_study(lab / "tiny.yaml")
+def read(lab: Path) -> Experiment:
+    return load_experiment(lab / "tiny.yaml")
 
 
 def advised(lab: Path, **settings: Any) -> Advice:
@@ -92,7 +91,7 @@ def test_the_cost_is_that_of_the_tokens_that_were_read(lab: Path) -> None:
 def test_the_worst_score_is_not_tried_and_what_has_no_rationales_always_is(lab: Path) -> None:
     advice = advised(lab, replay=True)
     ratios = {score.name: score.rank_surprisal for score in advice.scores}
-    assert ratios["solver granularity=1"] is not None
+    assert ratios["levels granularity=1"] is not None
     assert ratios["answers"] is None
     assert "answers" in advice.rungs[0].accuracies
     worst = max((ratio, name) for name, ratio in ratios.items() if ratio is not None)[1]
@@ -119,7 +118,7 @@ def test_an_unknown_student_is_refused(lab: Path) -> None:
 
 
 def test_a_pilot_cuts_epochs_before_questions(lab: Path) -> None:
-    cell = plan(read(lab)).cells[0]
+    cell = next(cell for cell in plan(read(lab)).cells if not cell.untrained)
     half, quarter = (pilot(cell, Size(share, 0.5), 20).config for share in (0.5, 0.45))
     assert half.training is not None
     assert quarter.training is not None
@@ -133,11 +132,12 @@ def test_a_pilot_cuts_epochs_before_questions(lab: Path) -> None:
 def test_the_recipe_finds_a_good_arm_at_a_quarter_of_its_grid(tmp_path: Path) -> None:
     """The recipe's own numbers are in its README; here half of its arms, and what 600 questions cannot tell apart."""
     recipe = Path(__file__).parents[2] / "recipes" / "advise" / "nano.yaml"
-    study = load_study(recipe, {"grid.annotation.format": ["cot"]})
-    advise(study, tmp_path, say=print)
-    for cell in plan(study).cells:
-        run_cell(cell, tmp_path / study.name, say=print)
-    advice = advise(study, tmp_path, replay=True, say=print)
+    experiment = load_experiment(recipe, {"grid.annotation.format": ["cot"]})
+    advise(experiment, tmp_path, say=print)
+    planned = plan(experiment)
+    for cell in planned.cells:
+        run_cell(cell, planned, tmp_path / experiment.name, say=print)
+    advice = advise(experiment, tmp_path, replay=True, say=print)
     assert advice.grid_done
     assert advice.cost < 0.26 * advice.grid_cost
     assert advice.regret is not None

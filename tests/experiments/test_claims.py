@@ -1,4 +1,4 @@
-"""Verdicts on claims, from studies as they lie on disk. The outcomes are set item by item; nothing is trained."""
+"""Verdicts on claims, from experiments as they lie on disk. The outcomes are set item by item; nothing is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statistics import NormalDist
 import pytest
 import yaml
 
-from cotdistill.config import load_study
+from cotdistill.config import load_experiment
 from cotdistill.config.claims import load_claims
 from cotdistill.errors import ConfigError
 from cotdistill.evaluation.statistics.comparisons import compare, margin_p_value, trend
@@ -24,17 +24,19 @@ from cotdistill.experiments.result import cell_path
 from cotdistill.records import Prediction
 from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
 
-STUDY = """
+FILE = """
 name: fine
-teachers: {solver: procedural, answers: answer_only}
-students: {weak: "builtin:nano-student", strong: "builtin:nano-teacher"}
-base: {task: {kind: procedural, num_train: 8, num_test: 60}}
-grid: {teacher: [solver], annotation.granularity: [1, 2, 3], seed: [0, 1]}
-controls: [{teacher: answers, annotation.granularity: null}]
+task: {kind: procedural, num_train: 8, num_test: 60}
+teacher: procedural
+arms: {answers: {teacher: answer_only}, levels: {}}
+grid:
+  student: {weak: "builtin:nano-student", strong: "builtin:nano-teacher"}
+  annotation.granularity: {of: levels, values: [1, 2, 3]}
+  seed: [0, 1]
 """
 RECIPE = Path(__file__).parents[2] / "recipes" / "reproduce-check" / "claims.yaml"
 LEVEL = "annotation.granularity"
-FINE, COARSE, ANSWERS = ({LEVEL: 3}, {LEVEL: 1}, {"teacher": "answers"})
+FINE, COARSE = ({LEVEL: 3}, {LEVEL: 1})
 
 
 def predictions(num_correct: int, num_items: int = 60) -> list[Prediction]:
@@ -45,10 +47,10 @@ def predictions(num_correct: int, num_items: int = 60) -> list[Prediction]:
     ]
 
 
-def record(folder: Path, num_correct: Callable[[Cell], int | None], study: str = STUDY) -> None:
-    """The study below ``folder`` with so many right answers in each cell; a cell of None is not run."""
-    (folder / "fine.yaml").write_text(study, encoding="utf-8")
-    for cell in plan(load_study(folder / "fine.yaml")).cells:
+def record(folder: Path, num_correct: Callable[[Cell], int | None], text: str = FILE) -> None:
+    """The experiment below ``folder`` with so many right answers in each cell; a cell of None is not run."""
+    (folder / "fine.yaml").write_text(text, encoding="utf-8")
+    for cell in plan(load_experiment(folder / "fine.yaml")).cells:
         right = num_correct(cell)
         if right is None:
             continue
@@ -62,13 +64,13 @@ def record(folder: Path, num_correct: Callable[[Cell], int | None], study: str =
 
 def by_level(*right: int, base: int = 10, answers: int = 15) -> Callable[[Cell], int | None]:
     levels = dict(zip((1, 2, 3), right, strict=True))
-    return lambda cell: base if cell.config.training is None else levels.get(cell.factors[LEVEL], answers)
+    return lambda cell: base if cell.config.training is None else levels.get(cell.factors.get(LEVEL, 0), answers)
 
 
-def declare(folder: Path, *tests: dict | None, study: str = "fine.yaml") -> Path:
+def declare(folder: Path, *tests: dict | None, experiment: str = "fine.yaml") -> Path:
     claims = [
         {"id": f"c{place}", "paper": "P", "source": "second-hand", "text": "So it is."}
-        | ({"study": study, "test": test} if test else {"untested": "too hard"})
+        | ({"experiment": experiment, "test": test} if test else {"untested": "too hard"})
         for place, test in enumerate(tests)
     ]
     file = folder / "claims.yaml"
@@ -151,10 +153,10 @@ def test_a_peak_inside_beats_both_ends(tmp_path: Path, right: tuple[int, int, in
 
 def test_a_peak_is_of_arms_that_differ_in_nothing_else(tmp_path: Path) -> None:
     """An arm of fewer questions is beside level 1 of the grid, not in its place."""
-    fewer = "{annotation.granularity: 1, teacher: solver, task.num_train: 4}"
-    study = STUDY.replace("granularity: null}]", f"granularity: null}}, {fewer}]")
+    fewer = "fewer: {annotation.granularity: 1, task.num_train: 4}"
     levels = by_level(20, 50, 30)
-    record(tmp_path, lambda cell: 55 if "task.num_train" in cell.factors else levels(cell), study)
+    text = FILE.replace("levels: {}}", f"levels: {{}}, {fewer}}}")
+    record(tmp_path, lambda cell: 55 if cell.factors["arm"] == "fewer" else levels(cell), text)
     (found,) = check(tmp_path, {"kind": "peak_inside", "axis": LEVEL, "order": [1, 2, 3]})
     assert found.verdict == "supported"
     assert [len(part) for part in found.parts] == [2, 2], "each student has its levels"
@@ -214,7 +216,7 @@ def test_a_trend_is_the_growth_of_the_gain_in_the_declared_order(tmp_path: Path)
     assert [each.verdict for each in results] == ["supported", "contradicted"]
     assert [each.parts[0][0].difference for each in results] == [pytest.approx(0.5), pytest.approx(-0.5)]
     with pytest.raises(ConfigError, match=r"claim c0: not one pair of arms for each of weak, strong on student"):
-        check(tmp_path, growing(["weak", "strong"]) | {"b": {"teacher": "solver"}})
+        check(tmp_path, growing(["weak", "strong"]) | {"b": "levels"})
 
 
 @pytest.mark.parametrize(("weak", "found"), [((1,), 0.0), ((0,), 0.5), ((0, 1), 0.25)])
@@ -254,7 +256,7 @@ def test_the_trend_of_three_levels_is_the_least_squares_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("test", "study", "message"),
+    ("test", "experiment", "message"),
     [
         (difference({"annotation.granularty": 3}, COARSE), "fine.yaml", "did you mean 'annotation.granularity'"),
         (difference({LEVEL: 7}, COARSE), "fine.yaml", "no arm has '7' for annotation.granularity"),
@@ -263,10 +265,10 @@ def test_the_trend_of_three_levels_is_the_least_squares_line() -> None:
     ],
 )
 def test_errors_are_one_line_that_names_the_claim_or_its_place(
-    tmp_path: Path, test: dict, study: str, message: str
+    tmp_path: Path, test: dict, experiment: str, message: str
 ) -> None:
     record(tmp_path, lambda cell: None)
-    file = declare(tmp_path, test, study=study)
+    file = declare(tmp_path, test, experiment=experiment)
     with pytest.raises(ConfigError) as caught:
         check_claims(load_claims(file), tmp_path / "runs", where=str(file))
     line = str(caught.value)
@@ -281,7 +283,7 @@ def test_a_claim_has_a_test_or_a_reason_and_an_id_of_its_own(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="'c0' is there twice"):
         load_claims(file)
     file.write_text(file.read_text("utf-8").replace("untested: too hard", ""), encoding="utf-8")
-    with pytest.raises(ConfigError, match="needs a study and a test"):
+    with pytest.raises(ConfigError, match="needs an experiment and a test"):
         load_claims(file)
 
 
@@ -299,7 +301,7 @@ def test_the_command_prints_verdicts_with_statistics_and_loads_no_torch(tmp_path
         if options:
             row = json.loads(done.stdout)
             assert [claim["verdict"] for claim in row["claims"]] == ["supported", "not enough data"]
-            assert row["claims"][0]["study"] == "fine"
+            assert row["claims"][0]["experiment"] == "fine"
             assert row["family_size"] == 4
         else:
             assert done.stdout.splitlines()[0] == "c0: SUPPORTED. So it is."

@@ -1,4 +1,4 @@
-"""A study of a teacher behind a server: one budget for all its cells, and cells that stay when it is raised."""
+"""An experiment with a teacher behind a server: one budget for all its cells, and cells that stay when it is raised."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import pytest
 from tests.annotation.teachers.faulty_server import FaultyServer
 from tests.tiny import save_tiny
 
-from cotdistill.config import load_study
+from cotdistill.config import load_experiment
 from cotdistill.experiments.cells import run_cell
-from cotdistill.experiments.plan import Cell, plan
+from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import read_cell
 
 pytest.importorskip("openai")
 
-STUDY = """
+FILE = """
 name: paid
-teachers:
-  model:
-    kind: openai
-    model: m
-    base_url: URL
-    sampling: {max_tokens: 60}
-    limits: {concurrency: 4, max_cost: 0.025, price: {input: 10, output: 10}}
-students: {tiny: ./student}
-base:
-  task: {kind: file, train: own.jsonl, test_share: 0.3}
-  training: {epochs: 1, batch_size: 8, max_length: 512, dtype: float32}
-  evaluation: {max_new_tokens: 4, dtype: float32}
+task: {kind: file, train: own.jsonl, test_share: 0.3}
+teacher:
+  kind: openai
+  model: m
+  base_url: URL
+  sampling: {max_tokens: 60}
+  limits: {concurrency: 4, max_cost: 0.025, price: {input: 10, output: 10}}
+student: ./student
+training: {epochs: 1, batch_size: 8, max_length: 512, dtype: float32}
+evaluation: {max_new_tokens: 4, dtype: float32}
 grid: {annotation.granularity: [1, 2]}
 """
 
@@ -48,25 +46,25 @@ def spent(runs: Path) -> float:
     return sum(row["input_tokens"] + row["output_tokens"] for row in rows) * 10 / 1e6
 
 
-def test_the_cells_of_a_study_share_one_budget_across_restarts(tmp_path: Path) -> None:
+def test_the_cells_of_an_experiment_share_one_budget_across_restarts(tmp_path: Path) -> None:
     save_tiny(tmp_path / "student")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    file, study_folder = tmp_path / "paid.yaml", tmp_path / "runs" / "paid"
+    file, folder = tmp_path / "paid.yaml", tmp_path / "runs" / "paid"
 
-    def made(cells: Iterable[Cell]) -> list[dict[str, Any]]:
-        return [run_cell(cell, study_folder, say=lambda line: None) for cell in cells]
+    def made(planned: Plan, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+        return [run_cell(cell, planned, folder, say=lambda line: None) for cell in cells]
 
     with FaultyServer(right) as server:
-        file.write_text(STUDY.replace("URL", server.url), encoding="utf-8")
-        cells = plan(load_study(file)).cells
+        file.write_text(FILE.replace("URL", server.url), encoding="utf-8")
+        planned = plan(load_experiment(file))
         for _ in range(2):
-            states = made(cells)
-            assert [state["status"] for state in states] == ["done", "failed", "done"]
-            assert "out_of_budget" in states[1]["error"]
-            assert "raise the budget, and run again" in states[1]["error"]
+            states = made(planned, planned.cells)
+            assert [state["status"] for state in states] == ["done", "done", "failed"]
+            assert "out_of_budget" in states[2]["error"]
+            assert "raise the budget, and run again" in states[2]["error"]
             assert 0.01 < spent(tmp_path / "runs") <= 0.025
-        raised = plan(load_study(file, {"teachers.model.limits.max_cost": 1})).cells
-        assert [read_cell(cell, study_folder).status for cell in raised] == ["done", "failed", "done"]
-        assert [state["status"] for state in made(raised[1:2])] == ["done"]
+        raised = plan(load_experiment(file, {"teacher.limits.max_cost": 1}))
+        assert [read_cell(cell, folder).status for cell in raised.cells] == ["done", "done", "failed"]
+        assert [state["status"] for state in made(raised, raised.cells[2:])] == ["done"]
     assert set(server.answered.values()) == {1}

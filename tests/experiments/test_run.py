@@ -1,4 +1,4 @@
-"""Running a small study: failures stay in their cells, what is done stays done, cells wait for what they share."""
+"""Running a small experiment: failures stay in their cells, what is done stays done, cells wait for what they share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.command import Command, new_process, run_command
 from tests.experiments.survival import damage, finished, made
 from tests.tiny import save_tiny
 
-from cotdistill.config import load_study
+from cotdistill.config import load_experiment
 from cotdistill.errors import ArtifactError
 from cotdistill.experiments.plan import plan
 from cotdistill.experiments.result import load_result
@@ -23,53 +23,58 @@ from cotdistill.storage.stages import hold, unattended
 
 SMALL = """
 name: small
-teachers: {solver: procedural}
-students: {good: ./student, late: ./late}
-base:
-  task: {kind: procedural, kinds: [boolean_expressions], difficulty: 1, num_train: 8, num_test: 4}
-  training: {epochs: 1, batch_size: 2, learning_rate: 1.0e-3, dtype: float32}
-  evaluation: {max_new_tokens: 6, max_batch_size: 4, dtype: float32}
-grid: {teacher: [solver], seed: [0, 1]}
-comparisons: [{a: {teacher: solver}, b: base}]
+task: {kind: procedural, kinds: [boolean_expressions], difficulty: 1, num_train: 8, num_test: 4}
+teacher: procedural
+training: {epochs: 1, batch_size: 2, learning_rate: 1.0e-3, dtype: float32}
+evaluation: {max_new_tokens: 6, max_batch_size: 4, dtype: float32}
+arms: {taught: {}}
+grid: {student: {good: ./student, late: ./late}, seed: [0, 1]}
+comparisons: [{a: taught, b: base}]
 """
 
 
 @pytest.fixture(scope="module")
 def small(lab: Path) -> Path:
-    """A study of two students, one of whom is not there."""
+    """An experiment on two students, of which one has damaged weights."""
     file = lab / "small.yaml"
+    save_tiny(lab / "late", seed=1)
+    weights = lab / "late" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
     file.write_text(SMALL, encoding="utf-8")
     return file
 
 
 def test_a_failed_cell_stops_only_itself_and_only_it_is_run_again(small: Path) -> None:
     folder, runs = small.parent, small.parent / "runs"
-    first = run_command(folder, "study", small.name, "--jobs", 2, "--json")
+    first = run_command(folder, "run", small.name, "--jobs", 2, "--json")
     assert (first.status, "Traceback" in first.err) == (1, False), first.err
     found = json.loads(first.out)
     assert found["cells"] == {"done": 3, "failed": 3, "missing": 0}
-    assert all(f"{folder}/late: no such model folder" in row["error"] for row in found["failed"].values())
-    assert [row["num_seeds"] for row in found["comparisons"] if row["a"].startswith("good")] == [2]
-    assert [row["problem"] for row in found["comparisons"] if row["a"].startswith("late")] == [
+    assert all(f"{folder}/late: its model cannot be read" in row["error"] for row in found["failed"].values())
+    assert [row["num_seeds"] for row in found["comparisons"] if row["a"] == "taught good"] == [2]
+    assert [row["problem"] for row in found["comparisons"] if row["a"] == "taught late"] == [
         "no seed of which both arms are done"
     ]
     assert json.loads((runs / "small" / "summary.json").read_text("utf-8")) == found
+    assert list(found["arms"]) == ["base good", "base late", "taught good", "taught late"]
+    score = found["arms"]["taught good"]["seeds"]["1"]
+    assert score["n"] == score["correct"] + score["wrong"] + score["unreadable"] + score["truncated"] == 4
     assert len(list(runs.glob("annotation/*"))) == 1
 
     before = finished(runs)
     save_tiny(folder / "late", seed=1)
-    second = run_command(folder, "study", small.name, "--jobs", 2, "--json")
+    second = run_command(folder, "run", small.name, "--jobs", 2, "--json")
     assert second.status == 0, second.err
     assert json.loads(second.out)["cells"] == {"done": 6, "failed": 0, "missing": 0}
     after = finished(runs)
     assert {path: after[path] for path in before} == before
     assert len(after) == 1 + 4 + 6
 
-    result = load_result(load_study(small), runs)
-    arm = result.arms["good"]
+    result = load_result(load_experiment(small), runs)
+    arm = result.arms["taught good"]
     assert [cell.cell.seed for cell in arm.done] == [0, 1]
     predictions = [list(cell.predictions()) for cell in arm.done]
-    stored = [list(read_rows((cell.stages or {})["evaluation"] / "predictions.jsonl")) for cell in arm.done]
+    stored = [list(read_rows(cell.stages["evaluation"] / "predictions.jsonl")) for cell in arm.done]
     assert [[each.to_row() for each in seed] for seed in predictions] == stored
     assert [question.id for question in arm.done[0].questions()] == [each.id for each in predictions[0]]
     accuracies = [sum(each.correct for each in seed) / len(seed) for seed in predictions]
@@ -79,19 +84,19 @@ def test_a_failed_cell_stops_only_itself_and_only_it_is_run_again(small: Path) -
 
 def test_cells_started_by_any_scheduler_share_their_stages(small: Path) -> None:
     """Both at once, each in a process that knows only its id. What is damaged later is set aside and made again."""
-    ids = [cell.id for cell in plan(load_study(small)).cells if cell.arm == "good"]
-    commands = [Command(small.parent, "study", small.name, "--runs", "only", "--only", id) for id in ids]
+    ids = [cell.id for cell in plan(load_experiment(small)).cells if cell.arm == "taught good"]
+    commands = [Command(small.parent, "run", small.name, "--runs", "only", "--only", id) for id in ids]
     assert [command.wait().status for command in commands] == [0, 0]
     runs = small.parent / "only"
     assert len(list(runs.glob("annotation/*"))) == 1
-    result = load_result(load_study(small), runs)
+    result = load_result(load_experiment(small), runs)
     assert {cell.cell.id for cell in result.done} == set(ids)
     assert not result.failed
 
     for file in ("annotation/*/rationales.jsonl", "evaluation/*/predictions.jsonl"):
         damage(sorted(runs.glob(file))[0])
     before = {name: digest for name, digest in made(small.parent / "runs").items() if name in made(runs)}
-    outcomes = [run_command(small.parent, "study", small.name, "--runs", "only", "--only", id) for id in ids]
+    outcomes = [run_command(small.parent, "run", small.name, "--runs", "only", "--only", id) for id in ids]
     assert [outcome.status for outcome in outcomes] == [0, 0]
     said = "".join(outcome.err for outcome in outcomes)
     asides = sorted(path for path in runs.glob("*/*.damaged-1"))
@@ -138,7 +143,7 @@ def test_a_damaged_cell_file_is_a_missing_cell(small: Path, tmp_path: Path) -> N
     states[0].write_text("{", encoding="utf-8")
     states[1].write_text("[]", encoding="utf-8")
     states[2].write_text('{"status": "done", "stages": {"evaluation": "../elsewhere"}, "seconds": 1}', encoding="utf-8")
-    result = load_result(load_study(small), runs)
+    result = load_result(load_experiment(small), runs)
     assert {cell.cell.id for cell in result.missing} == {state.stem for state in states[:3]}
 
 

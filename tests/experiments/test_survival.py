@@ -1,4 +1,4 @@
-"""A study of 20 cells that is killed, damaged or out of space ends as one that nothing disturbed."""
+"""An experiment of 20 cells that is killed, damaged or out of space ends as one that nothing disturbed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.experiments.survival import (
     wait_for,
 )
 
-from cotdistill.config import load_study
+from cotdistill.config import load_experiment
 from cotdistill.experiments.result import load_result
 
 pytestmark = pytest.mark.slow
 
-WHOLE = ("study", "study.yaml", "--jobs", 2, "--runs")
-PART = ("study", "study.yaml", "--jobs", 2, "--set", "grid.seed=[0]", "--runs")
+WHOLE = ("run", "lab.yaml", "--jobs", 2, "--runs")
+PART = ("run", "lab.yaml", "--jobs", 2, "--set", "grid.seed=[0]", "--runs")
 """Eight of the 20 cells."""
 
 
@@ -137,8 +137,8 @@ def test_it_survives_a_full_disk(lab: Path, unbroken: Path, tmp_path: Path) -> N
 
 
 def part_of(lab: Path, unbroken: Path) -> dict[str, Any]:
-    """The summary of the eight cells as the undisturbed study has them."""
-    result = load_result(load_study(lab / "study.yaml", {"grid.seed": [0]}), unbroken)
+    """The summary of the eight cells as the undisturbed experiment has them."""
+    result = load_result(load_experiment(lab / "lab.yaml", {"grid.seed": [0]}), unbroken)
     return json.loads(json.dumps(result.to_row()))
 
 
@@ -152,7 +152,7 @@ def test_it_survives_the_death_of_a_ray_node(lab: Path, unbroken: Path) -> None:
         node = cluster.add_node(num_cpus=1)
         command = Command(
             lab,
-            *("study", "study.yaml", "--executor", "ray", "--set", "grid.seed=[0]", "--runs", runs),
+            *("run", "lab.yaml", "--executor", "ray", "--set", "grid.seed=[0]", "--runs", runs),
             environment={"RAY_ADDRESS": str(cluster.address)},
         )
         wait_for(command, lambda: len(cells(runs)) >= 2 and any(map(is_running, trainers(runs))))

@@ -14,7 +14,7 @@ from cotdistill.annotation.rationales import Rationales
 from cotdistill.config import AnnotationConfig, Price, ProceduralTask, ProceduralTeacher
 from cotdistill.rationales.measures import num_steps
 from cotdistill.records import Question, Rationale
-from cotdistill.reports.data_card import Annotated, write_card
+from cotdistill.reports.data_card import AnnotatedArm, write_card
 from cotdistill.tasks import load_task
 
 
@@ -70,8 +70,8 @@ def test_a_card_is_written_once_and_names_cannot_break_its_table(tmp_path: Path)
         made = annotate(questions, ProceduralTeacher(), AnnotationConfig(granularity=level), runs=tmp_path / "runs")
         assert made.path is not None
         paths.append(made.path)
-    arms = [Annotated("coarse | <b>", paths[0], None), Annotated("fine", paths[1], None)]
-    card = write_card([*arms, Annotated("fine again", paths[1], None)], tmp_path / "run")
+    arms = [AnnotatedArm("coarse | <b>", paths[0], None), AnnotatedArm("fine", paths[1], None)]
+    card = write_card([*arms, AnnotatedArm("fine again", paths[1], None)], tmp_path / "run")
     text = card.read_text()
     assert r"| coarse \| &lt;b&gt; | procedural | cot | 1 | 12 |" in text
     assert "| fine, fine again | procedural | cot | 6 | 12 |" in text
@@ -80,7 +80,7 @@ def test_a_card_is_written_once_and_names_cannot_break_its_table(tmp_path: Path)
     numbers = json.loads((tmp_path / "run" / "data_card.json").read_text())
     assert {one["rows"] for one in numbers["described"].values()} == {12}
     before = card.stat().st_mtime_ns
-    write_card([*arms, Annotated("fine again", paths[1], None)], tmp_path / "run")
+    write_card([*arms, AnnotatedArm("fine again", paths[1], None)], tmp_path / "run")
     assert card.stat().st_mtime_ns == before
     write_card(arms, tmp_path / "run")
     assert "fine again" not in card.read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import subprocess
 import sys
@@ -88,35 +87,6 @@ def cells(table: ElementTree.Element) -> list[list[str]]:
     return [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
 
 
-def test_summary_has_the_promised_shape(report, tmp_path):
-    write_report(report, tmp_path)
-    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert list(summary["arms"]) == ["base", "answers", "cot", "teacher"]
-    score = report.arms["cot"].score
-    assert summary["arms"]["cot"] == {
-        "accuracy": 0.505,
-        "interval": list(score.interval),
-        "n": 200,
-        "correct": 101,
-        "wrong": 91,
-        "unreadable": 3,
-        "truncated": 5,
-        "seconds": 30.0,
-        "num_parameters": 1_234_567,
-    }
-    first = summary["comparisons"][0]
-    assert {key: first[key] for key in ("a", "b", "difference", "p_value", "adjusted_p_value", "n")} == {
-        "a": "cot",
-        "b": "answers",
-        "difference": 0.205,
-        "p_value": 0.00002,
-        "adjusted_p_value": 0.00004,
-        "n": 200,
-    }
-    assert first["interval"] == pytest.approx([0.145, 0.275])
-    assert summary["seconds"] == 100.4
-
-
 def test_page_shows_scores_comparisons_and_cost(report):
     page = rendered(page_of(report, {"accuracy.svg": draw_accuracy(report)}))
     scores, comparisons, cost = (cells(table) for table in page.iter("table"))
@@ -141,7 +111,6 @@ def test_a_single_arm_needs_no_comparisons(tmp_path):
     write_report(Evidence("alone", "", {"mine": arm(0, 10, unreadable=0, truncated=0)}), tmp_path)
     page = rendered((tmp_path / "report.md").read_text(encoding="utf-8"))
     assert [len(cells(table)) for table in page.iter("table")] == [2]
-    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["comparisons"] == []
 
 
 def test_no_arms_is_an_error():
@@ -256,7 +225,6 @@ def test_files_are_complete_and_nothing_else_is_left(report, tmp_path):
         "figures/accuracy.svg",
         "report.html",
         "report.md",
-        "summary.json",
         "tables/comparisons.csv",
         "tables/comparisons.md",
         "tables/comparisons.tex",

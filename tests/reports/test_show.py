@@ -14,16 +14,16 @@ from cotdistill.storage.stages import open_stage, write_json_atomically, write_r
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A finished annotation, a training that is under way, a run and a study."""
+    """A finished annotation, a training that is under way, and two experiments."""
     with open_stage(tmp_path, "annotation", {"teacher": "human"}) as stage:
         write_rows(stage.path / "rationales.jsonl", ({"rationale": f"number {i}\x1b[31m"} for i in range(9)))
         stage.finish({"rationales": 9}, seeds={}, dropped={"disagrees": 2})
     with open_stage(tmp_path, "training", {"student": "nano"}) as stage:
         write_rows(stage.path / "metrics.jsonl", [{"step": 1, "loss": 2.5}])
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.yaml").write_text("name: mine")
+    (tmp_path / "mine" / "experiment.yaml").write_text("name: mine")
     (tmp_path / "grid").mkdir()
-    (tmp_path / "grid" / "study.yaml").write_text("name: grid")
+    (tmp_path / "grid" / "experiment.yaml").write_text("name: grid")
     write_json_atomically(tmp_path / "grid" / "cells" / "abc.json", {"status": "failed", "error": "no space left"})
     return tmp_path
 
@@ -49,13 +49,13 @@ def test_an_unfinished_stage_says_so(runs):
     assert "student: nano" in shown(folder)
 
 
-def test_a_study_shows_the_state_of_its_cells(runs):
+def test_an_experiment_shows_the_state_of_its_cells(runs):
     assert "no space left" in shown(runs / "grid")
 
 
 def test_a_folder_of_runs_says_what_it_holds(runs):
     found = read_artifact(runs, 2)
-    assert found["runs"] == ["grid", "mine"]
+    assert found["experiments"] == ["grid", "mine"]
     assert found["finished stages"] == {"annotation": 1, "training": 0, "evaluation": 0}
 
 

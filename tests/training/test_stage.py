@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cotdistill.config import CachedTeacher, EvaluationConfig, LiveTeacher, ModelConfig, TrainingConfig
 from cotdistill.evaluation.diagnosis.audit import audit_path
 from cotdistill.evaluation.evaluate import evaluate
+from cotdistill.experiments.make import prompt_target
 from cotdistill.models.load.loading import model_identity
-from cotdistill.pipeline import prompt_target
 from cotdistill.records import Question, Rationale, Score
 from cotdistill.training.card import add_scores
 from cotdistill.training.stage import train, training_identity

@@ -10,11 +10,12 @@ from typing import Any
 
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.keep import refusal
-from cotdistill.annotation.perturb import perturb, perturbation_identity
+from cotdistill.annotation.perturb import VERSION as PERTURBATION_VERSION
+from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import source_of
-from cotdistill.config import AnnotationConfig, Model, OpenAITeacher, Teacher
+from cotdistill.config import AnnotationConfig, Model, ModelConfig, Teacher, identity
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by, read_rows
@@ -24,10 +25,6 @@ VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""
 
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"
-
-_MACHINE = ("max_batch_size", "tensor_parallel_size", "gpu_memory_utilization")
-_NOT_IDENTITY = {"data_dir", "limits", "answers", *_MACHINE}
-"""Settings of a teacher that change where its rationales come from, not what they are."""
 
 
 def collect_rationales(
@@ -94,8 +91,8 @@ def make_annotation(
     Raises DataError where nothing is left.
     """
     answers = answers_folder(teacher, runs)
-    identity = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
-    with open_stage(runs, "annotation", identity) as stage:
+    described = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
+    with open_stage(runs, "annotation", described) as stage:
         if not stage.finished:
             clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
             collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
@@ -127,7 +124,12 @@ def read_annotation(path: Path) -> Rationales:
 
 def answers_folder(teacher: Teacher, runs: Path) -> Path:
     """One folder a teacher: what it answered serves every annotation that asks the same again."""
-    return runs / "answers" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+    return runs / "answers" / content_key(_asked_at(teacher))
+
+
+def _asked_at(teacher: Teacher) -> list[str | None]:
+    model, address = getattr(teacher, "model", None), getattr(teacher, "base_url", None)
+    return [teacher.kind, model.model if isinstance(model, ModelConfig) else model, address]
 
 
 def annotation_identity(
@@ -144,18 +146,20 @@ def annotation_identity(
     return {
         "version": VERSION,
         "questions": content_key([question.to_row() for question in questions]),
-        "teacher": _teacher_identity(teacher),
-        "keep": annotation.keep,
-        "perturbation": annotation.perturbation and perturbation_identity(annotation.perturbation),
+        "teacher": identity(teacher),
+        "annotation": identity(annotation.model_copy(update=_SAID_APART)),
+        "perturbation": PERTURBATION_VERSION if annotation.perturbation else None,
         "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
         "source": _source_identity(questions, teacher, annotation, data_dir, answers_folder(teacher, runs)),
-        **_selection_identity(annotation, student),
+        "selection": _selection_identity(annotation, student),
     }
 
 
-def _teacher_identity(teacher: Teacher) -> dict[str, Any]:
-    settings = teacher.without_access() if isinstance(teacher, OpenAITeacher) else teacher
-    return settings.model_dump(mode="json", exclude=_NOT_IDENTITY)
+_SAID_APART = {
+    name: AnnotationConfig.model_fields[name].default
+    for name in ("decontaminate", "selection", "granularity", "format", "answer_conditioned")
+}
+"""Settings that count only with what they are about: evaluation questions, a student, and a source that heeds them."""
 
 
 def _source_identity(
@@ -174,16 +178,13 @@ def _source_identity(
     return {str(level): source.identity(questions, at) for level, at in zip(levels, at_levels, strict=True)}
 
 
-def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> dict[str, Any]:
-    """What selection and budget add to the identity: nothing where there is none."""
-    identity: dict[str, Any] = {}
-    if (selection := annotation.selection) is not None:
-        asked = student_of(selection, student)
-        settings = selection.model_dump(mode="json", exclude={"student"})
-        identity["selection"] = settings | ({"student": model_identity(asked)} if asked else {})
-    if annotation.max_total_words is not None:
-        identity["max_total_words"] = annotation.max_total_words
-    return identity
+def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> dict[str, Any] | None:
+    """The selection, and the content of the student that it asks; None where there is none."""
+    if annotation.selection is None:
+        return None
+    asked = student_of(annotation.selection, student)
+    settings = identity(annotation.selection.model_copy(update={"student": None} if asked else {}))
+    return {"settings": settings, "student": model_identity(asked) if asked else None}
 
 
 def without_leaks(

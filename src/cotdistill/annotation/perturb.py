@@ -11,10 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 from cotdistill.config import Corrupted, Padded, Perturbation, Removed, Shuffled, Swapped, Truncated
 from cotdistill.records import Rationale
+
+VERSION = 2
+"""Raised whenever a change of code changes what a perturbation makes."""
 
 _NUMBER = re.compile(r"\d{1,15}")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -32,12 +34,6 @@ def perturb(rationales: Sequence[Rationale], perturbation: Perturbation) -> list
             rationale = replace(rationale, rationale=text, meta=meta)
         perturbed.append(rationale)
     return perturbed
-
-
-def perturbation_identity(perturbation: Perturbation) -> dict[str, Any]:
-    """All that can change what :func:`perturb` makes; a share is drawn as described in its second version."""
-    version = {"version": 2} if perturbation.share < 1 else {}
-    return perturbation.model_dump(mode="json") | version
 
 
 def perturb_text(rationale: Rationale, perturbation: Perturbation) -> str | None:

@@ -1,9 +1,9 @@
 """The command line: each command parses, calls one function and prints. Heavy modules load where they are needed."""
 
 # --help lists the commands in the order of these imports
-from cotdistill.cli import runs as runs
+from cotdistill.cli import experiments as experiments
 
-from cotdistill.cli import studies as studies  # isort: skip
+from cotdistill.cli import stages as stages  # isort: skip
 from cotdistill.cli import results as results  # isort: skip
 from cotdistill.cli import settings as settings  # isort: skip
 from cotdistill.cli.common import app, main

@@ -15,8 +15,7 @@ from cotdistill import __version__
 from cotdistill.errors import CotDistillError
 
 if TYPE_CHECKING:
-    from cotdistill.config import Run
-    from cotdistill.config.study import Study
+    from cotdistill.config import Experiment
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
@@ -26,15 +25,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-BEGIN, RUN_FILES, STUDIES, RESULTS = (
+BEGIN, EXPERIMENTS, STAGES, RESULTS = (
     "To begin",
-    "A run file: named arms",
-    "A study file: a grid of arms",
+    "An experiment file",
+    "A part of an experiment",
     "What was made",
 )
 """The headings of the commands in --help."""
 
-Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all runs and stages")]
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.YAML", help="the experiment file")]
+Arm = Annotated[str | None, typer.Option("--arm", help="only this arm of the file")]
+Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all experiments and stages")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
 _INTERRUPTED = 130
 """The exit status of a command that the user interrupted (128 and SIGINT's number)."""
@@ -79,16 +80,10 @@ def _common(
     pass
 
 
-def read_run(file: Path, settings: list[str] | None) -> Run:
-    from cotdistill.config import load_run, parse_overrides
+def read_experiment(file: Path, settings: list[str] | None) -> Experiment:
+    from cotdistill.config import load_experiment, parse_overrides
 
-    return load_run(file, parse_overrides(settings or []))
-
-
-def read_study(file: Path, settings: list[str] | None) -> Study:
-    from cotdistill.config import load_study, parse_overrides
-
-    return load_study(file, parse_overrides(settings or []))
+    return load_experiment(file, parse_overrides(settings or []))
 
 
 def print_rows(rows: dict[str, dict[str, Any]], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands on what was made: reports, artifacts, diagnosis, the harness."""
+"""Commands on what was made: artifacts, diagnosis, the harness."""
 
 from __future__ import annotations
 
@@ -8,33 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cotdistill.cli.common import RESULTS, AsJson, Runs, Settings, app, print_rows, read_run, read_study, say
-from cotdistill.cli.runs import execute_and_report
-from cotdistill.cli.studies import report_study
+from cotdistill.cli.common import RESULTS, AsJson, Runs, app, print_rows, say
 
 if TYPE_CHECKING:
     from cotdistill.evaluation.diagnosis.flips import Flip
 
 
 @app.command(rich_help_panel=RESULTS)
-def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE.YAML", help="a run file or a study file")],
-    runs: Runs = Path("runs"),
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write the report of a run file again (missing stages are made), or that of a study file as far as it is done."""
-    from cotdistill.config.run import is_study, read_yaml
-
-    if is_study(read_yaml(file)):
-        report_study(read_study(file, settings), runs, as_json)
-    else:
-        execute_and_report(read_run(file, settings), runs, as_json)
-
-
-@app.command(rich_help_panel=RESULTS)
 def show(
-    path: Annotated[Path, typer.Argument(help="a run or stage folder, or a JSON Lines file of records")],
+    path: Annotated[Path, typer.Argument(help="an experiment's or a stage's folder, or a JSON Lines file of records")],
     limit: Annotated[int, typer.Option(help="records to show")] = 5,
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The command that says what run files and study files may hold, from the settings themselves."""
+"""The command that says what an experiment file may hold, from the settings themselves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _OF_THE_FILE = ("name", "folder")
-"""What a study need not say, because it follows from where its file lies."""
+"""What an experiment need not say, because it follows from where its file lies."""
+_NOT_WRITTEN = ("settings",)
+"""A field that is no key of the file: it holds all the others that stand at its top."""
 
 
 @app.command(rich_help_panel=BEGIN)
@@ -27,7 +29,7 @@ def settings(
     key: Annotated[str, typer.Argument(metavar="KEY", help="a section or a key, e.g. training.loss")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run file or a study file may hold: every key of a section, or one key, its default and its meaning."""
+    """Say what an experiment file may hold: every key of a section, or one key, its default and its meaning."""
     sections, holders = _find(key)
     if as_json:
         name = key.rpartition(".")[2]
@@ -44,11 +46,10 @@ def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
 
     Raises ConfigError for a key that no section has.
     """
-    from cotdistill.config import RunConfig
-    from cotdistill.config.study import Study
+    from cotdistill.config import CellConfig, Experiment
     from cotdistill.errors import ConfigError, nearest
 
-    sections: list[type[Settings]] = [RunConfig, Study]
+    sections: list[type[Settings]] = [CellConfig, Experiment]
     holders: list[type[Settings]] = []
     for part in key.split(".") if key else []:
         holders = [model for model in sections if part in model.model_fields]
@@ -74,9 +75,11 @@ def _sections(hint: Any) -> Iterator[type[Settings]]:
 
 
 def _describe(model: type[Settings], key: str) -> Iterator[str]:
-    title = f"{key} ({model.__name__})" if key else {"RunConfig": "a run file"}.get(model.__name__, "a study file")
+    title = f"{key} ({model.__name__})" if key else {"CellConfig": "of every cell"}.get(model.__name__, "of the file")
     yield from _wrapped(f"{title}: {_meaning(model)}", "")
     for name in model.model_fields:
+        if model.__name__ == "Experiment" and name in _NOT_WRITTEN:
+            continue
         yield from _describe_key(model, name, f"{key}.{name}" if key else name, indent="  ")
 
 
@@ -85,7 +88,7 @@ def _describe_key(model: type[Settings], shown: str, key: str, *, indent: str = 
     name = key.rpartition(".")[2]
     field = model.model_fields[name]
     more = [f"see: cotdistill settings {key}"] if any(True for _ in _sections(field.annotation)) else []
-    default = "(of the file)" if model.__name__ == "Study" and name in _OF_THE_FILE else _default(field)
+    default = "(of the file)" if model.__name__ == "Experiment" and name in _OF_THE_FILE else _default(field)
     words = [*_choices(field.annotation), *([field.description] if field.description else []), *more]
     yield from _wrapped(f"{shown}: {default}" + (f"  # {'; '.join(words)}" if words else ""), indent)
 

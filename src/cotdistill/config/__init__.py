@@ -1,6 +1,6 @@
 """Every setting, as frozen pydantic models that refuse unknown keys; variants are told apart by ``kind``.
 
-One file a section. ``load_run`` reads a run file.
+One file a section. ``load_experiment`` reads an experiment file.
 """
 
 from cotdistill.config.adapter import (
@@ -32,10 +32,31 @@ from cotdistill.config.annotation import (
     VLLMTeacher,
 )
 from cotdistill.config.base import (
+    MACHINE,
+    PLACE,
     Settings,
+    identity,
+)
+from cotdistill.config.dotted import (
+    parse_overrides,
+    set_dotted,
 )
 from cotdistill.config.evaluation import (
     EvaluationConfig,
+)
+from cotdistill.config.experiment import (
+    Axis,
+    CellConfig,
+    Comparison,
+    Experiment,
+    Factors,
+    Resources,
+    arm_of,
+    cell_identity,
+    experiment_of,
+    load_experiment,
+    models_of,
+    with_models,
 )
 from cotdistill.config.loss import (
     AlphaBeta,
@@ -60,18 +81,6 @@ from cotdistill.config.model import (
     Model,
     ModelConfig,
 )
-from cotdistill.config.run import (
-    Comparison,
-    Run,
-    RunConfig,
-    arm_of,
-    load_run,
-    models_of,
-    parse_overrides,
-    set_dotted,
-    to_yaml,
-    with_models,
-)
 from cotdistill.config.selection import (
     GranularityMix,
     HybridGranularity,
@@ -81,13 +90,6 @@ from cotdistill.config.selection import (
 from cotdistill.config.server import (
     ModelServer,
     SignalServer,
-)
-from cotdistill.config.study import (
-    Factors,
-    Resources,
-    Study,
-    StudyComparison,
-    load_study,
 )
 from cotdistill.config.task import (
     BENCHMARKS,
@@ -114,6 +116,8 @@ from cotdistill.config.validation import (
 
 __all__ = [
     "BENCHMARKS",
+    "MACHINE",
+    "PLACE",
     "PROCEDURAL_KINDS",
     "Alignment",
     "AlphaBeta",
@@ -121,8 +125,10 @@ __all__ = [
     "AnswerOnlyTeacher",
     "AskedTeacher",
     "Attention",
+    "Axis",
     "BenchmarkTask",
     "CachedTeacher",
+    "CellConfig",
     "Comparison",
     "Corrupted",
     "CrossEntropy",
@@ -130,6 +136,7 @@ __all__ = [
     "Divergence",
     "Dtype",
     "EvaluationConfig",
+    "Experiment",
     "Factors",
     "FileTask",
     "ForwardKL",
@@ -161,8 +168,6 @@ __all__ = [
     "Removed",
     "Resources",
     "ReverseKL",
-    "Run",
-    "RunConfig",
     "Sampling",
     "ScriptedTeacher",
     "Selection",
@@ -172,8 +177,6 @@ __all__ = [
     "SignalServer",
     "SkewForwardKL",
     "SkewReverseKL",
-    "Study",
-    "StudyComparison",
     "Swapped",
     "TaskConfig",
     "Teacher",
@@ -187,12 +190,13 @@ __all__ = [
     "Truncated",
     "VLLMTeacher",
     "arm_of",
-    "load_run",
-    "load_study",
+    "cell_identity",
+    "experiment_of",
+    "identity",
+    "load_experiment",
     "models_of",
     "parse_overrides",
     "set_dotted",
-    "to_yaml",
     "validated",
     "with_models",
 ]

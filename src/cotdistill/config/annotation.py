@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from cotdistill.config.base import FolderPath, Settings, kind_shorthand
+from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.selection import Selection
 from cotdistill.config.server import ServerAddress
@@ -19,7 +19,7 @@ class DatasetTeacher(Settings):
     kind: Literal["dataset"] = "dataset"
     source: Literal["eit_cot"] = "eit_cot"
     teacher: Literal["chatgpt", "gemini", "llama"] = "chatgpt"
-    data_dir: FolderPath | None = None
+    data_dir: Annotated[FolderPath | None, PLACE] = None
 
 
 class HumanTeacher(Settings):
@@ -58,7 +58,7 @@ class Price(Settings):
 
 
 class Limits(Settings):
-    """How a server is asked. Nothing here changes an answer, so nothing here is part of a key."""
+    """How a server is asked. Nothing here changes an answer."""
 
     concurrency: int = Field(default=16, ge=1, description="requests under way at once")
     requests_per_minute: float | None = Field(default=None, gt=0)
@@ -85,15 +85,10 @@ class OpenAITeacher(Settings):
     kind: Literal["openai"] = "openai"
     model: str
     base_url: ServerAddress | None = None
-    api_key_variable: str = "OPENAI_API_KEY"
+    api_key_variable: Annotated[str, MACHINE] = "OPENAI_API_KEY"
     sampling: Sampling = Sampling()
     max_draws: int = Field(default=1, ge=1)
-    limits: Limits = Limits()
-
-    def without_access(self) -> OpenAITeacher:
-        """The teacher as names of cells and stages know it: how it is reached and paid changes nothing that it says."""
-        variable = type(self).model_fields["api_key_variable"].default
-        return self.model_copy(update={"api_key_variable": variable, "limits": Limits()})
+    limits: Annotated[Limits, MACHINE] = Limits()
 
 
 class _LocalTeacher(Settings):
@@ -115,7 +110,7 @@ class TransformersTeacher(_LocalTeacher):
 
     kind: Literal["transformers"] = "transformers"
     dtype: Dtype = "auto"
-    max_batch_size: int = Field(default=16, ge=1)
+    max_batch_size: Annotated[int, MACHINE] = Field(default=16, ge=1)
 
 
 class VLLMTeacher(_LocalTeacher):
@@ -126,17 +121,17 @@ class VLLMTeacher(_LocalTeacher):
 
     kind: Literal["vllm"] = "vllm"
     dtype: Dtype = "auto"
-    max_batch_size: int = Field(default=1024, ge=1)
+    max_batch_size: Annotated[int, MACHINE] = Field(default=1024, ge=1)
     max_model_len: int | None = Field(default=None, ge=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    tensor_parallel_size: Annotated[int, MACHINE] = Field(default=1, ge=1)
+    gpu_memory_utilization: Annotated[float, MACHINE] = Field(default=0.9, gt=0, le=1)
 
 
 class ScriptedTeacher(Settings):
     """Answers written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and ``output``."""
 
     kind: Literal["scripted"] = "scripted"
-    answers: FolderPath
+    answers: Annotated[FolderPath, PLACE]
 
 
 AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -26,3 +27,45 @@ FolderPath = Annotated[Path, AfterValidator(from_folder)]
 def kind_shorthand(value: Any) -> Any:
     """A bare name stands for a section with no settings but its kind."""
     return {"kind": value} if isinstance(value, str) else value
+
+
+class Mark(Enum):
+    """What a field says of itself in ``Annotated[type, mark]``, for the identity of what is made from it."""
+
+    MACHINE = "machine"
+    """It changes no result: how fast, how often, on which way, at which price."""
+    PLACE = "place"
+    """It says where something lies, whose content stands in the identity of the stage that reads it."""
+
+
+MACHINE: Final = Mark.MACHINE
+PLACE: Final = Mark.PLACE
+
+
+def identity(settings: Settings, *, places: bool = False) -> dict[str, Any]:
+    """All of ``settings`` that can change a result, as plain values for a key.
+
+    Left out are fields that are marked ``MACHINE``, those marked ``PLACE`` unless ``places`` are asked for (where
+    nothing is read yet), and those at their defaults, so that a new field renames nothing that was made before it.
+    ``kind`` always stays: it says what the others mean.
+    """
+    row: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if MACHINE in field.metadata or (PLACE in field.metadata and not places):
+            continue
+        plain = _plain(value, places)
+        default = None if field.is_required() else _plain(field.get_default(call_default_factory=True), places)
+        if name == "kind" or field.is_required() or plain != default:
+            row[name] = plain
+    return row
+
+
+def _plain(value: Any, places: bool) -> Any:
+    if isinstance(value, Settings):
+        return identity(value, places=places)
+    if isinstance(value, tuple | list):
+        return [_plain(each, places) for each in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(each, places) for key, each in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""A claims file: what papers claim, each as a test declared over the recorded results of a study.
+"""A claims file: what papers claim, each as a test declared over the recorded results of an experiment.
 
 ``experiments/claims.py`` tests them; here they are only read and checked for form.
 """
@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cotdistill.config.base import FolderPath, Settings
-from cotdistill.config.run import read_yaml
-from cotdistill.config.study import STUDENT, Side
+from cotdistill.config.experiment import STUDENT, Side
+from cotdistill.config.files import read_yaml
 from cotdistill.config.validation import validated
 
 Holds = Literal["everywhere", "somewhere"]
@@ -69,7 +69,7 @@ ClaimTest = Annotated[Difference | Equivalence | PeakInside | Trend, Field(discr
 
 
 class Claim(Settings):
-    """What ``paper`` claims, in our words, and the study that tests it; or why no study does (``untested``).
+    """What ``paper`` claims, in our words, and the experiment that tests it; or why none does (``untested``).
 
     ``source`` says how we know of it: ``first-hand`` where we read it in the paper or measured it in what it released.
     """
@@ -78,15 +78,15 @@ class Claim(Settings):
     paper: str
     source: Literal["first-hand", "second-hand"]
     text: str
-    study: FolderPath | None = None
+    experiment: FolderPath | None = None
     test: ClaimTest | None = None
     untested: str | None = None
 
     @model_validator(mode="after")
     def tested_or_not(self) -> Claim:
-        given = (self.study is not None, self.test is not None, self.untested is not None)
+        given = (self.experiment is not None, self.test is not None, self.untested is not None)
         if given not in ((True, True, False), (False, False, True)):
-            raise ValueError(f"claim {self.id!r} needs a study and a test, or else a reason why it is untested")
+            raise ValueError(f"claim {self.id!r} needs an experiment and a test, or else a reason why it is untested")
         return self
 
 
@@ -106,5 +106,5 @@ class Claims(Settings):
 
 
 def load_claims(path: Path) -> Claims:
-    """Read a claims file; its study files are relative to its folder. Raises ConfigError: key, value and remedy."""
+    """Read a claims file; paths in it are relative to its folder. Raises ConfigError: key, value and remedy."""
     return validated(Claims, read_yaml(path), where=str(path), folder=path.parent)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
-from cotdistill.config.base import Settings
+from cotdistill.config.base import MACHINE, Settings
 
 
 def _without_secrets(base_url: str) -> str:
@@ -24,10 +24,10 @@ ServerAddress = Annotated[str, AfterValidator(_without_secrets)]
 class _Connection(Settings):
     """How a server is asked. The key comes from the environment; a server of one's own may need none."""
 
-    api_key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
-    timeout_seconds: float = Field(default=120.0, gt=0)
-    max_retries: int = Field(default=6, ge=0)
+    api_key_variable: Annotated[str, MACHINE] = "OPENAI_API_KEY"
+    concurrency: Annotated[int, MACHINE] = Field(default=16, ge=1, description="requests under way at once")
+    timeout_seconds: Annotated[float, MACHINE] = Field(default=120.0, gt=0)
+    max_retries: Annotated[int, MACHINE] = Field(default=6, ge=0)
 
 
 class ModelServer(_Connection):

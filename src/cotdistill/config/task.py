@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from cotdistill.config.base import FolderPath, Settings
+from cotdistill.config.base import PLACE, FolderPath, Settings
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
@@ -46,7 +46,7 @@ class BenchmarkTask(Settings):
 
     kind: Literal["benchmark"] = "benchmark"
     name: str
-    data_dir: FolderPath | None = None
+    data_dir: Annotated[FolderPath | None, PLACE] = None
     subtasks: tuple[str, ...] | None = Field(default=None, description="of bbh and mmlu: only these")
     num_train: int | None = Field(default=None, ge=1, description="use only the first so many training questions")
     num_test: int | None = Field(default=None, ge=1, description="use only the first so many test questions a subtask")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
-from cotdistill.config.base import FolderPath, Settings
+from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, LossConfig, TotalVariation
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.server import SignalServer
@@ -51,7 +51,9 @@ class CachedTeacher(Settings):
     store: Literal["hidden", "topk", "sampled"] = "hidden"
     k: int = Field(default=64, ge=1, description="tokens a position, for topk")
     num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
-    path: FolderPath | None = Field(default=None, description="a captured folder; default: found or made in runs")
+    path: Annotated[FolderPath | None, PLACE] = Field(
+        default=None, description="a captured folder; default: found or made in runs"
+    )
     context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
     server: SignalServer | None = Field(default=None, description="a vLLM server that runs the teacher, for topk")
 
@@ -60,11 +62,6 @@ class CachedTeacher(Settings):
         if self.server is not None and self.store != "topk":
             raise ValueError(f"a server gives the likeliest tokens only; set store: topk, not {self.store}")
         return self
-
-    @model_serializer(mode="wrap")
-    def without_absent_server(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Cells and stages that were planned before there were servers keep their keys."""
-        return {name: value for name, value in dump(self).items() if name != "server" or value is not None}
 
 
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
@@ -120,7 +117,9 @@ class TrainingConfig(Settings):
     signal: SignalConfig | None = None
     on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
-    gradient_checkpointing: bool = Field(default=False, description="less memory for a second forward pass")
+    gradient_checkpointing: Annotated[bool, MACHINE] = Field(
+        default=False, description="less memory for a second forward pass"
+    )
     compile: bool = Field(default=False, description="compile the student's layers: minutes first, then faster on GPUs")
     packing: bool | None = Field(
         default=None,
@@ -128,12 +127,7 @@ class TrainingConfig(Settings):
     )
     attention: Attention | None = Field(default=None, description="the student's and a live teacher's; default: theirs")
     dtype: Dtype = "auto"
-    checkpoint_every: int = Field(default=200, ge=1, description="optimizer steps")
-
-    @model_serializer(mode="wrap")
-    def without_absent_packing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Cells that were planned before there was packing keep their keys."""
-        return {n: value for n, value in dump(self).items() if n not in ("packing", "attention") or value is not None}
+    checkpoint_every: Annotated[int, MACHINE] = Field(default=200, ge=1, description="optimizer steps")
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:

@@ -34,7 +34,7 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
         return ConfigError(
             f"unknown key {key!r}",
             where=where,
-            remedy=_below(model, key) or nearest(str(last), _sibling_keys(model, first["loc"][:-1])),
+            remedy=misplaced(model, key) or nearest(str(last), _sibling_keys(model, first["loc"][:-1])),
         )
     if first["type"] == "missing":
         return ConfigError(f"{key!r} is missing", where=where, remedy="add it")
@@ -49,7 +49,7 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
     return ConfigError(f"{value!r} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
 
 
-def _below(model: type[Settings], key: str) -> str | None:
+def misplaced(model: type[Settings], key: str) -> str | None:
     """The remedy for a key that belongs into a section: ``granularity`` is ``annotation.granularity``."""
     places = [name for name in model.model_fields if key in _sibling_keys(model, (name,))]
     return f"did you mean {places[0] + '.' + key!r}?" if len(places) == 1 else None

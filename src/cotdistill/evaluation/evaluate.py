@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import EvaluationConfig, Model
+from cotdistill.config import EvaluationConfig, Model, identity
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answering import answer, stop_strings
 from cotdistill.evaluation.served import answer_served, served_identity
@@ -50,8 +50,6 @@ def evaluation_identity(
     first_statement: bool = False,
 ) -> dict[str, Any]:
     """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
-    sampling = {"temperature": config.temperature, "num_samples": config.num_samples, "seed": config.seed}
-    machine = {} if config.server else _machine(config)
     return {
         "version": VERSION,
         "model": served_identity(model.model, config.server) if config.server else model_identity(model),
@@ -59,21 +57,20 @@ def evaluation_identity(
             [(question.task, question.id, question.answer, question.answer_type) for question in questions]
         ),
         "prompts": content_key(list(texts)),
-        "max_new_tokens": config.max_new_tokens,
-        **machine,
-        **({"few_shot": config.few_shot} if config.few_shot else {}),
-        **({"stop": stops} if (stops := list(stop_strings(config))) else {}),
-        **(sampling if config.temperature else {}),
-        **({"vote": "by value"} if config.num_samples > 1 else {}),
-        **({"num_beams": config.num_beams} if config.num_beams > 1 else {}),
-        **({"first_statement": True} if first_statement else {}),
+        "evaluation": identity(_decoding(config)),
+        "dtype": None if config.server else str(resolve_dtype(config.dtype, pick_device())),
+        "first_statement": first_statement,
     }
 
 
-def _machine(config: EvaluationConfig) -> dict[str, Any]:
-    """What changes the rounding of a model in this process, and nothing of one behind a server."""
-    dtype = str(resolve_dtype(config.dtype, pick_device()))
-    return {"max_batch_size": config.max_batch_size, "dtype": dtype}
+def _decoding(config: EvaluationConfig) -> EvaluationConfig:
+    """How outputs are drawn: without what the prompts and the model say themselves, and what is not used."""
+    unused: dict[str, Any] = {"tasks": None, "prompt": "auto", "server": None, "dtype": "auto"}
+    if config.temperature == 0:
+        unused["seed"] = 0
+    if config.server is not None:  # it makes batches of its own
+        unused["max_batch_size"] = EvaluationConfig.model_fields["max_batch_size"].default
+    return config.model_copy(update=unused | {"stop": stop_strings(config) or None})
 
 
 def evaluate(
@@ -101,8 +98,8 @@ def evaluate(
     else:
         texts = [prompt_text(question, target) for question in questions]
     first = target == "answer_then_rationale" and not config.few_shot
-    identity = evaluation_identity(model, questions, texts, config, first_statement=first)
-    with open_stage(runs, "evaluation", identity) as stage:
+    described = evaluation_identity(model, questions, texts, config, first_statement=first)
+    with open_stage(runs, "evaluation", described) as stage:
         records = stage.path / "predictions.jsonl"
         if not stage.finished:
             write_rows(stage.path / "questions.jsonl", (question.to_row() for question in questions))

@@ -1,24 +1,23 @@
-"""Papers' claims against what studies recorded: supported, contradicted or not enough data. Loads no torch.
+"""Papers' claims against what experiments recorded: supported, contradicted or not enough data. Loads no torch.
 
 A claim is tested by comparisons of arms (findings), which are brought together in parts: a part holds, is opposite, or
 is open. Holm's correction is over all findings of the claims file, also those that are missing, so that no verdict on
-one study is lost by running another. Nothing is supported by a difference that was not found.
+one experiment is lost by running another. Nothing is supported by a difference that was not found.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cotdistill.config import Factors, load_experiment
 from cotdistill.config.claims import Claim, Claims, Difference, Equivalence, PeakInside, Trend
-from cotdistill.config.study import Factors, load_study
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.statistics.comparisons import holm_p_values, margin_p_value, pooled, trend
-from cotdistill.experiments.plan import arm_pairs
-from cotdistill.experiments.result import ArmResult, StudyResult, load_result, seed_pairs
+from cotdistill.experiments.plan import arm_pairs, other_factors
+from cotdistill.experiments.result import ArmResult, ExperimentResult, load_result, seed_pairs
 from cotdistill.records import Prediction
 
 SIGNIFICANT = 0.05
@@ -69,20 +68,20 @@ Part = tuple[Finding, ...]
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """A claim, its verdict, and what the verdict is from; ``study`` is the name of the study."""
+    """A claim, its verdict, and what the verdict is from; ``experiment`` is the name of the experiment."""
 
     claim: Claim
     verdict: Verdict
-    study: str | None
+    experiment: str | None
     parts: tuple[Part, ...]
 
     def to_row(self) -> dict[str, Any]:
-        claim = self.claim.model_dump(mode="json", exclude={"study"})
+        claim = self.claim.model_dump(mode="json", exclude={"experiment"})
         findings = [asdict(finding) for part in self.parts for finding in part]
-        return claim | {"study": self.study, "verdict": self.verdict, "findings": findings}
+        return claim | {"experiment": self.experiment, "verdict": self.verdict, "findings": findings}
 
     def lines(self) -> list[str]:
-        where = f"study {self.study}" if self.study else f"untested: {self.claim.untested}"
+        where = f"experiment {self.experiment}" if self.experiment else f"untested: {self.claim.untested}"
         title = f"{self.claim.id}: {self.verdict.upper()}. {self.claim.text}"
         return [
             title,
@@ -111,44 +110,46 @@ class ClaimResults:
 
 
 def check_claims(claims: Claims, runs: Path, where: str = "claims") -> ClaimResults:
-    """Test every claim on what its study has below ``runs``; nothing is run.
+    """Test every claim on what its experiment has below ``runs``; nothing is run.
 
-    Raises ConfigError where a study file is missing or invalid, or a test names a factor that no arm has.
+    Raises ConfigError where an experiment file is missing or invalid, or a test names a factor that no arm has.
     """
-    studies: dict[Path, StudyResult] = {}
+    results: dict[Path, ExperimentResult] = {}
     found: list[tuple[Claim, str | None, tuple[Part, ...]]] = []
     for claim in claims.claims:
-        if claim.study is None or claim.test is None:
+        if claim.experiment is None or claim.test is None:
             found.append((claim, None, ()))
             continue
         place = f"{where}, claim {claim.id}"
-        if claim.study not in studies:
-            studies[claim.study] = _load(claim.study, runs, place)
-        result = studies[claim.study]
-        found.append((claim, result.study.name, _parts(claim.test, result, place)))
+        if claim.experiment not in results:
+            results[claim.experiment] = _load(claim.experiment, runs, place)
+        result = results[claim.experiment]
+        found.append((claim, result.experiment.name, _parts(claim.test, result, place)))
     findings = [finding for _, _, parts in found for part in parts for finding in part]
     measured = [finding.p_value for finding in findings if finding.p_value is not None]
     adjusted = iter(holm_p_values(measured, family_size=len(findings)))
-    results = []
-    for claim, study, parts in found:
+    tested = []
+    for claim, name, parts in found:
         corrected = tuple(tuple(_corrected(finding, adjusted) for finding in part) for part in parts)
-        results.append(ClaimResult(claim, _verdict(claim, corrected), study, corrected))
-    return ClaimResults(tuple(results), len(findings))
+        tested.append(ClaimResult(claim, _verdict(claim, corrected), name, corrected))
+    return ClaimResults(tuple(tested), len(findings))
 
 
 def _corrected(finding: Finding, adjusted: Iterator[float]) -> Finding:
     return finding if finding.p_value is None else replace(finding, adjusted_p_value=next(adjusted))
 
 
-def _load(file: Path, runs: Path, where: str) -> StudyResult:
-    """The study's cells; the comparisons that it declares itself are not needed here."""
+def _load(file: Path, runs: Path, where: str) -> ExperimentResult:
+    """The experiment's cells; the comparisons that it declares itself are not needed here."""
     try:
-        return load_result(load_study(file).model_copy(update={"comparisons": ()}), runs)
+        return load_result(load_experiment(file).model_copy(update={"comparisons": ()}), runs)
     except ConfigError as error:
-        raise ConfigError(error.problem, where=f"{where}, study {error.where}", remedy=error.remedy) from None
+        raise ConfigError(error.problem, where=f"{where}, {error.where}", remedy=error.remedy) from None
 
 
-def _parts(test: Difference | Equivalence | PeakInside | Trend, result: StudyResult, where: str) -> tuple[Part, ...]:
+def _parts(
+    test: Difference | Equivalence | PeakInside | Trend, result: ExperimentResult, where: str
+) -> tuple[Part, ...]:
     if isinstance(test, Trend):
         return _trend_parts(test, result, where)
     if isinstance(test, PeakInside):
@@ -159,7 +160,7 @@ def _parts(test: Difference | Equivalence | PeakInside | Trend, result: StudyRes
     return tuple((_compare(a, b, task),) for a, b in pairs for task in test.tasks or (None,))
 
 
-def _arm_pairs(result: StudyResult, a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
+def _arm_pairs(result: ExperimentResult, a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
     return arm_pairs({name: arm.factors for name, arm in result.arms.items()}, a, b, where)
 
 
@@ -186,7 +187,7 @@ def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Predict
     return [each for each in predictions if task in (None, each.task)]
 
 
-def _peak_parts(test: PeakInside, result: StudyResult, where: str) -> tuple[Part, ...]:
+def _peak_parts(test: PeakInside, result: ExperimentResult, where: str) -> tuple[Part, ...]:
     """A part for each set of arms that differ on the axis only: every inner value against the first and the last.
 
     Arms that lack a value, as those of a control may, are no such set.
@@ -197,22 +198,20 @@ def _peak_parts(test: PeakInside, result: StudyResult, where: str) -> tuple[Part
         for end in (first, last):
             for a, b in _arm_pairs(result, {test.axis: value}, {test.axis: end}, where):
                 arm, other = result.arms[a], result.arms[b]
-                if (others := _others(arm, test.axis)) == _others(other, test.axis):
+                if (others := other_factors(arm.factors, test.axis)) == other_factors(other.factors, test.axis):
                     parts.setdefault(others, []).append(_compare(arm, other))
     return tuple(tuple(part) for part in parts.values() if len(part) == 2 * len(inner))
 
 
-def _others(arm: ArmResult, axis: str) -> str:
-    return json.dumps({key: value for key, value in arm.factors.items() if key != axis}, sort_keys=True, default=str)
-
-
-def _trend_parts(test: Trend, result: StudyResult, where: str) -> tuple[Part, ...]:
+def _trend_parts(test: Trend, result: ExperimentResult, where: str) -> tuple[Part, ...]:
     """A part for each set of pairs of arms that differ on the axis only."""
     levels: dict[str, list[tuple[ArmResult, ArmResult]]] = {}
     for value in test.order:
         pairs = _arm_pairs(result, test.a | {test.axis: value}, test.b | {test.axis: value}, where)
         for a, b in pairs:
-            levels.setdefault(_others(result.arms[a], test.axis), []).append((result.arms[a], result.arms[b]))
+            levels.setdefault(other_factors(result.arms[a].factors, test.axis), []).append(
+                (result.arms[a], result.arms[b])
+            )
     if any([a.factors[test.axis] for a, _ in pairs] != list(test.order) for pairs in levels.values()):
         problem = f"not one pair of arms for each of {', '.join(map(str, test.order))} on {test.axis}"
         raise ConfigError(problem, where=where, remedy="name more factors")

@@ -1,4 +1,4 @@
-"""What a study will take: stages, tokens, memory, time and money, before anything is loaded. Loads no torch.
+"""What an experiment will take: stages, tokens, memory, time and money, before anything is loaded. Loads no torch.
 
 Tokens are rows times words: ``WORDS`` a rationale by granularity and ``PROMPT_WORDS`` a question with its prompt, at
 ``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; where there are none, from a
@@ -18,19 +18,19 @@ from cotdistill.config import (
     AnswerOnlyTeacher,
     AskedTeacher,
     CachedTeacher,
+    CellConfig,
     LiveTeacher,
     ModelConfig,
     OpenAITeacher,
     Padded,
     Removed,
-    RunConfig,
     ScriptedTeacher,
 )
 from cotdistill.engines.costs import cost, price_of
 from cotdistill.experiments.plan import Plan
 from cotdistill.experiments.result import CellResult, read_cell
+from cotdistill.experiments.shared import NOUNS, stage_keys
 from cotdistill.experiments.sizes import num_parameters, num_questions
-from cotdistill.experiments.stages import NOUNS, stage_keys
 from cotdistill.experiments.view import duration
 
 WORDS = (31, 35, 46, 55, 66, 77)
@@ -79,11 +79,11 @@ class _Work:
 
 
 def estimate(plan: Plan, runs: Path) -> Estimate:
-    """What is left of a study, given what is on disk below ``runs``."""
-    results = [read_cell(cell, runs / plan.study.name) for cell in plan.cells]
+    """What is left of an experiment, given what is on disk below ``runs``."""
+    results = [read_cell(cell, runs / plan.experiment.name) for cell in plan.distinct]
     done = [result for result in results if result.status == "done"]
-    finished = {key for result in done for key in stage_keys(result.cell.config).items()}
-    needed = {key: cell for cell in plan.cells for key in stage_keys(cell.config).items()}
+    finished = {key for result in done for key in stage_keys(result.cell).items()}
+    needed = {key: cell for cell in plan.distinct for key in stage_keys(cell).items()}
     missing = {key: cell for key, cell in needed.items() if key not in finished}
     stages = {
         noun: {"total": sum(name == noun for name, _ in needed), "left": sum(name == noun for name, _ in missing)}
@@ -117,7 +117,7 @@ class _Rates:
             self._testing.setdefault(student, []).append((result.manifest("evaluation")["seconds"], evaluation["n"]))
         self._machine = OPERATIONS["gpu" if Path("/proc/driver/nvidia/gpus").exists() else "cpu"]
 
-    def training(self, config: RunConfig, tokens: float | None) -> float | None:
+    def training(self, config: CellConfig, tokens: float | None) -> float | None:
         if measured := self._training.get(config.student):
             return _times(tokens, sum(s for s, _ in measured) / sum(n for _, n in measured))
         operations = _times(num_parameters(config.student), 6)
@@ -141,7 +141,7 @@ class _Rates:
         return "unknown size" if size is None else f"default for {size:,} parameters"
 
 
-def _work(noun: str, config: RunConfig, rates: _Rates) -> _Work:
+def _work(noun: str, config: CellConfig, rates: _Rates) -> _Work:
     rows, questions = num_questions(config.task)
     words = _rationale_words(config)
     tokens = _times(rows, (PROMPT_WORDS + words + ANSWER_WORDS) * TOKENS_PER_WORD)
@@ -160,7 +160,7 @@ def _work(noun: str, config: RunConfig, rates: _Rates) -> _Work:
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 
 
-def _annotation_work(config: RunConfig, rows: float | None, words: float) -> _Work:
+def _annotation_work(config: CellConfig, rows: float | None, words: float) -> _Work:
     """Only a server costs money. How fast teachers answer is unknown, and left out of the time."""
     teacher = config.teacher
     if not isinstance(teacher, AskedTeacher) or isinstance(teacher, ScriptedTeacher):
@@ -176,7 +176,7 @@ def _annotation_work(config: RunConfig, rows: float | None, words: float) -> _Wo
     return _Work(asked_tokens=asked, cost=cost(price, int(tokens_in), int(tokens_out)))
 
 
-def _evaluation_work(config: RunConfig, questions: float | None, words: float, rates: _Rates) -> _Work:
+def _evaluation_work(config: CellConfig, questions: float | None, words: float, rates: _Rates) -> _Work:
     tested = config.evaluation.tasks
     if tested:
         counts = [num_questions(task)[1] for task in tested]
@@ -188,7 +188,7 @@ def _evaluation_work(config: RunConfig, questions: float | None, words: float, r
     return _Work(generated_tokens=tokens, seconds=rates.generating(config.student, questions, tokens))
 
 
-def _rationale_words(config: RunConfig) -> float:
+def _rationale_words(config: CellConfig) -> float:
     perturbation = config.annotation.perturbation
     if isinstance(config.teacher, AnswerOnlyTeacher) or isinstance(perturbation, Removed):
         return 0
@@ -196,7 +196,7 @@ def _rationale_words(config: RunConfig) -> float:
     return max(words, perturbation.num_words) if isinstance(perturbation, Padded) else words
 
 
-def _memory(config: RunConfig) -> float | None:
+def _memory(config: CellConfig) -> float | None:
     assert config.training is not None
     trained = _times(num_parameters(config.student), 4 if config.training.adapter else TRAINING_BYTES)
     signal = config.training.signal
@@ -217,7 +217,7 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
     time = "unknown" if found.seconds is None else f"about {duration(found.seconds / jobs)}"
     answers = ", and what teachers take to answer" if found.asked_tokens != 0 else ""
     return [
-        f"study {plan.study.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
+        f"{plan.experiment.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
         f"{len(plan.comparisons)} comparisons",
         f"stages to run: {stages}",
         f"tokens: {_count(found.training_tokens).strip()} to train on, "

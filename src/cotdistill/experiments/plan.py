@@ -1,33 +1,56 @@
-"""From a study file to its cells: one resolved run each, named by its content. Loads no torch."""
+"""From an experiment file to its cells, one training and test each, named by their content. Loads no torch."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from cotdistill.config import OpenAITeacher, RunConfig, arm_of, models_of, set_dotted, validated
-from cotdistill.config.study import SEED, STUDENT, TEACHER, TRAINING, UNTRAINED, Factors, Study
+from cotdistill.config import (
+    CellConfig,
+    Experiment,
+    Factors,
+    ModelConfig,
+    arm_of,
+    cell_identity,
+    models_of,
+    with_models,
+)
+from cotdistill.config.experiment import ARM_FACTOR, ONLY, SEED, STUDENT, TASK, TEACHER
+from cotdistill.config.model import ARM
 from cotdistill.errors import ConfigError, nearest
 from cotdistill.storage.stages import content_key
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of a study: an arm under one seed.
+    """An arm under one seed.
 
-    ``id`` is a key of ``config`` (:func:`cell_id`); ``arm`` a readable name of ``factors``, which are the arm's values
-    by axis (teachers, students and long values by their names, the seed left out; ``training: None`` is an untrained
-    student).
+    ``id`` is a key of what it makes (:func:`cell_id`); ``arm`` a readable name of ``factors``, which are the arm's name
+    in the file and its values by axis, the seed left out. ``uses`` gives for each other arm of the file whose student
+    this one needs (``arm:NAME``) the id of the cell that trains it.
     """
 
     id: str
     arm: str
     factors: Factors
-    seed: int
-    config: RunConfig
+    config: CellConfig
+    uses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def untrained(self) -> bool:
+        return self.config.training is None
+
+    @property
+    def title(self) -> str:
+        return self.arm if self.untrained else f"{self.arm}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,140 +62,141 @@ class ArmPair:
     declared: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """A study's cells, arm by arm, and its comparisons resolved to arms: the family that Holm's correction is over."""
+    """An experiment's cells, arm by arm, and its comparisons resolved to arms: Holm's correction is over all of them.
 
-    study: Study
+    Arms may share a cell: what is the same is made once.
+    """
+
+    experiment: Experiment
     cells: tuple[Cell, ...]
     comparisons: tuple[ArmPair, ...]
 
-    @property
+    @cached_property
     def arms(self) -> dict[str, tuple[Cell, ...]]:
         """The cells of each arm, one a seed. An untrained arm has one cell, since no seed matters to it."""
-        arms: dict[str, tuple[Cell, ...]] = {}
+        arms: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            arms[cell.arm] = (*arms.get(cell.arm, ()), cell)
-        return arms
+            arms.setdefault(cell.arm, []).append(cell)
+        return {name: tuple(cells) for name, cells in arms.items()}
+
+    @cached_property
+    def by_id(self) -> dict[str, Cell]:
+        """Each cell once."""
+        return {cell.id: cell for cell in reversed(self.cells)}
+
+    @property
+    def distinct(self) -> list[Cell]:
+        """Each cell once, in order."""
+        return [cell for cell in self.cells if self.by_id[cell.id] is cell]
 
     def cell(self, id: str) -> Cell:
-        """Raises ConfigError for an id that is none of this study's."""
-        for cell in self.cells:
-            if cell.id == id:
-                return cell
-        raise ConfigError(
-            f"unknown cell {id!r} of study {self.study.name}", where="--only", remedy="cotdistill plan lists all ids"
-        )
+        """Raises ConfigError for an id that is none of this experiment's."""
+        if id not in self.by_id:
+            problem = f"unknown cell {id!r} of experiment {self.experiment.name}"
+            raise ConfigError(problem, where="--only", remedy="cotdistill plan lists all ids")
+        return self.by_id[id]
 
 
-def plan(study: Study) -> Plan:
-    """All cells of a study in order: the grid, the controls, the untrained students.
+def plan(experiment: Experiment) -> Plan:
+    """All cells of an experiment, in the order of its arms.
 
-    Raises ConfigError where a cell's settings are invalid, or a comparison names a factor or finds arms that are not.
+    Raises ConfigError where a cell's settings are invalid, a model names an arm that trains no student for it, or a
+    comparison names a factor or finds arms that are not.
     """
-    drafts = [_resolve(study, factors) for factors in _all_factors(study)]
-    of_controls = {axis for control in study.controls for axis in control} - study.axes().keys()
-    names = _arm_names([factors for factors, _, _ in drafts], of_controls)
+    made: dict[str, list[Cell]] = {}
+    for arm in experiment.arms:
+        made[arm] = _named(experiment, arm, _cells_of(experiment, arm, made))
+    cells = tuple(cell for cells in made.values() for cell in cells)
+    return Plan(experiment, cells, tuple(_pairs(experiment, cells)))
+
+
+def cell_id(config: CellConfig, uses: dict[str, str] | None = None) -> str:
+    """A key of all that can change what a cell makes: a raised budget leaves finished cells where they are."""
+
+    def trained(model: ModelConfig) -> ModelConfig:
+        arm = arm_of(model)
+        return model if arm is None else model.model_copy(update={"model": f"{ARM}{(uses or {})[arm]}"})
+
+    return content_key(cell_identity(with_models(config, trained)))
+
+
+def _cells_of(experiment: Experiment, arm: str, made: dict[str, list[Cell]]) -> list[Cell]:
+    """The different cells of one arm of the file. Their factors are those in which all points of the grid agree that
+    come to the same cell; they are not named yet."""
+    axes = experiment.axes(arm)
     cells: dict[str, Cell] = {}
-    for (factors, seed, config), name in zip(drafts, names, strict=True):
-        id = cell_id(config)
-        cells.setdefault(id, Cell(id, name, factors, seed, config))
-    found = tuple(cells.values())
-    return Plan(study, found, tuple(_pairs(study, found)))
+    for point in itertools.product(*(axis.by_name for axis in axes.values())):
+        factors = dict(zip(axes, point, strict=True))
+        where = ", ".join([f"arm {arm}", *(f"{axis} {_text(factor)}" for axis, factor in factors.items())])
+        where = f"experiment {experiment.name}, {where}"
+        config = experiment.cell(arm, factors, where=where)
+        seed = factors.pop(SEED, None)
+        uses = _used(config, {SEED: seed, **factors}, made, where)
+        id = cell_id(config, uses)
+        if known := cells.get(id):
+            factors = {axis: value for axis, value in known.factors.items() if factors.get(axis) == value}
+            config = known.config
+        cells[id] = Cell(id, arm, {ARM_FACTOR: arm, **factors}, config, uses)
+    return list(cells.values())
 
 
-def cell_id(config: RunConfig) -> str:
-    """A key of all that can change what the run makes: a raised budget leaves finished cells where they are."""
-    if isinstance(config.teacher, OpenAITeacher):
-        config = config.model_copy(update={"teacher": config.teacher.without_access()})
-    return content_key(config.model_dump(mode="json"))
+def _used(config: CellConfig, factors: Factors, made: dict[str, list[Cell]], where: str) -> dict[str, str]:
+    """The cells that train the students that a cell names as ``arm:NAME``: those that agree with it on shared axes."""
+    used: dict[str, str] = {}
+    for name in filter(None, map(arm_of, models_of(config))):
+        if name not in made:
+            remedy = nearest(name, made) if made else "name a model"
+            raise ConfigError(f"uses the student of arm {name!r}, which is no arm above it", where=where, remedy=remedy)
+        shared = {axis: value for axis, value in factors.items() if axis != ARM_FACTOR}
+        found = [cell for cell in made[name] if _at(cell, shared, config.seed)]
+        if any(cell.untrained for cell in found):
+            raise ConfigError(
+                f"uses the student of arm {name!r}, which trains none", where=where, remedy="name its model"
+            )
+        if len(found) != 1:
+            raise ConfigError(
+                f"uses the student of arm {name!r}, which has {len(found)} for this cell",
+                where=where,
+                remedy="restrict an axis to some arms with {of: ARM, values: ...}",
+            )
+        used[name] = found[0].id
+    return used
 
 
-def _all_factors(study: Study) -> Iterator[Factors]:
-    axes = study.axes()
-    yield from _product({axis: list(values) for axis, values in axes.items()})
-    for control in study.controls:
-        yield from _beside_the_grid(axes, control)
-    in_controls = {control[STUDENT]: None for control in study.controls if STUDENT in control}
-    yield from _beside_the_grid(axes | {STUDENT: axes[STUDENT] | in_controls}, UNTRAINED)
+def _at(cell: Cell, factors: Factors, seed: int) -> bool:
+    same = all(factors[axis] == value for axis, value in cell.factors.items() if axis in factors)
+    return same and (cell.untrained or cell.seed == seed or factors.get(SEED) is None)
 
 
-def _beside_the_grid(axes: dict[str, dict[Any, Any]], control: Factors) -> Iterator[Factors]:
-    """A control under every student, seed, task and way of testing that it does not itself name."""
-    crossed = {axis: list(values) for axis, values in axes.items() if _is_crossed(axis)}
-    yield from _product(crossed | {axis: [value] for axis, value in control.items()})
+def _named(experiment: Experiment, arm: str, cells: list[Cell]) -> list[Cell]:
+    """The cells with the names of their arms: that in the file, and values of the axes that tell its points apart."""
+    axes = dict.fromkeys(axis for cell in cells for axis in cell.factors if axis != ARM_FACTOR)
+    varying = [axis for axis in axes if len({_text(cell.factors.get(axis, cell)) for cell in cells}) > 1]
+    last = [axis.rpartition(".")[2] for axis in varying]
+    labels = {axis: name if last.count(name) == 1 else axis for axis, name in zip(varying, last, strict=True)}
+    shown = () if list(experiment.arms)[-1:] == [ONLY] and arm == ONLY and varying else (arm,)
+    named = []
+    for cell in cells:
+        parts = [*shown, *(_part(axis, label, cell.factors) for axis, label in labels.items() if axis in cell.factors)]
+        named.append(Cell(cell.id, " ".join(parts), cell.factors, cell.config, cell.uses))
+    return named
 
 
-def _is_crossed(axis: str) -> bool:
-    return axis in (SEED, STUDENT) or axis.partition(".")[0] in ("task", "evaluation")
-
-
-def _product(values: dict[str, list[Any]]) -> Iterator[Factors]:
-    for combination in itertools.product(*values.values()):
-        yield dict(zip(values, combination, strict=True))
-
-
-def _resolve(study: Study, factors: Factors) -> tuple[Factors, int, RunConfig]:
-    """The arm's factors, its seed and its settings."""
-    values = json.loads(json.dumps(study.base))
-    if isinstance(values.get(TEACHER), str) and values[TEACHER] in study.teachers:
-        values[TEACHER] = study.value(TEACHER, values[TEACHER])
-    for axis, factor in factors.items():
-        set_dotted(values, axis, study.value(axis, factor))
-    arm = {axis: factor for axis, factor in factors.items() if axis != SEED}
-    where = f"study {study.name}, " + ", ".join(f"{axis} {_text(factor)}" for axis, factor in factors.items())
-    if values.get(TRAINING, {}) is None:
-        values[SEED] = next(iter(study.axes()[SEED]))
-    config = validated(RunConfig, values, where=where, folder=study.folder)
-    if any(map(arm_of, models_of(config))):
-        raise ConfigError("arm:NAME is for run files", where=where, remedy="name a model or a folder")
-    return arm, config.seed, config
-
-
-def _arm_names(arms: list[Factors], of_controls: set[str]) -> list[str]:
-    """A short name for each arm: the fewest of its factors that tell all apart, and those that are ``of_controls``."""
-    axes = dict.fromkeys(axis for arm in arms for axis in arm)
-    always = {TRAINING, *of_controls}
-    varying = [axis for axis in axes if axis in always or len({_key(arm[axis]) for arm in arms if axis in arm}) > 1]
-    not_in_all = [axis for axis in axes if len({_key(arm.get(axis, arm)) for arm in arms}) > 1]
-    distinct = len({_key(arm) for arm in arms})
-    names: list[str] = []
-    for shown, with_none in ((varying, False), (not_in_all, False), (not_in_all, True)):
-        names = [_arm_name(arm, shown, with_none=with_none) for arm in arms]
-        if len(set(names)) == distinct:
-            break
-    return names
-
-
-def _arm_name(arm: Factors, axes: Iterable[str], *, with_none: bool) -> str:
-    parts = []
-    for axis in axes:
-        if axis == TRAINING and axis in arm and arm[axis] is None:
-            parts.append("base")
-        elif axis in arm and (arm[axis] is not None or with_none):
-            bare = axis in (STUDENT, TEACHER, "task")
-            parts.append(_text(arm[axis]) if bare else f"{axis.rpartition('.')[2]}={_text(arm[axis])}")
-    return " ".join(parts) or _text(arm[STUDENT])
+def _part(axis: str, label: str, factors: Factors) -> str:
+    bare = axis in (STUDENT, TEACHER, TASK)
+    return _text(factors[axis]) if bare else f"{label}={_text(factors[axis])}"
 
 
 def _text(value: Any) -> str:
-    """A factor in a few characters: a section by its kind and settings."""
-    if isinstance(value, dict):
-        settings = ", ".join(f"{key}={_text(each)}" for key, each in value.items() if key not in ("kind", "name"))
-        return str(value.get("kind") or value.get("name") or "") + (f"({settings})" if settings else "")
-    if isinstance(value, list):
-        return "+".join(map(_text, value))
     return "none" if value is None else str(value)
 
 
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def _pairs(study: Study, cells: tuple[Cell, ...]) -> Iterator[ArmPair]:
+def _pairs(experiment: Experiment, cells: tuple[Cell, ...]) -> Iterator[ArmPair]:
     arms = {cell.arm: cell.factors for cell in cells}
-    for declared, comparison in enumerate(study.comparisons):
-        where = f"study {study.name}, comparisons.{declared}"
+    for declared, comparison in enumerate(experiment.comparisons):
+        where = f"experiment {experiment.name}, comparisons.{declared}"
         yield from (ArmPair(a, b, declared) for a, b in arm_pairs(arms, comparison.a, comparison.b, where))
 
 
@@ -207,3 +231,8 @@ def _matching(arms: dict[str, Factors], side: Factors, where: str) -> list[str]:
 def _agree(a: Factors, b: Factors, named: Iterable[str]) -> bool:
     """Whether two arms agree in all factors that both have, but for the ``named``."""
     return all(a[axis] == b[axis] for axis in a.keys() & b.keys() - set(named))
+
+
+def other_factors(factors: Factors, axis: str) -> str:
+    """All factors but one, as a text to compare."""
+    return json.dumps({key: value for key, value in factors.items() if key != axis}, sort_keys=True, default=str)

@@ -1,19 +1,19 @@
-"""What a study has on disk: each cell's state, its predictions, and the declared comparisons. Loads no torch.
+"""What an experiment has on disk: each cell's state, its predictions, the declared comparisons. Loads no torch.
 
-runs/<study>/study.yaml         the study as it was read, with its paths resolved
-runs/<study>/cells/<id>.json    status (done, failed), error, stages (folders relative to runs), seconds
-runs/<study>/summary.json       StudyResult.to_row(): no times in it, so equal results give equal files
+runs/<name>/experiment.yaml     the file as it was read, with its paths resolved
+runs/<name>/cells/<id>.json     status (done, begun, failed), error, stages (folders relative to runs), seconds
+runs/<name>/summary.json        ExperimentResult.to_row(): no times in it, so equal results give equal files
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cotdistill.config.study import Factors, Study
+from cotdistill.config import Experiment, Factors
 from cotdistill.errors import ArtifactError, DataError
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
@@ -27,40 +27,40 @@ Status = Literal["done", "failed", "missing"]
 class CellResult:
     """What became of a cell.
 
-    ``stages`` maps a noun (annotation, training, evaluation) to its folder, in a cell that is done; an untrained cell
-    has evaluation alone. ``seconds`` is what its stages took to make, shared ones included; ``error`` the one line of
-    one that failed. A cell is missing where it never ran, or where a folder of its stages is gone or its predictions
-    are damaged (which ``error`` then says).
+    ``stages`` maps a noun (annotation, teacher_signal, training, evaluation) to its folder; an untrained cell has
+    evaluation alone. ``seconds`` is what they took to make, shared ones included; ``error`` the one line of a cell that
+    failed. A cell is missing where it never ran or was not run to its end, where a folder of its stages is gone, or its
+    predictions are damaged (which ``error`` then says).
     """
 
     cell: Cell
     status: Status
     error: str | None = None
     seconds: float | None = None
-    stages: dict[str, Path] | None = None
+    stages: dict[str, Path] = field(default_factory=dict)
 
     def summary(self, noun: str) -> dict[str, Any]:
         """The ``summary.json`` of one of its stages: for training tokens, steps and seconds. Empty if it has none."""
-        folder = (self.stages or {}).get(noun)
+        folder = self.stages.get(noun)
         return {} if folder is None else json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
     def manifest(self, noun: str) -> dict[str, Any]:
         """The ``manifest.json`` of one of its stages: versions, seconds, counts of what was dropped."""
-        folder = (self.stages or {}).get(noun)
+        folder = self.stages.get(noun)
         return {} if folder is None else json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
     def predictions(self) -> tuple[Prediction, ...]:
         """Every prediction, in the order of the questions; none for a cell that is not done."""
-        return _predictions(self.stages["evaluation"]) if self.stages else ()
+        return _predictions(self.stages["evaluation"]) if self.status == "done" else ()
 
     def questions(self) -> tuple[Question, ...]:
         """The questions that were asked, in order; none for a cell that is not done."""
-        path = self.stages["evaluation"] / "questions.jsonl" if self.stages else None
+        path = self.stages["evaluation"] / "questions.jsonl" if self.status == "done" else None
         return tuple(Question.from_row(row) for row in read_rows(path)) if path else ()
 
     def score(self) -> Score | None:
         """Accuracy with Wilson's interval and the verdict counts; None for a cell that is not done."""
-        return score(self.predictions()) if self.stages else None
+        return score(self.predictions()) if self.status == "done" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class ArmResult:
 
     @property
     def untrained(self) -> bool:
-        return self.cells[0].cell.config.training is None
+        return self.cells[0].cell.untrained
 
     def accuracies(self) -> dict[int, float]:
         """Accuracy (a fraction) by seed, of the cells that are done."""
@@ -92,7 +92,7 @@ class ArmResult:
 @dataclass(frozen=True, slots=True)
 class ComparedArms:
     """A declared comparison of two arms. ``result`` pools the seeds that both have done, and its adjusted p is Holm's
-    over all comparisons that the study declared, also those still missing; where there is none, ``problem`` says why.
+    over all comparisons that were declared, also those still missing; where there is none, ``problem`` says why.
     """
 
     pair: ArmPair
@@ -108,8 +108,8 @@ class ComparedArms:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyResult:
-    """A study as far as it has come. ``path`` is its folder, ``runs/<study>``; ``arms`` are by name, in order."""
+class ExperimentResult:
+    """An experiment as far as it has come. ``path`` is its folder below runs; ``arms`` are by name, in order."""
 
     plan: Plan
     path: Path
@@ -117,8 +117,8 @@ class StudyResult:
     comparisons: tuple[ComparedArms, ...]
 
     @property
-    def study(self) -> Study:
-        return self.plan.study
+    def experiment(self) -> Experiment:
+        return self.plan.experiment
 
     @property
     def cells(self) -> tuple[CellResult, ...]:
@@ -142,8 +142,8 @@ class StudyResult:
     def to_row(self) -> dict[str, Any]:
         """All that was found, as JSON: arms with their scores by seed, comparisons, and what failed or is missing."""
         return {
-            "study": self.study.name,
-            "question": self.study.question,
+            "name": self.experiment.name,
+            "question": self.experiment.question,
             "cells": {status: len(self.with_status(status)) for status in ("done", "failed", "missing")},
             "arms": {name: _arm_row(arm) for name, arm in self.arms.items()},
             "comparisons": [
@@ -155,16 +155,25 @@ class StudyResult:
             "missing": [result.cell.id for result in self.missing],
         }
 
+    def students(self) -> dict[str, Path]:
+        """The folder of each trained student that is done, by the title of its cell."""
+        trained = [cell for cell in self.done if "training" in cell.stages]
+        return {cell.cell.title: cell.stages["training"] / "student" for cell in trained}
+
+    def counts(self) -> str:
+        """How many cells there are, by their status."""
+        counts = ", ".join(f"{len(self.with_status(status))} {status}" for status in ("done", "failed", "missing"))
+        return f"{self.experiment.name}: {counts}"
+
     def lines(self) -> list[str]:
         """The result in a few words: cells, accuracy by arm, comparisons, errors."""
-        counts = ", ".join(f"{len(self.with_status(status))} {status}" for status in ("done", "failed", "missing"))
         arms = [
             f"{name}: {accuracy:.1%} over {len(arm.done)} of {len(arm.cells)} cells"
             for name, arm in self.arms.items()
             if (accuracy := arm.accuracy()) is not None
         ]
-        errors = [f"{each.cell.id} {each.cell.arm}, seed {each.cell.seed}: {each.error}" for each in self.failed]
-        return [f"study {self.study.name}: {counts}", *arms, *map(str, self.comparisons), *errors]
+        errors = [f"{each.cell.id} {each.cell.title}: {each.error}" for each in self.failed]
+        return [self.counts(), *arms, *map(str, self.comparisons), *errors]
 
 
 def _arm_row(arm: ArmResult) -> dict[str, Any]:
@@ -172,39 +181,40 @@ def _arm_row(arm: ArmResult) -> dict[str, Any]:
     return {"factors": arm.factors, "accuracy": arm.accuracy(), "seeds": seeds}
 
 
-def load_result(study: Study, runs: Path) -> StudyResult:
-    """What is on disk of ``study`` below ``runs``; nothing is run. Raises ConfigError as :func:`plan` does."""
-    planned = plan(study)
-    path = runs / study.name
+def load_result(experiment: Experiment, runs: Path) -> ExperimentResult:
+    """What is on disk of ``experiment`` below ``runs``; nothing is run. Raises ConfigError as :func:`plan` does."""
+    planned = plan(experiment)
+    path = runs / experiment.name
     arms = {
         name: ArmResult(name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path)) for cell in cells))
         for name, cells in planned.arms.items()
     }
-    return StudyResult(planned, path, arms, _compared(planned, arms))
+    return ExperimentResult(planned, path, arms, _compared(planned, arms))
 
 
-def cell_path(cell: Cell, study_folder: Path) -> Path:
+def cell_path(cell: Cell, folder: Path) -> Path:
     """The file that holds a cell's state."""
-    return study_folder / "cells" / f"{cell.id}.json"
+    return folder / "cells" / f"{cell.id}.json"
 
 
-def read_cell(cell: Cell, study_folder: Path) -> CellResult:
+def read_cell(cell: Cell, folder: Path) -> CellResult:
     """A cell's state; one whose file is damaged, or whose stages are gone, counts as missing and will be made again."""
     try:
-        state = json.loads(cell_path(cell, study_folder).read_text(encoding="utf-8"))
-        stages = {noun: study_folder.parent / folder for noun, folder in state["stages"].items()}
+        state = json.loads(cell_path(cell, folder).read_text(encoding="utf-8"))
+        stages = {noun: folder.parent / place for noun, place in state["stages"].items()}
         if state["status"] == "failed":
             return CellResult(cell, "failed", error=str(state["error"]))
-        if "evaluation" in stages and all((folder / MANIFEST).is_file() for folder in stages.values()):
-            return CellResult(cell, "done", None, state["seconds"], stages)
+        if all((place / MANIFEST).is_file() for place in stages.values()):
+            status: Status = "done" if "evaluation" in stages else "missing"
+            return CellResult(cell, status, None, state["seconds"], stages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # what is damaged is made again, as what is missing
     return CellResult(cell, "missing")
 
 
 def _with_sound_predictions(result: CellResult) -> CellResult:
-    """The cell, or a missing one where its predictions are damaged: the study's next run makes them again."""
-    if not result.stages:
+    """The cell, or a missing one where its predictions are damaged: the next run makes them again."""
+    if result.status != "done":
         return result
     folder = result.stages["evaluation"]
     try:

@@ -1,4 +1,4 @@
-"""Run a study: what is missing of it, cell by cell, in processes of their own; a failed cell stops only itself."""
+"""Run an experiment: what is missing of it, cell by cell; a failed cell stops only itself."""
 
 from __future__ import annotations
 
@@ -8,89 +8,116 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from cotdistill.config import Study, to_yaml
-from cotdistill.errors import ArtifactError, ConfigError
+from cotdistill.config import Experiment
+from cotdistill.config.experiment import ARM_FACTOR
+from cotdistill.errors import ArtifactError, ConfigError, nearest
 from cotdistill.experiments.cells import failed, run_cell
+from cotdistill.experiments.check import check_cells, check_inputs
 from cotdistill.experiments.executors.local import run_local
 from cotdistill.experiments.executors.on_ray import run_on_ray
-from cotdistill.experiments.inputs import check_inputs
+from cotdistill.experiments.executors.serial import run_serial
+from cotdistill.experiments.make import LoadTask, Until, loading_once
 from cotdistill.experiments.plan import Cell, Plan, plan
-from cotdistill.experiments.result import CellResult, StudyResult, cell_path, load_result, read_cell
-from cotdistill.experiments.stages import stage_keys
+from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
+from cotdistill.experiments.shared import all_stage_keys
 from cotdistill.experiments.view import watch
 from cotdistill.storage.stages import Stage, disk_errors, hold, write_json_atomically, write_text_atomically
 
 Executor = Literal["local", "ray"]
+FILE = "experiment.yaml"
 
 
-def run_study(
-    study: Study,
+def run_experiment(
+    experiment: Experiment,
     runs: Path,
     *,
     jobs: int = 1,
     executor: Executor = "local",
     only: str | None = None,
+    arm: str | None = None,
+    until: Until = "evaluate",
     say: Callable[[str], None],
-) -> StudyResult:
-    """Make every cell of ``study`` that is missing or failed before, and return what is then on disk.
+) -> ExperimentResult:
+    """Make every cell of ``experiment`` that is missing or failed before, and return what is then on disk.
 
-    ``jobs`` cells run at a time on this machine; on Ray, as many as the cluster has room for. ``only`` names one cell,
-    which runs in this process, so that any scheduler can run a study. Finished stages of done cells are checked first;
-    a damaged one is set aside and made again. Raises ArtifactError where another process runs this study or the disk
-    is full, ConfigError for an unknown cell or executor, DataError for a file of questions that cannot be used.
+    One job runs in this process, several in processes of their own; on Ray, as many cells as the cluster has room for.
+    ``only`` names one cell, which runs in this process, so that any scheduler can run an experiment; ``arm`` one arm of
+    the file; ``until`` the verb to stop behind. Finished stages of done cells are checked first; a damaged one is set
+    aside and made again. Raises ArtifactError where another process runs this experiment or the disk is full,
+    ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
     runs = runs.resolve()
-    planned = plan(study)
-    path = runs / study.name
-    if only is not None:
-        cell = planned.cell(only)
-        with disk_errors(path):
-            _write_study(planned, path)
-            run_cell(cell, path, say=say)
-        return load_result(study, runs)
+    planned = plan(experiment)
+    path = runs / experiment.name
     if jobs < 1:
-        raise ConfigError(f"{jobs} jobs make nothing", where="--jobs", remedy="give at least 1")
+        raise ConfigError(f"{jobs} is no number of jobs", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
-    check_inputs(cell for cell in planned.cells if read_cell(cell, path).status != "done")
+    load = loading_once(say)
+    if only is not None:
+        cell = planned.cell(only)
+        check_cells([cell], planned, load)
+        with disk_errors(path):
+            _write_file(experiment, path)
+            run_cell(cell, planned, path, until=until, say=say, load=load)
+        return load_result(experiment, runs)
+    chosen = cells_of_arm(planned, arm)
+    _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, load)
     with disk_errors(path), hold(path):
-        study_file = _write_study(planned, path)
-        missing = _missing(planned, path, say)
-        with watch(len(planned.cells), len(planned.cells) - len(missing), say) as view:
+        missing = _missing(planned, chosen, path, until, say)
+        file = _write_file(experiment, path)
+        with watch(len(chosen), len(chosen) - len(missing), say, alone=executor == "local" and jobs == 1) as view:
             if missing and executor == "ray":
-                run_on_ray(missing, study_file, runs, resources=study.resources, view=view)
+                run_on_ray(missing, file, runs, until=until, resources=experiment.resources, view=view)
+            elif missing and jobs > 1:
+                run_local(missing, planned, file, runs, until=until, jobs=jobs, view=view)
             elif missing:
-                run_local(missing, study_file, runs, jobs=jobs, view=view)
+                run_serial(missing, planned, path, until=until, view=view, load=load)
         for cell, error in view.failures:
             _keep_error(cell, error, path)
-        result = load_result(study, runs)
-        write_json_atomically(path / "summary.json", result.to_row())
+        result = load_result(experiment, runs)
+        if until == "evaluate":
+            write_json_atomically(path / "summary.json", result.to_row())
         return result
 
 
-def _write_study(planned: Plan, path: Path) -> Path:
-    file = path / "study.yaml"
-    text = to_yaml(planned.study)
+def _check(cells: Sequence[Cell], planned: Plan, executor: Executor, load: LoadTask) -> None:
+    """Say what would fail, before anything is made. The models of a cluster's nodes need not be on this machine."""
+    check_inputs(cells)
+    if executor == "local":
+        check_cells(cells, planned, load)
+
+
+def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
+    """The different cells of an arm by its name in the file (None: of all). Raises ConfigError for an unknown one."""
+    if arm is not None and arm not in planned.experiment.arms:
+        raise ConfigError(f"unknown arm {arm!r}", where="--arm", remedy=nearest(arm, planned.experiment.arms))
+    return [cell for cell in planned.distinct if arm in (None, cell.factors[ARM_FACTOR])]
+
+
+def _write_file(experiment: Experiment, path: Path) -> Path:
+    file = path / FILE
+    text = experiment.to_yaml()
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         write_text_atomically(file, text)
     return file
 
 
-def _missing(planned: Plan, path: Path, say: Callable[[str], None]) -> list[Cell]:
+def _missing(planned: Plan, cells: Sequence[Cell], path: Path, until: Until, say: Callable[[str], None]) -> list[Cell]:
     """The cells to make: those that are not done, and those of which a finished stage is damaged."""
-    results = [read_cell(cell, path) for cell in planned.cells]
-    damaged = _damaged([result for result in results if result.status == "done"], say)
-    return _sharers_apart(
-        [
-            result.cell
-            for result in results
-            if result.status != "done" or not damaged.isdisjoint((result.stages or {}).values())
-        ]
-    )
+    results = [read_cell(cell, path) for cell in cells]
+    done = [result for result in results if result.status == "done"]
+    damaged = _damaged(done, say)
+    missing = [
+        result.cell
+        for result in results
+        if result.status != "done" or until == "capture" or not damaged.isdisjoint(result.stages.values())
+    ]
+    return _sharers_apart(planned, missing)
 
 
 def _damaged(results: Sequence[CellResult], say: Callable[[str], None]) -> set[Path]:
-    folders = sorted({folder for result in results for folder in (result.stages or {}).values()})
+    folders = sorted({folder for result in results for folder in result.stages.values()})
     with ThreadPoolExecutor() as pool:
         problems = dict(zip(folders, pool.map(_problem, folders), strict=True))
     for problem in filter(None, problems.values()):
@@ -106,13 +133,13 @@ def _problem(folder: Path) -> ArtifactError | None:
     return None
 
 
-def _sharers_apart(cells: list[Cell]) -> list[Cell]:
+def _sharers_apart(planned: Plan, cells: list[Cell]) -> list[Cell]:
     """The first cell to need each stage goes first, so that no two of those that start together share one."""
     seen: set[str] = set()
     first: list[Cell] = []
     others: list[Cell] = []
     for cell in cells:
-        keys = set(stage_keys(cell.config).values())
+        keys = all_stage_keys(cell, planned)
         (first if seen.isdisjoint(keys) else others).append(cell)
         seen |= keys
     return first + others

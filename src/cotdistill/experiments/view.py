@@ -1,4 +1,4 @@
-"""What a study shows while it runs: a live view on a terminal, a line a cell elsewhere."""
+"""What an experiment shows while it runs: a live view on a terminal, a line a cell elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class View:
         else:
             self.failures.append((cell, state["error"]))
         outcome = "done" if state["status"] == "done" else f"FAILED: {state['error']}"
-        self.say(f"{self.counts()}: {title(cell)} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
+        self.say(f"{self.counts()}: {cell.title} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
 
     def counts(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -59,20 +59,19 @@ class View:
             ProgressBar(total=max(1, self.total), completed=finished, width=60),
         ]
         for cell, since in self.running.values():
-            lines.append(Text(f"  {title(cell)}  {duration(time.monotonic() - since)}"))
+            lines.append(Text(f"  {cell.title}  {duration(time.monotonic() - since)}"))
         for cell, error in self.failures[-_FAILURES_SHOWN:]:
-            lines.append(Text(f"  failed: {title(cell)}: {error}", style="red", no_wrap=True, overflow="ellipsis"))
+            lines.append(Text(f"  failed: {cell.title}: {error}", style="red", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
 
-def title(cell: Cell) -> str:
-    return cell.arm if cell.config.training is None else f"{cell.arm}, seed {cell.seed}"
-
-
 @contextmanager
-def watch(total: int, done: int, say: Callable[[str], None]) -> Iterator[View]:
-    """A view of ``total`` cells of which ``done`` were made before."""
-    if not sys.stderr.isatty():
+def watch(total: int, done: int, say: Callable[[str], None], *, alone: bool) -> Iterator[View]:
+    """A view of ``total`` cells of which ``done`` were made before.
+
+    Where this process makes them ``alone``, the terminal is left to the progress of their stages.
+    """
+    if alone or not sys.stderr.isatty():
         yield View(total, done, say)
         return
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""What a run or a study found, for people and for programs: pages, tables, figures and ``summary.json``."""
+"""What an experiment found, for people and for programs: pages, tables, figures and ``summary.json``."""
 
 from cotdistill.reports.evidence import BASE, TEACHER, Arm, Cell, Evidence, Missing, Untested
 from cotdistill.reports.tables import print_table, print_tables

@@ -23,7 +23,7 @@ CARD, FIGURE, NUMBERS = "data_card.md", "data_card.png", "data_card.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
+class AnnotatedArm:
     """An arm's annotation by its folder, and the price of its teacher's tokens where that is known."""
 
     arm: str
@@ -31,7 +31,7 @@ class Annotated:
     price: Price | None
 
 
-def write_card(annotations: Sequence[Annotated], folder: Path) -> Path:
+def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
     """Describe the annotations, each once, in ``folder``; a card of the same annotations is left as it is."""
     by_path = {annotated.path: annotated for annotated in annotations}
     made_of = {str(path.name): sorted(a.arm for a in annotations if a.path == path) for path in by_path}

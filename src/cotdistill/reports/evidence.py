@@ -1,4 +1,4 @@
-"""What a report is made from, whether of a run or of a study: arms with their scores, cells, and declared comparisons.
+"""What a report is made from, of an experiment: arms with their scores, cells, and declared comparisons.
 
 An *arm* is one way to make a student; a *cell* is that arm under one seed, with its predictions and its loss by step.
 """
@@ -6,9 +6,8 @@ An *arm* is one way to make a student; a *cell* is that arm under one seed, with
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.averages import by_task
@@ -62,13 +61,6 @@ class Arm:
         """Accuracy under each seed, as fractions."""
         return [score(cell.predictions).accuracy for cell in self.cells]
 
-    def to_row(self) -> dict[str, Any]:
-        row = self.score.to_row()
-        assert not row.keys() & self.extras.keys(), "an extra would hide a part of the score"
-        factors = {"factors": dict(self.factors)} if self.factors else {}
-        seeds = {"seed_accuracies": self.seed_accuracies()} if self.num_seeds > 1 else {}
-        return row | dict(self.extras) | factors | seeds
-
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -89,7 +81,7 @@ class Untested:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run or a study as far as it is done: its question, its arms in order, the comparisons declared between them.
+    """An experiment as far as it is done: its question, its arms in order, the comparisons declared between them.
 
     ``seconds`` is what all of it took to compute, stages that arms share counted once. Raises DataError where there is
     neither an arm nor a missing cell.
@@ -146,19 +138,6 @@ class Evidence:
             return pooled(pairs, names=(name, base))
         except DataError:  # other items than the base's
             return None
-
-    def summary(self) -> dict[str, Any]:
-        """The content of ``summary.json``; all accuracies, differences and intervals are fractions."""
-        missing = [{"name": cell.name, "error": cell.error} for cell in self.missing]
-        return {
-            "name": self.name,
-            "question": self.question,
-            "arms": {name: arm.to_row() for name, arm in self.arms.items()},
-            "comparisons": [comparison.to_row() for comparison in self.comparisons],
-            "seconds": self.seconds,
-            **({"missing": missing} if missing else {}),
-            **({"untested": [asdict(pair) for pair in self.untested]} if self.untested else {}),
-        }
 
 
 def varying_factors(arms: Iterable[Arm]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cotdistill.config import RunConfig
+from cotdistill.config import CellConfig
 from cotdistill.records import Prediction, Question, read_rows
 from cotdistill.reports.evidence import Curve, Fact
 
@@ -13,7 +13,7 @@ MAX_POINTS = 300
 """Points of a learning curve that are kept; more show nothing at the size of a page."""
 
 
-def factors_of(config: RunConfig) -> dict[str, Fact]:
+def factors_of(config: CellConfig) -> dict[str, Fact]:
     """What an arm is made of, in words: those settings that experiments vary, None where one does not apply."""
     training, annotation = config.training, config.annotation
     if training is None:

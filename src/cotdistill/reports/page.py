@@ -18,7 +18,7 @@ NOTES = {
     "(Holm) is corrected for the number of comparisons that were declared, and the sentences go by it.",
     "gains": "Against the same student untrained, on the same items; intervals are paired bootstrap over items. These "
     "were not declared beforehand, so no p is given.",
-    "missing": "Cells without a result are left out of all else here; running the study again goes on with them.",
+    "missing": "Cells without a result are left out of all else here; running it again goes on with them.",
 }
 """How to read a table, by its name."""
 

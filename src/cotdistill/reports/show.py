@@ -1,4 +1,4 @@
-"""Any artifact in readable form: a run folder, a stage folder, or a file of records."""
+"""Any artifact in readable form: an experiment's folder, a stage folder, or a file of records."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cotdistill.storage.stages import MANIFEST
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:
     """What lies at ``path``: its summary and manifest where it has them, and the first ``limit`` rows of each file.
 
-    Of a study also the state of each cell, of a stage that is not finished what it is to become, and of a folder of
-    runs what it holds. Raises DataError for a path that holds nothing of ours.
+    Of an experiment also the state of each cell, of a stage that is not finished what it is to become, and of a folder
+    of runs what it holds. Raises DataError for a path that holds nothing of ours.
     """
     if path.is_file():
         return {"path": str(path), "records": {path.name: list(islice(read_rows(path), limit))}}
@@ -37,14 +37,10 @@ def read_artifact(path: Path, limit: int) -> dict[str, Any]:
 
 
 def _folder_of_runs(path: Path) -> dict[str, Any]:
-    """The runs and studies of a folder by name, and how many stages of each kind are finished."""
-    runs = [folder.name for folder in sorted(path.glob("*")) if _is_run(folder)]
+    """The experiments of a folder by name, and how many stages of each kind are finished."""
+    experiments = [file.parent.name for file in sorted(path.glob("*/experiment.yaml"))]
     stages = {noun: len(list(path.glob(f"{noun}/*/{MANIFEST}"))) for noun in ("annotation", "training", "evaluation")}
-    return {"runs": runs, "finished stages": stages} if runs or any(stages.values()) else {}
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.yaml", "study.yaml"))
+    return {"experiments": experiments, "finished stages": stages} if experiments or any(stages.values()) else {}
 
 
 def _read(path: Path) -> Any:

@@ -10,16 +10,15 @@ from cotdistill.reports.html import html_page
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
 from cotdistill.reports.tables import tables, to_markdown
-from cotdistill.storage.stages import write_json_atomically, write_text_atomically
+from cotdistill.storage.stages import write_text_atomically
 
 PAGE = "report.html"
 
 
-def write_report(evidence: Evidence, folder: Path, *, summary: bool = True) -> Path:
+def write_report(evidence: Evidence, folder: Path) -> Path:
     """Write ``report.html``, ``report.md``, ``tables/`` and ``figures/``; returns the path of ``report.html``.
 
-    Every file is written whole or not at all. ``summary.json`` comes last, so that where it exists the report is
-    complete; a study writes its own, and so says ``summary=False``.
+    Every file is written whole or not at all.
     """
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings = draw_all(evidence)
@@ -33,6 +32,4 @@ def write_report(evidence: Evidence, folder: Path, *, summary: bool = True) -> P
     pictures = {f"figures/{drawing.name}.svg": drawing for drawing in drawings}
     write_text_atomically(folder / "report.md", markdown_page(evidence, found, pictures))
     write_text_atomically(folder / PAGE, html_page(evidence, found, drawings))
-    if summary:
-        write_json_atomically(folder / "summary.json", evidence.summary())
     return folder / PAGE

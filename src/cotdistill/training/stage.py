@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig, identity
 from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
@@ -36,9 +36,6 @@ from cotdistill.training.students import OpenStudent, open_student, put_together
 VERSION = 2
 """Raised whenever a change of code changes what a training makes."""
 
-KEYLESS = {"checkpoint_every", "gradient_checkpointing", "signal"}
-"""Settings that change no student, and the signal, which has a line of its own in the identity."""
-
 
 @dataclass(frozen=True, slots=True)
 class Student:
@@ -56,12 +53,9 @@ def training_identity(
 ) -> dict[str, Any]:
     """All that can change the student: models, rationales, settings that matter, seed and stage version.
 
-    Settings at their defaults are left out, so that a setting that is new leaves what was made before it in its place;
-    a default that changes must raise VERSION.
+    A default that changes must raise VERSION.
     """
-    settings = config.model_dump(mode="json", exclude=KEYLESS, exclude_defaults=True)
-    if "loss" in settings:  # its kind is a term's own default, but says what its other settings mean
-        settings["loss"] = [{"kind": term.kind} | term.model_dump(exclude_defaults=True) for term in config.loss]
+    settings = identity(config.model_copy(update={"signal": None}))
     return {
         "version": VERSION,
         "student": model_identity(student),

@@ -45,7 +45,7 @@ class Advice:
     ``untried`` are the arms that the score left out. Where the grid is done, ``accuracies`` are those in full.
     """
 
-    study: str
+    experiment: str
     student: str
     chosen: str
     factors: dict[str, Any]

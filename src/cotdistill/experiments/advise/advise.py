@@ -1,4 +1,4 @@
-"""Advice: which arm of a study is best for a student, found at a share of what the whole grid costs.
+"""Advice: which arm of an experiment is best for a student, found at a share of what the whole grid costs.
 
 1. A cheap score: rationales of a few training questions are read by the untrained student, one forward pass each. Arms
    of which less than half is verified come last, the others in order of their rank-surprisal ratio, of equal ones the
@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cotdistill.config import Study
+from cotdistill.config import Experiment
+from cotdistill.config.experiment import STUDENT
 from cotdistill.errors import ConfigError, TrainingError, nearest
 from cotdistill.experiments.advise.advice import Advice, ArmScore, Rung
 from cotdistill.experiments.advise.halving import (
@@ -31,8 +32,8 @@ from cotdistill.experiments.advise.halving import (
 )
 from cotdistill.experiments.advise.pilots import pilot
 from cotdistill.experiments.advise.scores import kept_by_score, score_arm
-from cotdistill.experiments.plan import Cell
-from cotdistill.experiments.result import ArmResult, CellResult, StudyResult, load_result, read_cell
+from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult, load_result, read_cell
 from cotdistill.storage.stages import write_json_atomically
 from cotdistill.tasks import load_task
 
@@ -42,7 +43,7 @@ Seen = dict[str, list[CellResult]]
 
 
 def advise(
-    study: Study,
+    experiment: Experiment,
     runs: Path,
     *,
     student: str | None = None,
@@ -53,13 +54,13 @@ def advise(
     replay: bool = False,
     say: Say,
 ) -> Advice:
-    """The best arm of ``study`` for ``student`` (by its name in the study), within ``budget_share`` of the grid's cost.
+    """The best arm of ``experiment`` for ``student`` (by its name there), within ``budget_share`` of the grid's cost.
 
-    With ``replay`` nothing is trained: all pilots must be on disk. Raises ConfigError where the study has nothing to
+    With ``replay`` nothing is trained: all pilots must be on disk. Raises ConfigError where there is nothing to
     choose from or the budget buys no pilots, and TrainingError for a pilot that failed or, in a replay, is missing.
     """
     runs = runs.resolve()
-    result = load_result(study, runs)
+    result = load_result(experiment, runs)
     arms = _arms_of(result, student)
     scores: list[ArmScore] = []
     for name, arm in arms.items():
@@ -74,13 +75,13 @@ def advise(
     def made(name: str, size: Size) -> CellResult:
         cell = arms[name].cells[0].cell
         full = len(load_task(cell.config.task).train)
-        return _made(pilot(cell, size, full), result.path, replay=replay, say=say)
+        return _made(pilot(cell, size, full), result.plan, result.path, replay=replay, say=say)
 
     rungs, seen = _halve(alive, prices, budget_share * estimated - spent, eta, made, say)
     chosen = next(iter(rungs[-1].accuracies))
     advice = Advice(
-        study=study.name,
-        student=str(arms[chosen].factors["student"]),
+        experiment=experiment.name,
+        student=_student(arms[chosen]),
         chosen=chosen,
         factors=arms[chosen].factors,
         scores=tuple(scores),
@@ -123,33 +124,40 @@ def _halve(
     return tuple(rungs), seen
 
 
-def _arms_of(result: StudyResult, student: str | None) -> dict[str, ArmResult]:
+def _arms_of(result: ExperimentResult, student: str | None) -> dict[str, ArmResult]:
     trained = {name: arm for name, arm in result.arms.items() if not arm.untrained}
-    students = sorted({str(arm.factors["student"]) for arm in trained.values()})
+    students = sorted({_student(arm) for arm in trained.values()})
     if student is None and len(students) > 1:
-        problem = f"the study has {len(students)} students ({', '.join(students)})"
-        raise ConfigError(problem, where=f"study {result.study.name}", remedy="choose one with --student")
+        problem = f"there are {len(students)} students ({', '.join(students)})"
+        raise ConfigError(problem, where=f"experiment {result.experiment.name}", remedy="choose one with --student")
     if student is not None and student not in students:
         raise ConfigError(f"unknown student {student!r}", where="--student", remedy=nearest(student, students))
-    arms = {name: arm for name, arm in trained.items() if student in (None, str(arm.factors["student"]))}
+    arms = {name: arm for name, arm in trained.items() if student in (None, _student(arm))}
     if len(arms) < 2:
         raise ConfigError(
-            "there is nothing to choose from", where=f"study {result.study.name}", remedy="give its grid an axis"
+            "there is nothing to choose from",
+            where=f"experiment {result.experiment.name}",
+            remedy="give its grid an axis",
         )
     return arms
 
 
-def _made(cell: Cell, study_folder: Path, *, replay: bool, say: Say) -> CellResult:
+def _student(arm: ArmResult) -> str:
+    """The name of an arm's student in the experiment, that of its model where it has none."""
+    return str(arm.factors.get(STUDENT) or arm.cells[0].cell.config.student.model)
+
+
+def _made(cell: Cell, plan: Plan, folder: Path, *, replay: bool, say: Say) -> CellResult:
     """The pilot's result, from disk or made now."""
-    found = read_cell(cell, study_folder)
+    found = read_cell(cell, folder)
     if found.status != "done" and replay:
         problem = f"pilot {cell.id} of arm {cell.arm} is not on disk"
         raise TrainingError(problem, where="--replay", remedy="leave out --replay once, so that it is made")
     if found.status != "done":
         from cotdistill.experiments.cells import run_cell
 
-        run_cell(cell, study_folder, say=say)
-        found = read_cell(cell, study_folder)
+        run_cell(cell, plan, folder, say=say)
+        found = read_cell(cell, folder)
     if found.status != "done":
         raise TrainingError(f"the pilot of {cell.arm} failed ({found.error})", where=f"cell {cell.id}")
     return found

@@ -1,9 +1,9 @@
 """Successive halving: many arms on small pilots, the best of them on larger ones. Numbers alone; loads no torch.
 
 After Karnin, Koren and Somekh 2013 and Jamieson and Talwalkar (arXiv 1502.07943): each rung has the same budget, which
-the arms that are left in it share; of them one in ``eta`` goes on. Two things are ours, because a study's arms differ
-in what they cost, and a pilot is tested as well as trained: the pilots of a rung have the same number of questions and
-not the same cost, and at most ``TEST_SHARE`` of a rung's budget goes into testing.
+the arms that are left in it share; of them one in ``eta`` goes on. Two things are ours, because arms differ in
+what they cost, and a pilot is tested as well as trained: the pilots of a rung have the same number of questions and not
+the same cost, and at most ``TEST_SHARE`` of a rung's budget goes into testing.
 
 The unit of cost is a token read by the student, forward; a token that is trained on counts three times (forward, and
 twice as much backward). What a teacher reads or writes is not counted.

@@ -1,11 +1,11 @@
-"""Pilots: cells of a study with a share of their training and of their test, made and kept like any other cell."""
+"""Pilots: cells with a share of their training and of their test, made and kept like any other cell."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask, RunConfig
+from cotdistill.config import BenchmarkTask, CellConfig, FileTask, ProceduralTask
 from cotdistill.errors import ConfigError
 from cotdistill.experiments.advise.halving import Size
 from cotdistill.experiments.plan import Cell, cell_id
@@ -44,8 +44,8 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
     else:
         task = _cut_test(task, size.test)
     changes = {"task": task, "evaluation": evaluation, "training": training.model_copy(update={"epochs": epochs})}
-    config: RunConfig = cell.config.model_copy(update=changes)
-    return replace(cell, id=cell_id(config), config=config)
+    config: CellConfig = cell.config.model_copy(update=changes)
+    return replace(cell, id=cell_id(config, cell.uses), config=config)
 
 
 def _cut_test(task: AnyTask, share: float) -> AnyTask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotdistill.config import RunConfig
+from cotdistill.config import CellConfig
 from cotdistill.experiments.advise.advice import ArmScore
 from cotdistill.experiments.advise.halving import TRAINED, Price
 from cotdistill.tasks import load_task
@@ -13,10 +13,11 @@ from cotdistill.tasks import load_task
 MIN_VERIFIED = 0.5
 
 
-def score_arm(name: str, config: RunConfig, runs: Path, num_scored: int) -> ArmScore:
+def score_arm(name: str, config: CellConfig, runs: Path, num_scored: int) -> ArmScore:
     """The score of an arm on its first ``num_scored`` training questions, and its price from their lengths."""
+    from cotdistill.annotation import read_annotation
     from cotdistill.annotation.scoring import rank_surprisal_ratio_of_set, rationale_scores
-    from cotdistill.pipeline import annotate_arm
+    from cotdistill.experiments.make import make_rationales
     from cotdistill.rationales.faults import find_faults
     from cotdistill.rationales.measures import num_words
     from cotdistill.training.stage import student_examples
@@ -25,9 +26,8 @@ def score_arm(name: str, config: RunConfig, runs: Path, num_scored: int) -> ArmS
     task = load_task(config.task)
     num_test = sum(len(load_task(each).test) for each in config.evaluation.tasks or (config.task,))
     sample = min(num_scored, len(task.train))
-    rationales = annotate_arm(
-        config.model_copy(update={"task": config.task.model_copy(update={"num_train": sample})}), runs
-    ).records
+    sampled = config.model_copy(update={"task": config.task.model_copy(update={"num_train": sample})})
+    rationales = read_annotation(make_rationales(sampled, runs)).records
     lengths = [len(example) for example in student_examples(config.student, rationales, config.training)]
     mean = sum(lengths) / len(lengths)
     share_kept = len(lengths) / sample

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.experiments.cells import failed
 from cotdistill.experiments.executors.worker import work
-from cotdistill.experiments.plan import Cell
-from cotdistill.experiments.stages import stage_keys
+from cotdistill.experiments.make import Until
+from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.experiments.shared import all_stage_keys
 from cotdistill.experiments.view import View
 
 if TYPE_CHECKING:
@@ -44,46 +45,48 @@ class _Worker:
     slot: int
     process: BaseProcess
     connection: Connection
-    stages: set[str]
 
 
-def run_local(cells: Sequence[Cell], study_file: Path, runs: Path, *, jobs: int, view: View) -> None:
+def run_local(
+    cells: Sequence[Cell], planned: Plan, file: Path, runs: Path, *, until: Until, jobs: int, view: View
+) -> None:
     """Make ``cells``, at most ``jobs`` at a time. Whatever ends this process ends its workers too."""
+    needs = {cell.id: all_stage_keys(cell, planned) for cell in cells}
     pending = list(cells)
     running: list[_Worker] = []
     try:
         while pending or running:
             while pending and len(running) < jobs:
-                cell = _next(pending, running)
+                cell = _next(pending, running, needs)
                 slot = min(set(range(jobs)) - {worker.slot for worker in running})
-                running.append(_start(cell, slot, study_file, runs, jobs))
+                running.append(_start(cell, slot, file, runs, until, jobs))
                 view.started(cell)
             wait([worker.process.sentinel for worker in running], timeout=_REFRESH_SECONDS)
             for worker in [worker for worker in running if not worker.process.is_alive()]:
                 running.remove(worker)
-                view.ended(worker.cell, _state(worker, study_file.parent))
+                view.ended(worker.cell, _state(worker, file.parent))
     finally:
         for worker in running:
             worker.process.kill()
             worker.process.join()
 
 
-def _next(pending: list[Cell], running: list[_Worker]) -> Cell:
+def _next(pending: list[Cell], running: list[_Worker], needs: dict[str, set[str]]) -> Cell:
     """Take the first cell that needs nothing a running one may be making, or one that will wait for it."""
-    busy = set().union(*(worker.stages for worker in running))
-    free = (place for place, cell in enumerate(pending) if busy.isdisjoint(stage_keys(cell.config).values()))
+    busy: set[str] = set().union(*(needs[worker.cell.id] for worker in running))
+    free = (place for place, cell in enumerate(pending) if busy.isdisjoint(needs[cell.id]))
     return pending.pop(next(free, 0))
 
 
-def _start(cell: Cell, slot: int, study_file: Path, runs: Path, jobs: int) -> _Worker:
+def _start(cell: Cell, slot: int, file: Path, runs: Path, until: Until, jobs: int) -> _Worker:
     context = _context()
     ours, theirs = context.Pipe()
-    log = log_path(study_file.parent, cell)
-    arguments = (str(study_file), str(runs), cell.id, theirs, str(log), _threads(jobs), _device(slot))
+    log = log_path(file.parent, cell)
+    arguments = (str(file), str(runs), cell.id, until, theirs, str(log), _threads(jobs), _device(slot))
     process = context.Process(target=work, args=arguments)
     process.start()
     theirs.close()
-    return _Worker(cell, slot, process, ours, set(stage_keys(cell.config).values()))
+    return _Worker(cell, slot, process, ours)
 
 
 def _context() -> ForkServerContext | SpawnContext:
@@ -95,9 +98,9 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def log_path(study_folder: Path, cell: Cell) -> Path:
+def log_path(folder: Path, cell: Cell) -> Path:
     """What a cell's last worker wrote to its standard error."""
-    return study_folder / "logs" / f"{cell.id}.log"
+    return folder / "logs" / f"{cell.id}.log"
 
 
 def _threads(jobs: int) -> int:
@@ -117,13 +120,13 @@ def _num_gpus() -> int:
     return len(list(_GPUS.iterdir())) if _GPUS.is_dir() else 0
 
 
-def _state(worker: _Worker, study_folder: Path) -> dict[str, Any]:
+def _state(worker: _Worker, folder: Path) -> dict[str, Any]:
     """What an ended worker said of its cell, or that it was ended before it could."""
     try:
         return json.loads(worker.connection.recv_bytes())
     except (EOFError, OSError):
         status = worker.process.exitcode or 0
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        return failed(f"its process ended with {how}; see {log_path(study_folder, worker.cell)}")
+        return failed(f"its process ended with {how}; see {log_path(folder, worker.cell)}")
     finally:
         worker.connection.close()

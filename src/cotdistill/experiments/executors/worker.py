@@ -1,4 +1,4 @@
-"""What a study's process on the same machine starts for a cell."""
+"""What an experiment's process on the same machine starts for a cell."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from pathlib import Path
 
 from cotdistill.errors import CotDistillError
 from cotdistill.experiments.cells import failed, run_cell_by_id
+from cotdistill.experiments.make import Until
 
 
 def work(
-    study_file: str, runs: str, id: str, connection: Connection, log: str, num_threads: int, device: str | None
+    file: str, runs: str, id: str, until: Until, connection: Connection, log: str, num_threads: int, device: str | None
 ) -> None:
     """Make the cell and send its state, as JSON, over ``connection``.
 
-    The other end belongs to the study's process: it closes when that one ends, however it does, and this one ends too.
+    The other end belongs to the process that started this one: it closes when that ends, however it does, and then
+    this one ends too.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study's process is interrupted, and ends this one
-    threading.Thread(target=_end_with_the_study, args=(connection,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the experiment's process is interrupted, and ends this one
+    threading.Thread(target=_end_with_the_experiment, args=(connection,), daemon=True).start()
     _write_to(Path(log))
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
@@ -29,13 +31,13 @@ def work(
 
     torch.set_num_threads(num_threads)
     try:
-        state = run_cell_by_id(study_file, runs, id)
+        state = run_cell_by_id(file, runs, id, until)
     except CotDistillError as error:
         state = failed(str(error))
     connection.send_bytes(json.dumps(state).encode())
 
 
-def _end_with_the_study(connection: Connection) -> None:
+def _end_with_the_experiment(connection: Connection) -> None:
     try:
         connection.recv_bytes()
     except (EOFError, OSError):

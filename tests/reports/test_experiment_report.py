@@ -1,4 +1,4 @@
-"""The report of a study on disk, whole or half done. The folders are as a study leaves them; nothing is trained."""
+"""The report of an experiment on disk, half done. The folders are as a run leaves them; nothing is trained."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 from tests.reports import material
 
-from cotdistill.config import load_study
+from cotdistill.config import load_experiment
 from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path, load_result
-from cotdistill.reports.result import evidence_of_study
+from cotdistill.reports.result import evidence_of
 from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
 
-STUDY = """
+FILE = """
 name: fine
 question: How fine should rationales be?
-teachers: {solver: procedural, answers: answer_only}
-students: {nano: "builtin:nano-student"}
-base: {task: {kind: procedural, num_train: 8, num_test: 20}}
-grid: {teacher: [solver], annotation.granularity: [1, 3], seed: [0, 1]}
-controls: [{teacher: answers, annotation.granularity: null}]
+task: {kind: procedural, num_train: 8, num_test: 20}
+teacher: procedural
+student: builtin:nano-student
+arms: {levels: {}, answers: {teacher: answer_only}}
+grid: {annotation.granularity: {of: levels, values: [1, 3]}, seed: [0, 1]}
 comparisons:
-  - {a: {annotation.granularity: 3}, b: {teacher: answers}}
+  - {a: {annotation.granularity: 3}, b: answers}
   - {a: {annotation.granularity: 3}, b: base}
 """
 ASKED = material.questions(20, ("one", "two"))
@@ -60,12 +60,12 @@ def make_cell(cell: Cell, folder: Path, accuracy: float) -> None:
 
 @pytest.fixture
 def half_done(tmp_path: Path) -> Path:
-    """A study whose arm answers has failed under seed 0 and not run under seed 1; the folder of its file."""
-    (tmp_path / "fine.yaml").write_text(STUDY, encoding="utf-8")
-    planned = plan(load_study(tmp_path / "fine.yaml"))
+    """An experiment whose arm answers has failed under seed 0 and not run under seed 1; the folder of its file."""
+    (tmp_path / "fine.yaml").write_text(FILE, encoding="utf-8")
+    planned = plan(load_experiment(tmp_path / "fine.yaml"))
     folder = tmp_path / "runs" / "fine"
     for cell in planned.cells:
-        if cell.factors.get("teacher") == "solver" or cell.config.training is None:
+        if cell.factors["arm"] == "levels" or cell.untrained:
             make_cell(cell, folder, 0.9 if cell.config.training else 0.05)
         elif cell.seed == 0:
             failed = {"status": "failed", "error": "no space left", "stages": {}, "seconds": None}
@@ -74,15 +74,15 @@ def half_done(tmp_path: Path) -> Path:
 
 
 def test_arms_pool_their_seeds_and_know_their_base_length_and_curve(half_done):
-    result = load_result(load_study(half_done / "fine.yaml"), half_done / "runs")
-    evidence = evidence_of_study(result)
+    result = load_result(load_experiment(half_done / "fine.yaml"), half_done / "runs")
+    evidence = evidence_of(result)
     base, coarse, fine = (next(name for name in evidence.arms if key in name) for key in ("base", "=1", "=3"))
     arm = evidence.arms[fine]
     assert [cell.seed for cell in arm.cells] == [0, 1]
     assert arm.score.accuracy == pytest.approx(sum(arm.seed_accuracies()) / 2)
     assert (arm.score.n, arm.score.correct + arm.score.wrong + arm.score.unreadable + arm.score.truncated) == (20, 40)
     assert (arm.base, evidence.arms[base].base) == (base, None)
-    assert (arm.factors["granularity"], arm.factors["teacher"]) == (3, "solver")
+    assert (arm.factors["granularity"], arm.factors["teacher"]) == (3, "procedural")
     assert (arm.extras["rationale_words"], arm.extras["training_tokens"]) == (30.0, 300)
     assert list(arm.cells[0].curve.steps) == [1, 2, 3, 4, 5]
     assert evidence.arms[coarse].extras["rationale_words"] == 10.0
@@ -91,7 +91,7 @@ def test_arms_pool_their_seeds_and_know_their_base_length_and_curve(half_done):
     assert evidence.gains[fine].num_seeds == 2
 
 
-def test_the_report_of_half_a_study_says_what_is_missing_and_why_and_loads_no_torch(half_done):
+def test_the_report_of_half_an_experiment_says_what_is_missing_and_why_and_loads_no_torch(half_done):
     script = (
         "import sys; from cotdistill.cli import app; app(['report', 'fine.yaml'], standalone_mode=False);"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
@@ -108,10 +108,10 @@ def test_the_report_of_half_a_study_says_what_is_missing_and_why_and_loads_no_to
         assert part in text
     assert "beats" in page
     assert {path.stem for path in (folder / "figures").glob("*.svg")} >= {"accuracy", "granularity", "tasks", "length"}
-    assert not (folder / "summary.json").exists(), "a study's summary is the study's own"
+    assert not (folder / "summary.json").exists(), "nothing was run"
 
 
-def test_a_study_that_never_ran_has_a_report(half_done):
+def test_an_experiment_that_never_ran_has_a_report(half_done):
     done = subprocess.run(
         [sys.executable, "-m", "cotdistill", "report", "fine.yaml", "--runs", "other", "--json"],
         cwd=half_done,

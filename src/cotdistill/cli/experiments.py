@@ -1,0 +1,206 @@
+"""Commands on an experiment file: its plan, its cells, its report, advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cotdistill.cli.common import (
+    BEGIN,
+    EXPERIMENTS,
+    Arm,
+    AsJson,
+    ExperimentFile,
+    Runs,
+    Settings,
+    app,
+    read_experiment,
+    say,
+)
+
+if TYPE_CHECKING:
+    from cotdistill.config import Experiment
+    from cotdistill.experiments.result import ExperimentResult
+
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
+Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine, above 1 in processes of their own")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan, and do nothing")]
+
+
+@app.command(rich_help_panel=BEGIN)
+def quickstart(
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, typer.Option(help="seed of the training order")] = 0,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """The whole loop on built-in models: base, fine-tuned and distilled students with and without rationales."""
+    from cotdistill.config import load_experiment, parse_overrides
+
+    file = Path(__file__).parents[1] / "quickstart.yaml"
+    experiment = load_experiment(file, {"seed": seed} | parse_overrides(settings or []))
+    if dry_run:
+        _print_plan(experiment, runs, 1, as_json)
+        return
+    _run(experiment, runs, as_json=as_json)
+    if not as_json:
+        print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
+        print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")
+
+
+@app.command("run", rich_help_panel=EXPERIMENTS)
+def run_command(
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    executor: Executor = "local",
+    arm: Arm = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="ID", help="only this cell (plan lists the ids), in this process")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make what is missing of an experiment, and write its report. A cell that fails stops only itself (status 1)."""
+    experiment = read_experiment(file, settings)
+    if dry_run:
+        _print_plan(experiment, runs, jobs, as_json)
+    else:
+        _run(experiment, runs, jobs=jobs, executor=executor, arm=arm, only=only, as_json=as_json)
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def plan(
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    jobs: Jobs = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an experiment holds, what of it is missing, and what that will take. Nothing is loaded or run."""
+    _print_plan(read_experiment(file, settings), runs, jobs, as_json)
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def report(file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, as_json: AsJson = False) -> None:
+    """Write the report of an experiment as far as it is done. Nothing is run."""
+    from cotdistill.experiments.result import load_result
+
+    _report(load_result(read_experiment(file, settings), runs), as_json)
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def advise(
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    student: Annotated[str | None, typer.Option(help="a student of the experiment, where it has several")] = None,
+    budget_share: Annotated[float, typer.Option(min=0, max=1, help="of what the whole grid costs")] = 0.25,
+    keep: Annotated[float, typer.Option(min=0, max=1, help="share of arms that go on after the cheap score")] = 0.5,
+    replay: Annotated[bool, typer.Option("--replay", help="train nothing: all pilots are on disk")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which arm is best for a student, from a cheap score and pilots of the most promising arms."""
+    from cotdistill.experiments.advise.advice import advice_lines
+    from cotdistill.experiments.advise.advise import advise as advise_on
+
+    advice = advise_on(
+        read_experiment(file, settings),
+        runs,
+        student=student,
+        budget_share=budget_share,
+        keep=keep,
+        replay=replay,
+        say=say,
+    )
+    print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
+
+
+@app.command("reproduce-check", rich_help_panel=EXPERIMENTS)
+def reproduce_check(
+    file: Annotated[
+        Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims, each with its experiment and test")
+    ] = Path("recipes/reproduce-check/claims.yaml"),
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Test papers' claims on what was recorded: supported, contradicted or not enough data. Nothing is run."""
+    from cotdistill.config.claims import load_claims
+    from cotdistill.experiments.claims import check_claims
+
+    results = check_claims(load_claims(file), runs, where=str(file))
+    print(json.dumps(results.to_row(), ensure_ascii=False) if as_json else "\n".join(results.lines()))
+
+
+def _run(
+    experiment: Experiment,
+    runs: Path,
+    *,
+    jobs: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    arm: str | None = None,
+    only: str | None = None,
+    as_json: bool,
+) -> None:
+    from cotdistill.experiments.run import run_experiment
+
+    result = run_experiment(experiment, runs, jobs=jobs, executor=executor, arm=arm, only=only, say=say)
+    failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
+    if only is None:
+        _report(result, as_json)
+    else:
+        print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(result.lines()))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _report(result: ExperimentResult, as_json: bool) -> None:
+    """Write the report of an experiment as far as it is done, and print it."""
+    from cotdistill.reports import print_table, write_report
+    from cotdistill.reports.result import evidence_of
+    from cotdistill.storage.stages import disk_errors
+
+    evidence = evidence_of(result)
+    with disk_errors(result.path):
+        page = write_report(evidence, result.path)
+    if as_json:
+        say(f"report: {page}")
+        print(json.dumps(result.to_row(), ensure_ascii=False))
+        return
+    print(result.counts())
+    print_table(evidence)
+    for each in result.failed:
+        print(f"failed: {each.cell.title}: {each.error}")
+    print(f"report: {page}")
+    for name, folder in result.students().items():
+        print(f"student {name}: {folder}")
+
+
+def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) -> None:
+    from cotdistill.experiments.check import check_inputs
+    from cotdistill.experiments.estimate import estimate, lines
+    from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.result import read_cell
+
+    planned = plan(experiment)
+    results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
+    check_inputs(result.cell for result in results if result.status != "done")
+    found = estimate(planned, runs)
+    cells = [
+        {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}
+        for result in results
+    ]
+    if as_json:
+        comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
+        print(json.dumps(found.to_row() | {"cells": cells, "comparisons": comparisons}, ensure_ascii=False))
+        return
+    for result in results:
+        print(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
+    for pair in planned.comparisons:
+        print(f"compares {pair.a} with {pair.b}")
+    print("\n".join(lines(planned, found, jobs)))

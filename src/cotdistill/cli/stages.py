@@ -1,0 +1,186 @@
+"""Commands that stop an experiment early, behind one of its verbs, and the import of released rationales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cotdistill.cli.common import (
+    STAGES,
+    Arm,
+    AsJson,
+    ExperimentFile,
+    Runs,
+    Settings,
+    app,
+    print_rows,
+    read_experiment,
+    say,
+)
+
+if TYPE_CHECKING:
+    from cotdistill.config import Experiment
+    from cotdistill.experiments.make import Until
+    from cotdistill.experiments.result import CellResult
+
+
+@app.command(rich_help_panel=STAGES)
+def annotate(
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what is left to ask and its cost, ask nothing")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Collect the rationales of each arm, describe them in a data card, and nothing more."""
+    from cotdistill.storage.stages import read_stage
+
+    experiment = read_experiment(file, settings)
+    if dry_run:
+        print_rows(_left_to_ask(experiment, runs, arm), as_json)
+        return
+    rows: dict[str, dict[str, Any]] = {}
+    results = _made(experiment, runs, arm, "annotate", "annotation")
+    for name, result in results.items():
+        summary, manifest = read_stage(result.stages["annotation"])
+        counts = {"rationales": summary["rationales"], "dropped": manifest["dropped"]}
+        rows[name] = counts | {"path": str(result.stages["annotation"])}
+    if results:
+        say(f"data card: {_write_data_card(experiment, results, runs)}")
+    print_rows(rows, as_json)
+
+
+@app.command(rich_help_panel=STAGES)
+def capture(
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how large it will be, and capture nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache).
+
+    Its rationales, and the students of other arms that it uses, are made first, also for --dry-run.
+    """
+    from cotdistill.storage.stages import read_stage
+
+    experiment = read_experiment(file, settings)
+    if dry_run:
+        print_rows(_sizes_of_captures(experiment, runs, arm), as_json)
+        return
+    results = _made(experiment, runs, arm, "capture", "teacher_signal")
+    paths = {name: result.stages["teacher_signal"] for name, result in results.items()}
+    print_rows({name: read_stage(path)[0] | {"path": str(path)} for name, path in paths.items()}, as_json)
+
+
+@app.command(rich_help_panel=STAGES)
+def train(
+    file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+) -> None:
+    """Train the student of each arm (and collect its rationales first)."""
+    rows = {}
+    for name, result in _made(read_experiment(file, settings), runs, arm, "train", "training").items():
+        student = result.stages["training"] / "student"
+        dropped = result.manifest("training")["dropped"]
+        rows[name] = {"student": str(student), "dropped": dropped, **result.summary("training")}
+    print_rows(rows, as_json)
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate(
+    file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+) -> None:
+    """Test the student of each arm (and make it first where it is missing)."""
+    rows = {}
+    for name, result in _made(read_experiment(file, settings), runs, arm, "evaluate", "evaluation").items():
+        score = result.score()
+        assert score is not None, "it is done"
+        rows[name] = score.to_row() | {"path": str(result.stages["evaluation"])}
+    print_rows(rows, as_json)
+
+
+@app.command("import", rich_help_panel=STAGES)
+def import_command(
+    source: Annotated[str, typer.Argument(help="eit_cot, cot_collection, flan_cot or distilling_step_by_step")],
+    path: Annotated[Path, typer.Argument(help="a file of the release, or the folder it came in")],
+    out: Annotated[Path | None, typer.Option("--out", help="write the rationales to this JSON Lines file")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read rationales that others released, say what could not be read, and write them as a file to train on."""
+    from cotdistill.annotation.released.importers import import_rationales
+    from cotdistill.storage.stages import disk_errors, write_rows
+
+    imported = import_rationales(source, path)
+    if out is not None:
+        with disk_errors(out):
+            write_rows(out, (rationale.to_row() for rationale in imported.records))
+    print_rows({source: imported.to_row() | ({"path": str(out)} if out else {})}, as_json)
+
+
+def _made(experiment: Experiment, runs: Path, arm: str | None, until: Until, noun: str) -> dict[str, CellResult]:
+    """The cells that have a stage of this noun once the experiment is run so far, by their titles.
+
+    Raises the error of the first cell that failed.
+    """
+    from cotdistill.errors import CotDistillError
+    from cotdistill.experiments.run import cells_of_arm, run_experiment
+
+    result = run_experiment(experiment, runs, arm=arm, until=until, say=say)
+    chosen = {cell.id for cell in cells_of_arm(result.plan, arm)}
+    cells = [cell for cell in result.cells if cell.cell.id in chosen]
+    for cell in cells:
+        if cell.status == "failed":
+            raise CotDistillError(cell.error or "failed", where=cell.cell.title)
+    return {name: cell for name, cell in _by_name(cells).items() if noun in cell.stages}
+
+
+def _by_name(cells: list[CellResult]) -> dict[str, CellResult]:
+    """Cells by the name of their arm, with the seed where an arm has several."""
+    names = [cell.cell.arm for cell in cells]
+    return {cell.cell.arm if names.count(cell.cell.arm) == 1 else cell.cell.title: cell for cell in cells}
+
+
+def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
+    from cotdistill.experiments.make import loading_once, plan_rationales
+    from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.run import cells_of_arm
+
+    load, rows = loading_once(say), {}
+    for cell in cells_of_arm(plan(experiment), arm):
+        if not cell.untrained and cell.arm not in rows:
+            rows[cell.arm] = plan_rationales(cell.config, runs, load).to_row()
+    return rows
+
+
+def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
+    from cotdistill.annotation import read_annotation
+    from cotdistill.config import CachedTeacher
+    from cotdistill.experiments.make import loading_once, make_rationales, size_of_capture, with_trained_models
+    from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.run import cells_of_arm
+
+    load, planned, rows = loading_once(say), plan(experiment), {}
+    for cell in cells_of_arm(planned, arm):
+        if cell.config.training and isinstance(cell.config.training.signal, CachedTeacher) and cell.arm not in rows:
+            config = with_trained_models(cell, planned, runs, load)
+            rows[cell.arm] = size_of_capture(config, read_annotation(make_rationales(config, runs, load)))
+    return rows
+
+
+def _write_data_card(experiment: Experiment, results: dict[str, CellResult], runs: Path) -> Path:
+    from cotdistill.config import OpenAITeacher
+    from cotdistill.engines.costs import price_of
+    from cotdistill.reports.data_card import AnnotatedArm, write_card
+
+    arms = []
+    for name, result in results.items():
+        teacher = result.cell.config.teacher
+        price = price_of(teacher) if isinstance(teacher, OpenAITeacher) else None
+        arms.append(AnnotatedArm(name, result.stages["annotation"], price))
+    return write_card(arms, runs / experiment.name)

@@ -1,0 +1,47 @@
+"""Dotted keys: ``training.epochs`` in nested settings, and ``KEY=VALUE`` of the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from cotdistill.config.task import task_shorthand
+from cotdistill.errors import ConfigError
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``training.epochs`` style keys in nested dictionaries, making sections that are missing or shorthand."""
+    *sections, last = key.split(".")
+    for section in sections:
+        child = values.get(section)
+        if isinstance(child, str):
+            child = _shorthand_section(section, child)
+        if child is None:
+            child = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"cannot set {key!r}: {section!r} is {child!r}, not a section", where="override")
+        values[section] = child
+        values = child
+    values[last] = value
+
+
+def _shorthand_section(section: str, name: str) -> dict[str, Any]:
+    """The section that a bare name stands for, so that a setting of it can be overridden."""
+    if section == "task":
+        return task_shorthand(name)
+    return {"model": name} if section in ("student", "model") else {"kind": name}
+
+
+def parse_overrides(settings: list[str]) -> dict[str, Any]:
+    """``["training.epochs=1"]`` as ``{"training.epochs": 1}``; values are YAML."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"expected KEY=VALUE, found {setting!r}", where="--set")
+        try:
+            parsed[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{text!r} is no YAML value", where=f"--set {key}") from None
+    return parsed

@@ -1,0 +1,310 @@
+"""An experiment file: settings, arms that override them, a grid that crosses them, and what is compared.
+
+Everything but the settings of one cell is optional: without arms there is one, beside the untrained student; without a
+grid there is one point. ``experiments/plan.py`` turns the file into cells; here it is read and checked for form.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, HumanTeacher, TeacherConfig
+from cotdistill.config.base import FolderPath, Settings, identity
+from cotdistill.config.dotted import set_dotted
+from cotdistill.config.evaluation import EvaluationConfig
+from cotdistill.config.files import read_yaml, written_yaml
+from cotdistill.config.model import ARM, Model, ModelConfig
+from cotdistill.config.task import TaskConfig
+from cotdistill.config.training import TrainingConfig
+from cotdistill.config.validation import misplaced, validated
+from cotdistill.errors import ConfigError, nearest
+
+SEED, STUDENT, TEACHER, TASK, TRAINING = "seed", "student", "teacher", "task", "training"
+ARM_FACTOR = "arm"
+"""The factor that holds an arm's name in the file."""
+BASE = "base"
+"""The arm that is added where no other tests the untrained student."""
+ONLY = "student"
+"""The name of the one arm of a file that names none."""
+
+Factors = dict[str, Any]
+"""Values by axis: ``{"arm": "levels", "annotation.granularity": 3}``."""
+
+
+class CellConfig(Settings):
+    """What one cell is made from: questions, rationales, a student, its training and its test.
+
+    ``training: null`` is the untrained student.
+    """
+
+    task: TaskConfig
+    teacher: TeacherConfig = AnswerOnlyTeacher()
+    annotation: AnnotationConfig = AnnotationConfig()
+    student: Model
+    training: TrainingConfig | None = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def served_students_are_not_trained(self) -> CellConfig:
+        if self.evaluation.server and self.training:
+            raise ValueError("a student behind evaluation.server cannot be trained; set training: null")
+        return self
+
+
+def arm_of(model: ModelConfig) -> str | None:
+    """The arm whose student a model is (``arm:NAME``), None for any other model."""
+    return model.model.removeprefix(ARM) if model.model.startswith(ARM) else None
+
+
+def models_of(config: CellConfig) -> list[ModelConfig]:
+    """The models that a cell needs: its student, and the teacher of its signal."""
+    signal = config.training.signal if config.training else None
+    return [config.student, signal.model] if signal else [config.student]
+
+
+def with_models(config: CellConfig, replace: Callable[[ModelConfig], ModelConfig]) -> CellConfig:
+    """The cell with each of its models replaced."""
+    changed = config.model_copy(update={"student": replace(config.student)})
+    if config.training is None or config.training.signal is None:
+        return changed
+    signal = config.training.signal.model_copy(update={"model": replace(config.training.signal.model)})
+    return changed.model_copy(update={"training": config.training.model_copy(update={"signal": signal})})
+
+
+_OF_RATIONALES = ("keep", "answer_conditioned", "perturbation")
+
+
+def settled(config: CellConfig) -> CellConfig:
+    """The cell with every section at its defaults that changes nothing in it.
+
+    An untrained student reads no rationales and has no seed; people's rationales have no granularity or format, and
+    where there are none, nothing can be kept or made worse.
+    """
+    defaults = AnnotationConfig()
+    if config.training is None:
+        return config.model_copy(update={"teacher": AnswerOnlyTeacher(), "annotation": defaults, "seed": 0})
+    unused = {HumanTeacher: ("granularity", "format"), AnswerOnlyTeacher: ("granularity", "format", *_OF_RATIONALES)}
+    reset = {name: getattr(defaults, name) for name in unused.get(type(config.teacher), ())}
+    return config.model_copy(update={"annotation": config.annotation.model_copy(update=reset)})
+
+
+def cell_identity(config: CellConfig) -> dict[str, Any]:
+    """All that can change what a cell makes, as far as its settings say it."""
+    return identity(settled(config), places=True)
+
+
+class Axis(Settings):
+    """The values of an axis, by name where they are long, and the arms that it is for (None: all)."""
+
+    values: list[Any] | dict[str, Any] = Field(min_length=1)
+    of: tuple[str, ...] | None = None
+
+    @field_validator("values")
+    @classmethod
+    def short_and_different(cls, values: list[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
+        if isinstance(values, list):
+            if any(isinstance(value, dict | list) for value in values):
+                raise ValueError("has long values; give each a name: {NAME: VALUE, ...}")
+            if len({json.dumps(value) for value in values}) < len(values):
+                raise ValueError("names a value twice")
+        return values
+
+    @property
+    def by_name(self) -> dict[Any, Any]:
+        """What each value stands for."""
+        return self.values if isinstance(self.values, dict) else {value: value for value in self.values}
+
+
+def _axis(value: Any) -> Any:
+    if isinstance(value, dict) and "values" in value and value.keys() <= {"of", "values"}:
+        of = value.get("of")
+        return value | {"of": [of] if isinstance(of, str) else of}
+    if not isinstance(value, list | dict):
+        raise ValueError(f"needs a list of values, or a mapping of names to them, not {value!r}")
+    return {"values": value}
+
+
+def _side(value: Any) -> Any:
+    return {ARM_FACTOR: value} if isinstance(value, str) else value
+
+
+Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1)]
+"""The arms of one side of a comparison: all that have these factors. A bare name is that of an arm of the file."""
+
+
+class Comparison(Settings):
+    """Arms with factors ``a`` against arms with factors ``b``, pair by pair where all other factors agree.
+
+    It is declared before the run; the difference reported is accuracy of ``a`` minus that of ``b``.
+    """
+
+    a: Side
+    b: Side
+
+
+class Resources(Settings):
+    """What a cell needs of a Ray cluster, and how often it is tried again where its node goes down."""
+
+    num_cpus: float = Field(default=1, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+    max_retries: int = Field(default=3, ge=0)
+
+
+class Experiment(Settings):
+    """An experiment file as it was read.
+
+    ``settings`` are those of :class:`CellConfig` that stand at its top. Each of the ``arms`` overrides them by dotted
+    keys. ``grid`` maps an axis, any dotted key, to its values: it is crossed with every arm, or with those that
+    ``{of: ARM, values: ...}`` names, and an arm's own settings go before it. An axis that changes nothing in an arm
+    (a granularity without rationales, a seed without training) gives it no further cells.
+    """
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$", description="default: the file's name, or its folder's")
+    question: str = ""
+    folder: FolderPath = Field(default=Path(), description="what relative paths in the file start from")
+    settings: dict[str, Any]
+    arms: dict[str, Factors]
+    grid: dict[str, Annotated[Axis, BeforeValidator(_axis)]] = Field(default={})
+    comparisons: tuple[Comparison, ...] = ()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def axes_are_of_arms(self) -> Experiment:
+        for name, axis in self.grid.items():
+            if name == ARM_FACTOR:
+                raise ValueError("'arm' is no axis; arms are named under arms")
+            for arm in axis.of or ():
+                if arm not in self.arms:
+                    raise ValueError(f"axis {name!r} is for the unknown arm {arm!r}; {nearest(arm, self.arms)}")
+        return self
+
+    def axes(self, arm: str) -> dict[str, Axis]:
+        """The axes that are crossed with an arm: students first and seeds last, so that arms stay together."""
+        found = {name: axis for name, axis in self.grid.items() if axis.of is None or arm in axis.of}
+        return dict(sorted(found.items(), key=lambda item: _axis_rank(item[0])))
+
+    def cell(self, arm: str, factors: Factors, *, where: str) -> CellConfig:
+        """The settings of an arm at one point of its axes. Raises ConfigError where they are invalid."""
+        values = json.loads(json.dumps(self.settings, default=str))
+        for axis, factor in factors.items():
+            set_dotted(values, axis, deepcopy(self.grid[axis].by_name[factor]))
+        for key, value in self.arms[arm].items():
+            set_dotted(values, key, deepcopy(value))
+        return validated(CellConfig, values, where=where, folder=self.folder)
+
+    def to_yaml(self) -> str:
+        """A file that :func:`load_experiment` reads as this experiment, wherever it lies."""
+        row = self.model_dump(mode="json")
+        return written_yaml({**row.pop("settings"), **row})
+
+
+def _axis_rank(axis: str) -> int:
+    return {STUDENT: 0, TEACHER: 1, SEED: 3}.get(axis, 2)
+
+
+_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "resources")
+_OLD_STUDY = ("students", "teachers", "base", "controls")
+
+
+def load_experiment(path: Path, overrides: Factors | None = None) -> Experiment:
+    """Read an experiment file (YAML) and apply ``overrides``: settings of all arms by dotted keys (an arm's own go
+    before them), ``arms.NAME.KEY`` of one arm, or ``grid.AXIS``.
+
+    Paths in the file are relative to its folder. Raises ConfigError naming key, value and remedy. The settings of the
+    cells are checked by ``plan``.
+    """
+    values = read_yaml(path)
+    stem = path.stem if path.stem not in ("run", "study", "experiment") else path.resolve().parent.name
+    name = re.sub(r"[^\w.-]+", "-", stem)
+    return experiment_of({"name": name} | values, overrides, where=str(path), folder=path.parent)
+
+
+def experiment_of(
+    values: dict[str, Any], overrides: Factors | None = None, *, where: str, folder: Path = Path()
+) -> Experiment:
+    """An experiment from the content of its file. Raises ConfigError as :func:`load_experiment` does."""
+    values = json.loads(json.dumps(values, default=str))
+    _refuse_unknown(values, where)
+    fields = {"folder": "."} | {key: values.pop(key) for key in _OF_THE_FILE if key in values}
+    arms = fields.get("arms")
+    if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
+        raise ConfigError("arms must map a name to its overrides", where=f"{where}, arms")
+    fields["arms"] = {str(name): changes or {} for name, changes in (arms or {}).items()}
+    fields["settings"] = values
+    for key, value in (overrides or {}).items():
+        _override(fields, key, value)
+    fields["arms"] = _with_base(fields["settings"], fields["arms"], where)
+    return validated(Experiment, fields, where=where, folder=folder)
+
+
+def _refuse_unknown(values: dict[str, Any], where: str) -> None:
+    if old := [key for key in _OLD_STUDY if key in values]:
+        raise ConfigError(
+            f"the key {old[0]!r} is of the old study files",
+            where=where,
+            remedy="put the keys of base at the top, teachers and students as axes of the grid ({NAME: VALUE, ...}), "
+            "and each of the controls as an arm",
+        )
+    known = (*CellConfig.model_fields, *_OF_THE_FILE)
+    for key in values:
+        if key not in known:
+            remedy = misplaced(CellConfig, key) or nearest(key, known)
+            raise ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
+
+
+def _with_base(settings: dict[str, Any], arms: dict[str, Factors], where: str) -> dict[str, Factors]:
+    """The arms, one where none is named, and the untrained student where no arm tests it."""
+    if not arms:
+        arms = {BASE if _untrained(settings, {}) else ONLY: {}}
+    if any(_untrained(settings, changes) and not _sets(changes, STUDENT) for changes in arms.values()):
+        return arms
+    if BASE in arms:
+        raise ConfigError(
+            "the arm 'base' is not the untrained student",
+            where=f"{where}, arms",
+            remedy="give it another name, or set training: null",
+        )
+    return {BASE: {TRAINING: None}, **arms}
+
+
+def _untrained(settings: dict[str, Any], changes: Factors) -> bool:
+    training = {**settings, **changes}.get(TRAINING, {})
+    return training is None and not any(key.startswith(f"{TRAINING}.") for key in changes)
+
+
+def _sets(changes: Factors, section: str) -> bool:
+    return any(key.partition(".")[0] == section for key in changes)
+
+
+def _override(fields: dict[str, Any], key: str, value: Any) -> None:
+    """Apply one ``--set``. Raises ConfigError for one that would change nothing."""
+    section, _, rest = key.partition(".")
+    grid, arms = fields.get("grid") or {}, fields["arms"]
+    if section == "grid" and rest:
+        axis = grid.get(rest)
+        restricted = isinstance(axis, dict) and "values" in axis and axis.keys() <= {"of", "values"}
+        fields["grid"] = grid | {rest: {**axis, "values": value} if isinstance(axis, dict) and restricted else value}
+    elif section == "arms" and rest:
+        named = [name for name in arms if rest.startswith(f"{name}.")]
+        if not named:
+            hint = nearest(rest.split(".")[0], arms or [ONLY])
+            raise ConfigError(f"no arm is named by {key!r}; {hint}", where="--set", remedy="arms.NAME.KEY=VALUE")
+        name = max(named, key=len)
+        arms[name] = arms[name] | {rest.removeprefix(f"{name}."): value}
+    elif key in grid:
+        raise ConfigError(f"{key!r} is an axis of the grid", where="--set", remedy=f"set grid.{key}=[...]")
+    elif arms and all(any(f"{key}.".startswith(f"{own}.") for own in changes) for changes in arms.values()):
+        remedy = f"name the arm: --set arms.{next(iter(arms))}.{key}={value}"
+        raise ConfigError(f"{key!r} changes nothing: every arm sets it itself", where="--set", remedy=remedy)
+    elif section in _OF_THE_FILE:
+        set_dotted(fields, key, value)
+    else:
+        set_dotted(fields["settings"], key, value)

@@ -1,0 +1,80 @@
+"""What an experiment is given, checked before it begins, so that nothing fails hours later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cotdistill.config import CellConfig, FileTask, HumanTeacher, models_of
+from cotdistill.errors import DataError, ModelError, nearest
+from cotdistill.experiments.make import LoadTask, with_first_models
+from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
+from cotdistill.models.load.source import model_identity
+from cotdistill.storage.stages import canonical_json
+from cotdistill.tasks import load_task
+from cotdistill.tasks.task import refuse_repeated_questions
+
+
+def check_inputs(cells: Iterable[Cell]) -> None:
+    """What can be said at once and without torch. Files of questions are read, models are not.
+
+    Raises DataError for a file of questions that cannot be used, or has no rationales where a cell wants people's, and
+    ModelError for a built-in model that there is not.
+    """
+    files: dict[str, FileTask] = {}
+    need_rationales: set[str] = set()
+    for cell in cells:
+        _refuse_unknown_models(cell)
+        for task in (cell.config.task, *(cell.config.evaluation.tasks or ())):
+            if isinstance(task, FileTask):
+                key = canonical_json(task.model_dump(mode="json"))
+                files[key] = task
+                if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
+                    need_rationales.add(key)
+    for key, task in files.items():
+        loaded = load_task(task)
+        if key in need_rationales and not any(question.human_rationale for question in loaded.train):
+            remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
+            raise DataError("no question has a rationale", where=task.train, remedy=remedy)
+
+
+def _refuse_unknown_models(cell: Cell) -> None:
+    known = (SMOLLM2, *NANO)
+    for model in models_of(cell.config):
+        if model.model.startswith(PREFIX) and model.model not in known:
+            raise ModelError("no such built-in model", where=model.model, remedy=nearest(model.model, known))
+
+
+def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
+    """Raise for data or a model that is not there, and for vocabularies at odds; what cells share is checked once."""
+    checked: set[str] = set()
+    for cell in cells:
+        config = with_first_models(cell, plan)
+        signal = config.training.signal.model_dump(mode="json") if config.training and config.training.signal else None
+        adapter = config.training.adapter.quantize if config.training and config.training.adapter else None
+        tasks = [task.model_dump(mode="json") for task in (config.task, *(config.evaluation.tasks or ()))]
+        key = canonical_json([tasks, config.student.model_dump(mode="json"), signal, adapter, config.training is None])
+        if key not in checked:
+            check_cell(config, load)
+            checked.add(key)
+
+
+def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
+    """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
+    load(config.task)
+    tested = config.evaluation.tasks or (config.task,)
+    refuse_repeated_questions(question for task in tested for question in load(task).test)
+    if config.evaluation.server is None:
+        model_identity(config.student)
+    if config.training is None:
+        return
+    if config.training.adapter is not None:
+        from cotdistill.models.load.adapters import check_quantization
+
+        check_quantization(config.training.adapter)
+    signal = config.training.signal
+    if signal is not None and getattr(signal, "alignment", "none") == "none":
+        from cotdistill.models.load.loading import load_tokenizer
+        from cotdistill.models.tokens.vocabulary import check_same_vocabulary
+
+        check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
