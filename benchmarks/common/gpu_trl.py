@@ -1,12 +1,16 @@
 """TRL's trainers on the step that the other sides take, with the same student, optimizer and micro-batches.
 
 Each repeat is a ``train()`` of one step, timed from its begin to its end as callbacks are told of them: what a trainer
-does before and after its steps is not counted. GKDTrainer trains on the given responses with forward KL. So does
-DistillationTrainer here, which otherwise always samples: its generation is replaced by the given responses.
+does before and after its steps is not counted. Each has a copy of the models that shares all modules and weights,
+because trainers put their own in the place of a model's ``forward``.
+
+GKDTrainer trains on the given responses with forward KL. So does DistillationTrainer here, which otherwise always
+samples: its generation is replaced by the given responses.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -37,21 +41,21 @@ def trl_step(bench: Bench, kind: str, examples: list[Example]) -> Iterator[Step]
         for example in examples
     ]
     tokenizer = _tokenizer()
+    student, teacher = copy.copy(bench.student), copy.copy(bench.teacher.teacher)
     with TemporaryDirectory() as folder:
         settings = _settings(bench, len(examples), folder)
         if kind == "distillation":
-            trainer = _distillation(bench, tokenizer, rows, settings)
+            trainer = _distillation(bench, student, teacher, tokenizer, rows, settings)
         else:
             settings |= {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}
-            models = (bench.student,) if kind == "sft" else (bench.student, bench.teacher.teacher)
-            trainer = getattr(trl_side, f"_{kind}")(*models, tokenizer, rows, settings)
+            both = (student,) if kind == "sft" else (student, teacher)
+            trainer = getattr(trl_side, f"_{kind}")(*both, tokenizer, rows, settings)
         trainer.optimizer = bench.optimizer  # each its own would be three times the moments in memory
         watch = _Watch(bench.device)
         trainer.add_callback(watch)
 
         def step() -> tuple[float, float]:
-            bench.student.train()
-            trainer.lr_scheduler = None
+            trainer.lr_scheduler = None  # of the step before, which was its last
             trainer.train()
             bench.optimizer.zero_grad(set_to_none=True)
             return watch.seconds, next(row["loss"] for row in trainer.state.log_history if "loss" in row)
@@ -104,7 +108,14 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _distillation(bench: Bench, tokenizer: PreTrainedTokenizerFast, rows: list[Row], settings: dict[str, Any]) -> Any:
+def _distillation(
+    bench: Bench,
+    student: Any,
+    teacher: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: list[Row],
+    settings: dict[str, Any],
+) -> Any:
     from datasets import Dataset
     from trl import DistillationConfig, DistillationTrainer
 
@@ -120,8 +131,8 @@ def _distillation(bench: Bench, tokenizer: PreTrainedTokenizerFast, rows: list[R
             return bodies_in_bfloat16(bench)
 
     return OnGivenResponses(
-        model=bench.student,
-        teacher_model=bench.teacher.teacher,
+        model=student,
+        teacher_model=teacher,
         args=DistillationConfig(**settings, beta=0.0, temperature=1.0, shuffle_dataset=False),
         train_dataset=Dataset.from_list([{"prompt": str(number)} for number in range(len(rows))]),
         processing_class=tokenizer,
