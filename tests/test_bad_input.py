@@ -73,13 +73,12 @@ def refused(lab: Path, *arguments: str) -> str:
 def test_a_wrong_study_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
     assert old in STUDY
     (lab / "study.yaml").write_text(STUDY.replace(old, new, 1), encoding="utf-8")
-    for command in ("plan", "study"):
-        line = refused(lab, command, "study.yaml")
-        for part in parts:
-            assert part in line
+    line = refused(lab, "study", "study.yaml")
+    for part in parts:
+        assert part in line
 
 
-@pytest.mark.parametrize("command", ["report", "advise"])
+@pytest.mark.parametrize("command", ["plan", "report", "advise"])
 def test_a_wrong_study_file_is_refused_by_every_command(lab: Path, command: str) -> None:
     (lab / "study.yaml").write_text(STUDY.replace("students:", "student:"), encoding="utf-8")
     assert "study.yaml: unknown key 'student'; did you mean 'students'?" in refused(lab, command, "study.yaml")
