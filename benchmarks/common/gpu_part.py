@@ -148,7 +148,7 @@ def step(part: Part, turns: Turns, bench: Bench, rate: float) -> None:
         for name, side in turns.run(case, sides, lambda name, own=examples: make_step(bench, name, own)).items():
             operations = bench.useful_operations(name, examples)
             share = operations / statistics.median(side.seconds) / rate
-            turns.done(case, name, side, num_tokens, loss=side.found, share_of_matrix_rate=share)
+            turns.done(case, name, side, num_tokens, share_of_matrix_rate=share, **side.found)
         free_memory(bench.device)
 
 

@@ -33,8 +33,8 @@ NUM_LIKELIEST = 64
 COMPUTE = torch.bfloat16
 MAX_GRAD_NORM = 1.0
 
-Step = Callable[[], tuple[float, float]]
-"""One optimizer step: how many seconds it took, and its loss."""
+Step = Callable[[], tuple[float, dict[str, float]]]
+"""One optimizer step: how many seconds it took, and its ``loss`` and ``gradient_norm``."""
 
 
 @dataclass
@@ -76,15 +76,15 @@ class Bench:
             _write_signal(folder, store, self.teacher, examples, self.device)
         return StoredSignal(folder, self.device)
 
-    def optimizer_step(self, forward_and_backward: Callable[[], float]) -> tuple[float, float]:
-        """Seconds and loss of a step as the package's trainer takes it."""
+    def optimizer_step(self, forward_and_backward: Callable[[], float]) -> tuple[float, dict[str, float]]:
+        """A step as the package's trainer takes it."""
 
-        def step() -> float:
+        def step() -> dict[str, float]:
             self.optimizer.zero_grad(set_to_none=True)
             loss = forward_and_backward()
-            torch.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)
+            norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM).item()
             self.optimizer.step()
-            return loss
+            return {"loss": loss, "gradient_norm": norm}
 
         found = seconds_of(step, self.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -157,7 +157,7 @@ def _our_step(bench: Bench, side: str, examples: list[Example]) -> Iterator[Step
     def forward_and_backward() -> float:
         return accumulate(module, batches, device=bench.device, dtype=COMPUTE)[0]
 
-    def step() -> tuple[float, float]:
+    def step() -> tuple[float, dict[str, float]]:
         with _varied(variant):
             return bench.optimizer_step(forward_and_backward)
 

@@ -54,11 +54,12 @@ def trl_step(bench: Bench, kind: str, examples: list[Example]) -> Iterator[Step]
         watch = _Watch(bench.device)
         trainer.add_callback(watch)
 
-        def step() -> tuple[float, float]:
+        def step() -> tuple[float, dict[str, float]]:
             trainer.lr_scheduler = None  # of the step before, which was its last
             trainer.train()
             bench.optimizer.zero_grad(set_to_none=True)
-            return watch.seconds, next(row["loss"] for row in trainer.state.log_history if "loss" in row)
+            logged = next(row for row in trainer.state.log_history if "loss" in row)
+            return watch.seconds, {"loss": logged["loss"], "gradient_norm": logged["grad_norm"]}
 
         yield step
 

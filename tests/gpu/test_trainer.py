@@ -11,12 +11,13 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from tests.training.test_trainer import config, examples, metrics
 
 from cotdistill.config import ModelConfig, TrainingConfig
-from cotdistill.models.loading import load_model, load_tokenizer
+from cotdistill.models.loading import load_model, load_tokenizer, resolve_dtype
 from cotdistill.records import Question, Rationale
 from cotdistill.training.aligned_signal import AlignedSignal
 from cotdistill.training.alignment import align
 from cotdistill.training.batches import Batch
 from cotdistill.training.examples import Example, make_examples
+from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.teacher_signal import HiddenRows, LiveSignal, TeacherSignal
 from cotdistill.training.trainer import CHECKPOINT, train_student
 
@@ -71,6 +72,24 @@ def test_a_training_that_broke_off_resumes_to_the_same_bits(
     resumed = train(student_on(device), LiveSignal(teacher_on(device)), tmp_path / "broken", settings)
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_steps_on_own_samples_are_the_same_bits_twice(dtype: str, device: torch.device, tmp_path: Path) -> None:
+    """What is drawn, what the cache of keys and values holds, and what is learnt from it."""
+    settings = config(loss=["forward_kl"], dtype=dtype, on_policy={"share": 0.7, "max_new_tokens": 12})
+    assert settings.on_policy is not None
+    trained = []
+    for run in ("first", "second"):
+        (tmp_path / run).mkdir()
+        student, signal = student_on(device), LiveSignal(teacher_on(device))
+        rollouts = Rollouts(settings.on_policy, tiny_tokenizer(), 0, resolve_dtype(settings.dtype, device))
+        folder = tmp_path / run
+        train_student(student, examples(), settings, signal=signal, seed=0, folder=folder, rollouts=rollouts)
+        trained.append(student.state_dict())
+    assert metrics(tmp_path / "first") == metrics(tmp_path / "second")
+    assert any("rollouts" in row for row in metrics(tmp_path / "first"))
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 
 
 def aligned_examples(tokenizers: tuple[Any, Any]) -> tuple[list[Example], Any]:
