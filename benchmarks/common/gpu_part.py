@@ -49,12 +49,13 @@ class Side:
     held: float | None = None
     peak: float | None = None
 
-    def measure(self, device: torch.device, *, counts: bool) -> None:
+    def measure(self, device: torch.device, *, counts: bool) -> Side:
         held = forget_peak(device)
         seconds, self.found = self.action()
         if counts:
             self.seconds.append(seconds)
             self.held, self.peak = held, peak_memory(device)
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Turns:
                 for name, side in list(ready.items()):
                     if self.records.time_is_up:
                         return self._measured(case, ready)
-                    done = self._attempt(case, name, lambda s=side, r=repeat: s.measure(self.device, counts=r > 0) or s)
+                    done = self._attempt(case, name, lambda s=side, r=repeat: s.measure(self.device, counts=r > 0))
                     if done is None:
                         del ready[name]
             return self._measured(case, ready)
