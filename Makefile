@@ -100,7 +100,7 @@ bench: $(BENCH)  ## the benchmarks, one JSON line each; COTDISTILL_DATA names th
 	$(BENCH_BIN)/python benchmarks/annotate.py --json
 
 clean:  ## remove the environment and all caches; runs/ stays
-	rm -rf .venv .venv-bench build dist src/*.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench build dist src/*.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
