@@ -64,13 +64,12 @@ def refused(lab: Path, *arguments: str) -> str:
 def test_a_wrong_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
     assert old in FILE
     (lab / "mine.yaml").write_text(FILE.replace(old, new, 1), encoding="utf-8")
-    for command in ("plan", "run"):
-        line = refused(lab, command, "mine.yaml")
-        for part in parts:
-            assert part in line
+    line = refused(lab, "run", "mine.yaml")
+    for part in parts:
+        assert part in line
 
 
-@pytest.mark.parametrize("command", ["report", "advise", "annotate", "capture", "train", "evaluate"])
+@pytest.mark.parametrize("command", ["plan", "report", "advise", "annotate", "capture", "train", "evaluate"])
 def test_a_wrong_file_is_refused_by_every_command(lab: Path, command: str) -> None:
     (lab / "mine.yaml").write_text(FILE.replace("student:", "studnt:"), encoding="utf-8")
     assert "mine.yaml: unknown key 'studnt'; did you mean 'student'?" in refused(lab, command, "mine.yaml")

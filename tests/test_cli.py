@@ -56,10 +56,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "long.jsonl", [*rows(1, 5), LONG])
     (folder / "empty.jsonl").write_text("\n\n")
     (folder / "malformed.jsonl").write_text('{"question": "1 + 1?", "answer": 2}\n{"question": "2 + 2?", answer: 4}\n')
-    (folder / "latin.jsonl").write_bytes('{"question": "wie spät?", "answer": 2}\n'.encode("latin-1"))
-    write_rows(folder / "array.jsonl", [[1, 2]])
-    write_rows(folder / "unanswered.jsonl", [*rows(1, 2), {"question": "And now?", "answer": " "}])
-    write_rows(folder / "answerless.jsonl", [{"question": "And now?"}])
     shutil.copytree(folder / "student", folder / "damaged")
     weights = folder / "damaged" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -94,20 +90,11 @@ KD = {"loss": [{"kind": "forward_kl"}], "signal": {"kind": "live", "model": "./s
 
 BAD_RUNS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "misspelt key": ({"training": {"epoch": 2}}, ["'training.epoch'", "did you mean 'epochs'?"]),
-    "misspelt section": ({"studnet": "x"}, ["'studnet'", "did you mean 'student'?"]),
-    "wrong type": ({"training": {"epochs": "many"}}, ["'many' for 'training.epochs'", "number"]),
-    "missing file": ({"task": {"train": "absent.jsonl"}}, ["absent.jsonl: no such file; check the path"]),
     "malformed line": ({"task": {"train": "malformed.jsonl"}}, ["malformed.jsonl, line 2: ", "mend or delete"]),
-    "no UTF-8": ({"task": {"train": "latin.jsonl"}}, ["latin.jsonl: unreadable after line 0"]),
-    "no object": ({"task": {"train": "array.jsonl"}}, ["array.jsonl, line 1: expected a JSON object"]),
-    "empty data set": ({"task": {"train": "empty.jsonl"}}, ["empty.jsonl: no rows; give a file with at least one"]),
     "empty test set": ({"task": {"test": "empty.jsonl"}}, ["empty.jsonl: no rows; give a file with at least one"]),
-    "no answer": ({"task": {"train": "unanswered.jsonl"}}, ["unanswered.jsonl, line 3: question without an answer"]),
-    "no answer column": ({"task": {"train": "answerless.jsonl"}}, ["answerless.jsonl, line 1: no column 'answer'"]),
     "no such model": ({"student": "./absent"}, ["absent: no such model folder; give a folder with config.json"]),
     "no model folder": ({"student": "./runs"}, ["runs: no safetensors or GGUF weights"]),
     "other tokenizer": ({"training": KD}, ["tokens differ between teacher", "a teacher of the student's family"]),
-    "unknown built-in": ({"student": "builtin:smollm"}, ["builtin:smollm", "did you mean"]),
     "unknown teacher": ({"teacher": "humans"}, ["unknown kind 'humans'; did you mean 'human'?"]),
 }
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import small_disk
 from tests.command import Command, new_process, run_command
+from tests.experiments.survival import damage
 from tests.tiny import save_tiny
 
 from cotdistill.records import read_rows
@@ -68,7 +67,7 @@ def results(runs: Path) -> dict[str, Any]:
 def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(lab: Path, unbroken: Path) -> None:
     """Every process is killed a little later in its life than the one before, at an exact and different change."""
     statuses = []
-    for dies_before in range(0, 1000, 5):
+    for dies_before in range(0, 1000, 8):
         statuses.append(Command(lab, "run", "tiny.yaml", "--runs", "killed", dies_before=dies_before).wait().status)
         if statuses[-1] != -signal.SIGKILL:
             break
@@ -155,29 +154,22 @@ def test_two_processes_do_not_work_on_one_run(lab: Path, unbroken: Path) -> None
     assert results(lab / "twice") == results(unbroken)
 
 
-@pytest.mark.parametrize(
-    "file", ["annotation/*/rationales.jsonl", "training/*/student/model.safetensors", "evaluation/*/predictions.jsonl"]
-)
-def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Path, file: str) -> None:
-    runs = Path("damaged")
-    shutil.copytree(unbroken, lab / runs)
-    try:
-        damaged = sorted((lab / runs).glob(file))[0]
-        data = bytearray(damaged.read_bytes())
-        data[len(data) // 2] ^= 1
-        damaged.write_bytes(data)
-        stage = (lab / runs).joinpath(*damaged.relative_to(lab / runs).parts[:2])
-        outcome = run_command(lab, "run", "tiny.yaml", "--runs", runs)
-        assert outcome.status == 0, outcome.err
-        assert (
-            f"{damaged}: the checksum differs from the manifest's; it will be set aside and made again" in outcome.err
-        )
-        aside = stage.with_name(f"{stage.name}.damaged-1")
-        assert aside.is_dir()
-        shutil.rmtree(aside)
-        assert results(lab / runs) == results(unbroken)
-    finally:
-        shutil.rmtree(lab / runs)
+DAMAGED = ("annotation/*/rationales.jsonl", "training/*/student/model.safetensors", "evaluation/*/predictions.jsonl")
+
+
+def test_damaged_artifacts_are_set_aside_and_made_again(lab: Path, unbroken: Path) -> None:
+    runs = lab / "damaged"
+    shutil.copytree(unbroken, runs)
+    files = [sorted(runs.glob(pattern))[0] for pattern in DAMAGED]
+    for damaged in files:
+        damage(damaged)
+    outcome = run_command(lab, "run", "tiny.yaml", "--runs", runs.name)
+    assert outcome.status == 0, outcome.err
+    for damaged in files:
+        assert f"{damaged}: the checksum differs from the manifest's; it will be set aside" in outcome.err
+        stage = runs.joinpath(*damaged.relative_to(runs).parts[:2])
+        shutil.rmtree(stage.with_name(f"{stage.name}.damaged-1"))
+    assert results(runs) == results(unbroken)
 
 
 def fill_up(path: Path) -> None:
@@ -186,25 +178,14 @@ def fill_up(path: Path) -> None:
             pass
 
 
-CLONE_NEWNS = 0x00020000
-
-
 def fill_a_small_disk(lab: Path, runs: Path, sizes: list[str], outcomes: Path) -> None:
     """Run on a disk of the first size, then on the same disk grown to the second, and so on.
 
-    The disk is seen by this process alone and is gone with it. What became of each run is written to ``outcomes``.
+    What became of each run is written to ``outcomes``.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0:
-        outcomes.write_text(json.dumps(f"no namespace of its own: {os.strerror(ctypes.get_errno())}"))
+    if problem := small_disk.mount(runs, sizes[0]):
+        outcomes.write_text(json.dumps(problem))
         return
-    runs.mkdir()
-    mounting = [["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={sizes[0]}", "tmpfs", str(runs)]]
-    for arguments in mounting:
-        mounted = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-        if mounted.returncode != 0:
-            outcomes.write_text(json.dumps(f"no disk of its own: {mounted.stderr.strip()}"))
-            return
     found = []
 
     def run() -> None:
@@ -212,7 +193,7 @@ def fill_a_small_disk(lab: Path, runs: Path, sizes: list[str], outcomes: Path) -
         found.append([outcome.status, outcome.out + outcome.err])
 
     for size in sizes:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(runs)], check=True)
+        small_disk.resize(runs, size)
         run()
     fill_up(runs / "ballast")
     run()  # all stages are finished, and the report has no room

@@ -16,7 +16,11 @@ SMALL = ["--model", "builtin:nano-student", "--task", "procedural", "--rows", "8
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "kinds"),
-    [("sft_step", {"sft"}), ("kd_step", {"kd_captured", "kd_live"}), ("capture", {"hidden", "topk", "sampled"})],
+    [
+        pytest.param("sft_step", {"sft"}, marks=pytest.mark.full),
+        ("kd_step", {"kd_captured", "kd_live"}),
+        pytest.param("capture", {"hidden", "topk", "sampled"}, marks=pytest.mark.full),
+    ],
 )
 def test_a_benchmark_prints_one_line_of_json(script: str, kinds: set[str]) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *SMALL]

@@ -131,7 +131,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_go_on(tmp_path):
         while not server.attempts:
             time.sleep(0.02)
         os.kill(command.process.pid, signal.SIGINT)
-        outcome = command.wait(10)
+        outcome = command.wait(30)  # a request waits for two minutes; a crowded machine needs seconds to end
     assert outcome.status == 130
     assert outcome.err.splitlines()[-1] == "cotdistill: interrupted; the same command goes on from here"
     with FaultyServer(reply) as server:

@@ -128,6 +128,7 @@ def test_a_pilot_cuts_epochs_before_questions(lab: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_the_recipe_finds_a_good_arm_at_a_quarter_of_its_grid(tmp_path: Path) -> None:
     """The recipe's own numbers are in its README; here half of its arms, and what 600 questions cannot tell apart."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import small_disk
 from tests.command import Command, new_process, run_command
 from tests.experiments.survival import (
     assert_ended,
@@ -67,58 +66,49 @@ def test_it_survives_kills_of_its_driver_and_of_workers(lab: Path, unbroken: Pat
     assert {path: after[path] for path in before} == before
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        "annotation/*/rationales.jsonl",
-        "training/*/student/model.safetensors",
-        "evaluation/*/predictions.jsonl",
-        "evaluation/*/manifest.json",
-    ],
+DAMAGED = (
+    "annotation/*/rationales.jsonl",
+    "training/*/student/model.safetensors",
+    "evaluation/*/predictions.jsonl",
+    "evaluation/*/manifest.json",
 )
-def test_a_damaged_artifact_is_set_aside_and_made_again(lab: Path, unbroken: Path, file: str) -> None:
+
+
+@pytest.mark.full
+def test_damaged_artifacts_are_set_aside_and_they_alone_are_made_again(lab: Path, unbroken: Path) -> None:
+    """One file of each kind, each of another stage; what was made from a damaged stage stays as it is."""
     runs = lab / "damaged"
     shutil.copytree(unbroken, runs)
-    try:
-        damaged = sorted(runs.glob(file))[0]
-        stage = runs.joinpath(*damaged.relative_to(runs).parts[:2])
-        damage(damaged)
-        before = finished(runs)
-        outcome = run_command(lab, *WHOLE, runs.name, seconds=1200)
-        assert outcome.status == 0, outcome.err
-        assert f"{damaged}: " in outcome.err
+    files = [sorted(runs.glob(pattern))[place] for place, pattern in enumerate(DAMAGED)]
+    stages = [runs.joinpath(*file.relative_to(runs).parts[:2]) for file in files]
+    for file in files:
+        damage(file)
+    before = finished(runs)
+    outcome = run_command(lab, *WHOLE, runs.name, seconds=1200)
+    assert outcome.status == 0, outcome.err
+    for file, stage in zip(files, stages, strict=True):
+        assert f"{file}: " in outcome.err
         assert stage.with_name(f"{stage.name}.damaged-1").is_dir()
-        assert summary(runs) == summary(unbroken)
-        assert made(runs) == made(unbroken)
-        changed = {path for path, time in finished(runs).items() if before.get(path) != time}
-        assert changed == {str(stage / "manifest.json")}
-    finally:
-        shutil.rmtree(runs)
-
-
-CLONE_NEWNS = 0x00020000
+    assert summary(runs) == summary(unbroken)
+    assert made(runs) == made(unbroken)
+    changed = {path for path, time in finished(runs).items() if before.get(path) != time}
+    assert changed == {str(stage / "manifest.json") for stage in stages}
 
 
 def fill_a_small_disk(lab: Path, runs: Path, sizes: list[str], outcomes: Path) -> None:
-    """Run on a disk of the first size, then on the same disk grown to the next; only this process sees the disk."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0:
-        outcomes.write_text(json.dumps(f"no namespace of its own: {os.strerror(ctypes.get_errno())}"))
+    """Run on a disk of the first size, then on the same disk grown to the next."""
+    if problem := small_disk.mount(runs, sizes[0]):
+        outcomes.write_text(json.dumps(problem))
         return
-    runs.mkdir()
-    for arguments in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={sizes[0]}", "tmpfs", str(runs)]):
-        mounted = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-        if mounted.returncode != 0:
-            outcomes.write_text(json.dumps(f"no disk of its own: {mounted.stderr.strip()}"))
-            return
     found = []
     for size in sizes:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(runs)], check=True)
+        small_disk.resize(runs, size)
         outcome = run_command(lab, *PART, runs, seconds=1200)
         found.append([outcome.status, outcome.out + outcome.err])
     outcomes.write_text(json.dumps([found, summary(runs), made(runs)]))
 
 
+@pytest.mark.full
 def test_it_survives_a_full_disk(lab: Path, unbroken: Path, tmp_path: Path) -> None:
     sizes = ["16k", "700k", "2m", "32m"]
     process = new_process(fill_a_small_disk, lab, tmp_path / "runs", sizes, tmp_path / "outcomes.json")
@@ -142,6 +132,7 @@ def part_of(lab: Path, unbroken: Path) -> dict[str, Any]:
     return json.loads(json.dumps(result.to_row()))
 
 
+@pytest.mark.full
 def test_it_survives_the_death_of_a_ray_node(lab: Path, unbroken: Path) -> None:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster

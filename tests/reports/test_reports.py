@@ -313,11 +313,6 @@ def in_fresh_process(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_importing_loads_nothing_heavy():
-    heavy = ("torch", "transformers", "matplotlib", "numpy", "scipy", "pandas")
-    assert in_fresh_process(f"import sys, cotdistill.reports; print([m for m in {heavy} if m in sys.modules])") == "[]"
-
-
 def test_drawing_leaves_matplotlibs_global_state_alone(tmp_path):
     code = f"""
 import sys, matplotlib

@@ -70,10 +70,9 @@ def test_hash_randomisation_changes_nothing_and_torch_is_not_loaded() -> None:
     assert len(outputs) == 1
 
 
-@pytest.mark.parametrize("difficulty", [1, 2])
-def test_no_text_is_in_two_splits_whatever_the_seeds(difficulty: int) -> None:
+def test_no_text_is_in_two_splits_whatever_the_seeds() -> None:
     """At difficulty 1 the splits are so full that a leak would show."""
-    config = ProceduralTask(difficulty=difficulty)
+    config = ProceduralTask(difficulty=1)
     by_split = [
         set().union(*(texts(generate_split(config, split, 800, seed)) for seed in range(3))) for split in SPLITS
     ]

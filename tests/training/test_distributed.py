@@ -220,8 +220,15 @@ def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("signal", ["live", "cache"])
-@pytest.mark.parametrize("config_file", ["ddp.yaml", "fsdp2.yaml"])
+@pytest.mark.parametrize(
+    ("config_file", "signal"),
+    [
+        ("ddp.yaml", "live"),
+        ("fsdp2.yaml", "cache"),
+        pytest.param("ddp.yaml", "cache", marks=pytest.mark.full),
+        pytest.param("fsdp2.yaml", "live", marks=pytest.mark.full),
+    ],
+)
 def test_accelerate_launches_the_train_command(tmp_path: Path, config_file: str, signal: str) -> None:
     """The same student, but for rounding, as from one process, written once; errors end all processes with a line."""
     save_tiny(tmp_path / "student")

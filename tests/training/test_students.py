@@ -168,7 +168,7 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path, adapter: boo
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize("gradient_checkpointing", [pytest.param(False, marks=pytest.mark.full), True])
 def test_compiled_layers_give_the_same_values_whatever_the_shape(tmp_path: Path, gradient_checkpointing: bool) -> None:
     """Micro-batches of one row and several, long and short; with the hidden states of all layers."""
     losses = []

@@ -63,6 +63,7 @@ def test_a_simulated_null_is_rejected_no_more_often_than_the_level():
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_two_thousand_simulated_nulls_reject_at_the_nominal_rate():
     rate = simulate(2000, 1500, 0.2, 0.2, seed=3)
     assert 0.04 <= rate <= 0.06

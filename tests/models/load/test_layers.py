@@ -80,10 +80,9 @@ def test_keeping_all_changes_nothing():
     assert torch.equal(keep_layers(tiny_model(50, layers=4), 4)(ids).logits, tiny_model(50, layers=4)(ids).logits)
 
 
-@pytest.mark.parametrize("total", range(2, 33))
-def test_layers_are_evenly_spaced_from_the_first_to_the_last(total):
-    assert evenly_spaced(1, total) == [0]
-    for num_layers in range(2, total + 1):
+def test_layers_are_evenly_spaced_from_the_first_to_the_last():
+    assert evenly_spaced(1, 9) == [0]
+    for num_layers, total in itertools.combinations_with_replacement(range(2, 33), 2):
         kept = evenly_spaced(num_layers, total)
         gaps = [after - before for before, after in itertools.pairwise(kept)]
         assert (kept[0], kept[-1], len(kept)) == (0, total - 1, num_layers)
