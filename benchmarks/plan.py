@@ -1,8 +1,9 @@
-"""How long `cotdistill plan` takes for a study of many cells, start-up included, and whether it loads torch.
+"""How long `cotdistill plan` takes for an experiment of many cells, start-up included, and whether it loads torch.
 
     .venv/bin/python benchmarks/plan.py --json
 
-The study is made on the spot: six granularities by five students by seeds. Each measurement is a process of its own.
+The experiment is made on the spot: six granularities by five students by seeds. Each measurement is a process of its
+own.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-STUDY = """
-teachers: {solver: procedural, answer-only: answer_only}
-students: {a: some/model-0.5B, b: some/model-1B, c: some/model-1.5B, d: some/model-3B, e: some/model-7B}
-base: {task: procedural}
-grid: {teacher: [solver], annotation.granularity: [1, 2, 3, 4, 5, 6], seed: SEEDS}
-controls: [{teacher: answer-only, annotation.granularity: null}]
-comparisons: [{a: {annotation.granularity: 3}, b: base}, {a: {annotation.granularity: 3}, b: {teacher: answer-only}}]
+EXPERIMENT = """
+task: procedural
+teacher: procedural
+arms: {base: {training: null}, answers: {teacher: answer_only}, levels: {}}
+grid:
+  student: {a: some/model-0.5B, b: some/model-1B, c: some/model-1.5B, d: some/model-3B, e: some/model-7B}
+  annotation.granularity: [1, 2, 3, 4, 5, 6]
+  seed: SEEDS
+comparisons: [{a: {annotation.granularity: 3}, b: base}, {a: {annotation.granularity: 3}, b: answers}]
 """
 PLAN = """
 import sys
@@ -40,8 +43,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the default: one JSON line")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "study.yaml"
-        file.write_text(STUDY.replace("SEEDS", str(list(range(options.seeds)))), encoding="utf-8")
+        file = Path(name) / "experiment.yaml"
+        file.write_text(EXPERIMENT.replace("SEEDS", str(list(range(options.seeds)))), encoding="utf-8")
         outcomes = [_timed(file) for _ in range(options.repeats)]
     times, done = [seconds for seconds, _ in outcomes], outcomes[-1][1]
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -148,7 +148,7 @@ def test_two_processes_do_not_work_on_one_run(lab: Path, unbroken: Path) -> None
     assert second.status == 2
     assert second.err == (
         f"cotdistill: twice/tiny: another process (pid {first.process.pid} on {socket.gethostname()}) is working in "
-        "this run folder; wait until it ends, or choose another --runs\n"
+        "this folder; wait until it ends, or choose another --runs\n"
     )
     assert first.wait().status == 0
     assert results(lab / "twice") == results(unbroken)

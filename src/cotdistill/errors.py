@@ -36,7 +36,7 @@ class ModelError(CotDistillError):
 
 
 class ArtifactError(CotDistillError):
-    """A run folder is corrupted, locked by another process, or cannot be written."""
+    """A folder of results is corrupted, locked by another process, or cannot be written."""
 
 
 class TrainingError(CotDistillError):

@@ -36,7 +36,10 @@ BEGIN, EXPERIMENTS, STAGES, RESULTS = (
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT.YAML", help="the experiment file")]
 Arm = Annotated[str | None, typer.Option("--arm", help="only this arm of the file")]
 Runs = Annotated[Path, typer.Option("--runs", help="the folder that holds all experiments and stages")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="override a setting, e.g. training.epochs=1")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="override a setting: training.epochs=1, arms.NAME.KEY=VALUE, grid.AXIS=[...]"),
+]
 _INTERRUPTED = 130
 """The exit status of a command that the user interrupted (128 and SIGINT's number)."""
 

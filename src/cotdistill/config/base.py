@@ -21,7 +21,7 @@ def from_folder(path: Path, info: ValidationInfo) -> Path:
 
 
 FolderPath = Annotated[Path, AfterValidator(from_folder)]
-"""A path that is relative to the folder of the run file that names it."""
+"""A path that is relative to the folder of the experiment file that names it."""
 
 
 def kind_shorthand(value: Any) -> Any:

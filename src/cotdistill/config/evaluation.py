@@ -15,7 +15,7 @@ from cotdistill.config.task import TaskConfig
 class EvaluationConfig(Settings):
     """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
 
-    tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the run's own task")
+    tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the cell's own task")
     prompt: Literal["auto", "rationale", "answer", "answer_then_rationale", "predict"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
     )

@@ -161,17 +161,17 @@ class Resources(Settings):
 class Experiment(Settings):
     """An experiment file as it was read.
 
-    ``settings`` are those of :class:`CellConfig` that stand at its top. Each of the ``arms`` overrides them by dotted
-    keys. ``grid`` maps an axis, any dotted key, to its values: it is crossed with every arm, or with those that
-    ``{of: ARM, values: ...}`` names, and an arm's own settings go before it. An axis that changes nothing in an arm
-    (a granularity without rationales, a seed without training) gives it no further cells.
+    The settings of every cell stand at the top of the file. Each of the ``arms`` overrides them by dotted keys.
+    ``grid`` maps an axis, which is any dotted key, to its values, as a list or as ``{NAME: VALUE, ...}``. It is crossed
+    with every arm, or with those that ``{of: ARM, values: ...}`` names; what an arm sets itself wins. An axis that
+    changes nothing in an arm (a granularity without rationales, a seed without training) adds no cells to it.
     """
 
     name: str = Field(pattern=r"^[\w][\w.-]*$", description="default: the file's name, or its folder's")
     question: str = ""
     folder: FolderPath = Field(default=Path(), description="what relative paths in the file start from")
     settings: dict[str, Any]
-    arms: dict[str, Factors]
+    arms: dict[str, Factors] = Field(default={}, description="default: one, beside the untrained student")
     grid: dict[str, Annotated[Axis, BeforeValidator(_axis)]] = Field(default={})
     comparisons: tuple[Comparison, ...] = ()
     resources: Resources = Resources()

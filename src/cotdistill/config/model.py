@@ -13,13 +13,13 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 
 
 ARM = "arm:"
-"""What a model's name begins with that stands for the student of another arm of the same run file."""
+"""What a model's name begins with that stands for the student of another arm of the same experiment."""
 
 
 class ModelConfig(Settings):
     """A causal language model: a folder, a hub name or ``builtin:smollm2-135m | nano-teacher | nano-student``.
 
-    In a run file ``arm:NAME`` is the student of an arm above, for example a teacher that was fine-tuned first.
+    In an experiment file ``arm:NAME`` is the student of an arm above, for example a teacher that was fine-tuned first.
     """
 
     model: str
@@ -31,7 +31,7 @@ class ModelConfig(Settings):
     @field_validator("model")
     @classmethod
     def folder_of_its_own(cls, model: str, info: ValidationInfo) -> str:
-        """A name that is written as a path is one, relative to the run file; others are hub or built-in names."""
+        """A name written as a path is one, relative to the experiment file; others are hub or built-in names."""
         return str(from_folder(Path(model), info)) if model.startswith((".", "/", "~")) else model
 
 

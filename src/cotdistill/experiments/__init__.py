@@ -1,1 +1,1 @@
-"""Studies: a grid of arms from one file, planned, run and read back. Importing this loads no torch."""
+"""Experiments: arms and a grid from one file, planned, run and read back. Importing this loads no torch."""

@@ -1,4 +1,4 @@
-"""The data card of a run's annotations: ``data_card.md``, a figure beside it, and the same numbers as JSON."""
+"""The data card of an experiment's annotations: ``data_card.md``, a figure beside it, and the same numbers as JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Run folders on disk: stages named by their content, rows that survive a kill, locks."""
+"""Folders on disk: stages named by their content, rows that survive a kill, locks."""

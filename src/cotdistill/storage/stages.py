@@ -1,4 +1,4 @@
-"""Run folders on disk: one folder a stage, named by a hash of everything that can change its content.
+"""Folders on disk: one a stage, named by a hash of everything that can change its content.
 
 A stage is *finished* when its ``manifest.json`` exists; that file is written last and holds size and SHA-256 of every
 other file. Until then a stage may hold partial records, which a later process resumes. One process works in a stage
@@ -263,7 +263,7 @@ def hold(path: Path) -> Iterator[None]:
         say = _unattended.get()
         if say is None:
             raise ArtifactError(
-                f"another process ({who}) is working in this run folder",
+                f"another process ({who}) is working in this folder",
                 where=path,
                 remedy="wait until it ends, or choose another --runs",
             ) from None

@@ -1,1 +1,1 @@
-"""Where cells are made: processes of this machine, or a Ray cluster."""
+"""Where cells are made: in this process, in others of this machine, or on a Ray cluster."""

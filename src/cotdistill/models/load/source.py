@@ -1,4 +1,4 @@
-"""Where a model lives and what it is: its folder on this machine, and the text that stands for it in run keys.
+"""Where a model lives and what it is: its folder on this machine, and the text that stands for it in keys.
 
 Nothing here loads torch, so that runs can be planned without it.
 """
