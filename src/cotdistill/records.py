@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -194,7 +195,7 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 where=f"{path}, line {number}",
                 remedy="mend or delete that line",
             ) from None
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, RecursionError) as error:
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
             raise DataError(f"unreadable after line {number} ({error})", where=path) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.tiny import save_tiny
-from tests.training.test_trainer import config, examples, metrics
+from tests.training.test_loop import config, examples, metrics
 
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.tiny import save_tiny, tiny_tokenizer
-from tests.training.test_trainer import examples
+from tests.training.test_loop import examples
 
 from cotdistill.config import CachedTeacher, ForwardKL, ModelConfig
 from cotdistill.models.load.loading import load_model

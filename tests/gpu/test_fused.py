@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
+from tests.training.test_loop import examples
 from tests.training.test_step import MIXED
-from tests.training.test_trainer import examples
 
 from cotdistill.config import CachedTeacher, CrossEntropy, ForwardKL, LossConfig, ModelConfig, ReverseKL
 from cotdistill.models.load.loading import load_model

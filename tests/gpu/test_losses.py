@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.training.test_losses import DIVERGENCES
+from tests.training.losses.test_divergences import DIVERGENCES
 from torch import Tensor
 
 from cotdistill.config import ForwardKL

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tests.tiny import tiny_model
-from tests.training.test_packing import alike, reading
+from tests.training.data.test_packing import alike, reading
 from tests.training.test_step import MIXED, VOCAB, random_examples
 
 from cotdistill.config import Attention

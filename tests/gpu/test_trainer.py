@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
-from tests.training.test_trainer import config, examples, metrics
+from tests.training.test_loop import config, examples, metrics
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.load.loading import load_model, load_tokenizer, resolve_dtype

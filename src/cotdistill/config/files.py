@@ -26,7 +26,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        problem = f"not valid YAML ({getattr(error, 'problem', error)})"
+        reason = " ".join(str(getattr(error, "problem", error)).split())
+        problem = f"not valid YAML ({reason})"
         raise ConfigError(problem, where=where, remedy="mend that line or the one above it") from None
     try:
         json.dumps(values, default=str)

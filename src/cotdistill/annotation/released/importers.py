@@ -157,7 +157,10 @@ def _rationale(draft: Draft) -> Rationale | str:
         return "no_question"
     if answer is None or not str(answer).strip():
         return "no_answer"
-    choices = tuple(map(str, draft.get("choices") or ())) or None
+    listed = draft.get("choices") or ()
+    if not isinstance(listed, list | tuple):
+        return "choices_are_no_list"
+    choices = tuple(map(str, listed)) or None
     answer_type: AnswerType = draft.get("answer_type") or _type_of(str(answer), choices)
     gold = read_gold(str(answer), answer_type, choices)
     if gold is None:
