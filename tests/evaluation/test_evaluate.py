@@ -18,7 +18,7 @@ from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.experiments.run import run_experiment
 from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
 from cotdistill.records import Prediction, Question, Verdict, read_rows
-from cotdistill.tasks.bbh import ANSWER_TYPES
+from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import PROMPTS_FILE
 
 

@@ -15,9 +15,9 @@ from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question, read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.bbh import ANSWER_TYPES, FAULTY, GROUPS, columns
-from cotdistill.tasks.benchmark import DATA_VARIABLE
+from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES, FAULTY, GROUPS, columns
 from cotdistill.tasks.few_shot import PROMPTS_FILE, few_shot_texts, harness_prompts, official_prompts
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE
 
 CODEX_ACCURACY = Path(__file__).parents[1] / "golden" / "codex_bbh_accuracy.json"
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from cotdistill.config import BENCHMARKS as NAMES
-from cotdistill.config import BenchmarkTask
+from cotdistill.config import BENCHMARKS, BenchmarkTask
 from cotdistill.errors import DataError
+from cotdistill.experiments.sizes import num_questions
 from cotdistill.records import read_rows
-from cotdistill.tasks import BENCHMARKS, load_task
-from cotdistill.tasks.benchmark import DATA_VARIABLE
+from cotdistill.tasks import load_task
+from cotdistill.tasks.benchmarks import benchmark
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
@@ -33,8 +34,14 @@ def write_svamp(folder: Path, train: list[dict[str, Any]], test: list[dict[str, 
     return folder
 
 
-def test_the_table_holds_the_names_that_a_config_accepts() -> None:
-    assert set(BENCHMARKS) == set(NAMES)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_file_in_the_folder_is_a_benchmark_that_can_be_planned(name: str) -> None:
+    """It is known by being there: to the config by its name, and to the plan by the sizes that it declares."""
+    declared = benchmark(name)
+    assert declared.name == name
+    assert declared.sizes.keys() == declared.files.keys()
+    train, test = num_questions(BenchmarkTask(name=name, num_train=5, num_test=1))
+    assert (train, test) == (5 if "train" in declared.files else 0, declared.num_subtasks)
 
 
 def test_a_data_folder_is_read_and_limited(tmp_path: Path) -> None:
@@ -103,12 +110,12 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_hub_rows_become_questions() -> None:
-    svamp = BENCHMARKS["svamp"].from_hub(
+    svamp = benchmark("svamp").from_hub(
         {"ID": "chal-0", "Body": "Ann has 3 pens. ", "Question": "How many?", "Answer": "3.0"}, "train", 0
     )
     assert svamp == {"id": "svamp-chal-0", "question": "Ann has 3 pens. How many?", "answer": "3.0"}
     solution = "Ann has 2*600=<<2*600=1200>>1200 pens.\nThat is all.\n#### 1,200"
-    gsm8k = BENCHMARKS["gsm8k"].from_hub({"question": "How many?", "answer": solution}, "test", 7)
+    gsm8k = benchmark("gsm8k").from_hub({"question": "How many?", "answer": solution}, "test", 7)
     assert gsm8k["id"] == "gsm8k-test-00007"
     assert gsm8k["rationale"] == "Ann has 2*600=1200 pens.\nThat is all."
     assert gsm8k["answer"].strip() == "1,200"
@@ -119,7 +126,7 @@ def test_hub_and_data_folder_agree_on_every_gsm8k_row(shared_data: Path) -> None
     for split in ("train", "test"):
         for index, local in enumerate(read_rows(shared_data / "gsm8k" / f"gsm8k_{split}.jsonl.gz")):
             hub_row = {"question": local["question"], "answer": local["meta"]["solution_raw"]}
-            made = BENCHMARKS["gsm8k"].from_hub(hub_row, split, index)
+            made = benchmark("gsm8k").from_hub(hub_row, split, index)
             assert (made["id"], made["rationale"]) == (local["id"], local["rationale"])
             assert made["answer"].strip().replace(",", "") == local["answer"]
 
@@ -131,7 +138,7 @@ def test_hub_and_data_folder_agree_on_every_svamp_row(shared_data: Path) -> None
         assert len(rows) == count
         for index, local in enumerate(rows):
             hub_row = local["meta"] | {"Answer": str(local["meta"]["Answer_raw"])}
-            made = BENCHMARKS["svamp"].from_hub(hub_row, split, index)
+            made = benchmark("svamp").from_hub(hub_row, split, index)
             assert (made["id"], made["question"]) == (local["id"], local["question"])
 
 

@@ -12,8 +12,9 @@ import pytest
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError
 from cotdistill.records import Question
-from cotdistill.tasks import BENCHMARKS, Task
-from cotdistill.tasks.benchmark import DATA_VARIABLE, load_benchmark
+from cotdistill.tasks import Task
+from cotdistill.tasks.benchmarks import benchmark
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE, load_benchmark
 
 CHOICES = {"label": ["A", "B", "C"], "text": ["rain", "wind", "snow"]}
 NUMBERED = {"label": ["1", "2", "3"], "text": ["rain", "wind", "snow"]}
@@ -39,8 +40,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 (folder / f"{config}-{split}.jsonl").write_text("".join(lines))
                 card += [f"  - split: {split}", f"    path: {config}-{split}.jsonl"]
         (folder / "README.md").write_text("\n".join([*card, "---", ""]))
-        benchmark = replace(BENCHMARKS[name], hub=str(folder))
-        return load_benchmark(benchmark, BenchmarkTask(name=name, **settings))
+        declared = replace(benchmark(name), hub=str(folder))
+        return load_benchmark(declared, BenchmarkTask(name=name, **settings))
 
     return load
 

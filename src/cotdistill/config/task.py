@@ -11,20 +11,9 @@ from cotdistill.config.base import PLACE, FolderPath, Settings
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
-BENCHMARKS = (
-    "svamp",
-    "gsm8k",
-    "math",
-    "aqua",
-    "commonsenseqa",
-    "openbookqa",
-    "strategyqa",
-    "arc_challenge",
-    "arc_easy",
-    "mmlu",
-    "bbh",
-)
-"""Names of the built-in benchmarks; each is one file in ``tasks/``, but ARC's two sets share one."""
+_BENCHMARK_FILES = Path(__file__).parents[1] / "tasks" / "benchmarks"
+BENCHMARKS = tuple(sorted(file.stem for file in _BENCHMARK_FILES.glob("*.py") if not file.stem.startswith("_")))
+"""Names of the built-in benchmarks: those of the files in ``tasks/benchmarks/``."""
 
 PROCEDURAL_KINDS = (
     "boolean_expressions",

@@ -12,26 +12,13 @@ from pathlib import Path
 
 from cotdistill.config import BenchmarkTask, FileTask, ModelConfig, ProceduralTask
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
+from cotdistill.tasks.benchmarks import benchmark
 
 _SMOLLM2_PARAMETERS = (28_312_128, *[3_540_096] * 30)
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 """A decoder layer's number in the name of a weight, in the families that transformers has."""
 _OUTSIDE = -1
 _IN_A_NAME = re.compile(r"(\d+(?:[._]\d+)?)([bm])(?![a-z])", re.IGNORECASE)
-_ROWS = {
-    "svamp": (700, 300),
-    "gsm8k": (7473, 1319),
-    "aqua": (6100, 254),
-    "commonsenseqa": (9741, 1221),
-    "openbookqa": (4957, 500),
-    "strategyqa": (2061, 229),
-    "arc_challenge": (1119, 1172),
-    "arc_easy": (2251, 2376),
-    "mmlu": (285, 14042),
-    "bbh": (81, 6511),
-}
-"""Training and test questions of the benchmarks as released."""
-_SUBTASKS = {"mmlu": 57, "bbh": 27}
 
 
 def num_parameters(model: ModelConfig) -> int | None:
@@ -86,8 +73,9 @@ def num_questions(task: BenchmarkTask | FileTask | ProceduralTask) -> tuple[int 
         return task.num_train, task.num_test
     if isinstance(task, FileTask):
         return _in_files(task)
-    train, test = _ROWS[task.name]
-    subtasks = _SUBTASKS.get(task.name, 1)
+    declared = benchmark(task.name)
+    train, test = declared.sizes.get("train", 0), declared.sizes["test"]
+    subtasks = declared.num_subtasks
     chosen = len(task.subtasks) if task.subtasks else subtasks
     test = round(test * min(1, chosen / subtasks))
     return min(train, task.num_train or train), min(test, (task.num_test or test) * chosen)

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask
-from cotdistill.tasks import aqua, arc, bbh, commonsenseqa, competition_math, gsm8k, mmlu, openbookqa, strategyqa, svamp
-from cotdistill.tasks.benchmark import Benchmark, load_benchmark
+from cotdistill.tasks.benchmarks import benchmark
+from cotdistill.tasks.load_benchmark import load_benchmark
 from cotdistill.tasks.task import Task
 
-__all__ = ["BENCHMARKS", "Task", "load_task"]
-
-BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark
-    for benchmark in (
-        svamp.BENCHMARK,
-        gsm8k.BENCHMARK,
-        competition_math.BENCHMARK,
-        aqua.BENCHMARK,
-        commonsenseqa.BENCHMARK,
-        openbookqa.BENCHMARK,
-        strategyqa.BENCHMARK,
-        arc.CHALLENGE,
-        arc.EASY,
-        mmlu.BENCHMARK,
-        bbh.BENCHMARK,
-    )
-}
+__all__ = ["Task", "load_task"]
 
 
 def load_task(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:
@@ -34,7 +17,7 @@ def load_task(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:
     procedural one from its generators. Raises DataError, in one line, for data that is missing or malformed.
     """
     if isinstance(config, BenchmarkTask):
-        return load_benchmark(BENCHMARKS[config.name], config)
+        return load_benchmark(benchmark(config.name), config)
     if isinstance(config, FileTask):
         from cotdistill.tasks.files import load_files
 

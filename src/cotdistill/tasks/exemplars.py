@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cotdistill.records import Question
-from cotdistill.tasks.bbh import ANSWER_TYPES
+from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import official_prompts
 
 _SHOT = re.compile(r"^Q: (.*?)\nA: Let's think step by step\.", re.MULTILINE | re.DOTALL)

@@ -16,8 +16,8 @@ import yaml
 
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question, read_rows
-from cotdistill.tasks.bbh import ANSWER_TYPES
-from cotdistill.tasks.benchmark import DATA_VARIABLE, find_data_file
+from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
 
 PROMPTS_FILE = "bbh/cot_prompts_raw.jsonl.gz"
 STOPS = ("\n\n", "\nQ:")

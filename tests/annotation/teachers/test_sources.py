@@ -24,7 +24,7 @@ from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question, read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.benchmark import DATA_VARIABLE
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE
 from cotdistill.tasks.prompts import response_parts
 
 

@@ -12,9 +12,10 @@ import pytest
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import DataError
 from cotdistill.records import Question
-from cotdistill.tasks import BENCHMARKS, load_task
+from cotdistill.tasks import load_task
 from cotdistill.tasks.answers import mathematics as math_answers
 from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer
+from cotdistill.tasks.benchmarks import benchmark
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_data_folder_and_the_hub_give_problems_by_subject(tmp_path: Path) -> N
     assert task.test[0].human_rationale == "Halve it."
     solution = r"We have $\boxed{1}$ at first, then $\boxed{\frac{3}{4}}$."
     row = {"problem": "How much?", "solution": solution, "level": "Level 1", "subtask": "geometry"}
-    found = BENCHMARKS["math"].from_hub(row, "test", 12)
+    found = benchmark("math").from_hub(row, "test", 12)
     assert (found["id"], found["answer"]) == ("math-geometry-test-0012", r"\frac{3}{4}")
 
 

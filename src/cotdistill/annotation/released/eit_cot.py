@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cotdistill.errors import DataError, nearest
 from cotdistill.records import Format, Question, read_rows
-from cotdistill.tasks.benchmark import DATA_VARIABLE, find_data_file
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
 
 FOLDER = "eit_cot"
 

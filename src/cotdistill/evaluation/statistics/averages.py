@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.records import Prediction, Score
-from cotdistill.tasks.bbh import GROUPS
+from cotdistill.tasks.benchmarks.bbh import GROUPS
 
 
 def by_task(predictions: Iterable[Prediction]) -> dict[str, Score]:

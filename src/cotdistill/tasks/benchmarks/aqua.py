@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 _LABEL = re.compile(r"^\s*[A-E]\s*\)\s*")
 
@@ -25,9 +25,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="aqua",
+    module=__name__,
     answer_type="letter",
     files={"train": "aqua/aqua_dev.jsonl.gz", "test": "aqua/aqua_test.jsonl.gz"},
+    sizes={"train": 6100, "test": 254},
     hub="deepmind/aqua_rat",
     hub_config="raw",
     from_hub=_from_hub,

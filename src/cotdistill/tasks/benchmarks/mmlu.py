@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
@@ -19,11 +19,13 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="mmlu",
+    module=__name__,
     answer_type="letter",
     files={"test": "mmlu/mmlu_test.jsonl.gz"},
+    sizes={"test": 14042},
     hub="cais/mmlu",
     hub_config="all",
     from_hub=_from_hub,
     from_file=dict,
+    num_subtasks=57,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cotdistill.records import AnswerType
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 ANSWER_TYPES: dict[str, AnswerType] = {
     "boolean_expressions": "true_false",
@@ -135,12 +135,14 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="bbh",
+    module=__name__,
     answer_type="letter",
     files={"test": "bbh/bbh_test.jsonl.gz"},
+    sizes={"test": 6511},
     hub="SaylorTwift/bbh",
     from_hub=_from_hub,
     from_file=lambda row: columns(row, row["task"]),
     subtasks=tuple(ANSWER_TYPES),
     faulty=FAULTY,
+    num_subtasks=27,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 _REPEATED = (4092, 3514, 2665, 4558, 3536)
 """Exact repetitions of an earlier training question."""
@@ -22,9 +22,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="openbookqa",
+    module=__name__,
     answer_type="letter",
     files={"train": "openbookqa/obqa_train.jsonl.gz", "test": "openbookqa/obqa_test.jsonl.gz"},
+    sizes={"train": 4957, "test": 500},
     hub="allenai/openbookqa",
     hub_config="main",
     from_hub=_from_hub,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
@@ -17,14 +17,14 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
     }
 
 
-CHALLENGE, EASY = (
-    Benchmark(
-        name=f"arc_{level.lower()}",
+def arc(module: str, level: str, sizes: dict[str, int]) -> Benchmark:
+    """The declaration of one of the two sets; ``level`` is its name on the hub, Challenge or Easy."""
+    return Benchmark(
+        module=module,
         answer_type="letter",
         files={split: f"arc/arc_{level.lower()}_{split}.jsonl.gz" for split in ("train", "test")},
+        sizes=sizes,
         hub="allenai/ai2_arc",
         hub_config=f"ARC-{level}",
         from_hub=_from_hub,
     )
-    for level in ("Challenge", "Easy")
-)

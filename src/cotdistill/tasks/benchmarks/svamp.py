@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
@@ -16,9 +16,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="svamp",
+    module=__name__,
     answer_type="number",
     files={"train": "svamp/svamp_train.jsonl.gz", "test": "svamp/svamp_test.jsonl.gz"},
+    sizes={"train": 700, "test": 300},
     hub="ChilleD/SVAMP",
     from_hub=_from_hub,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
@@ -20,9 +20,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="commonsenseqa",
+    module=__name__,
     answer_type="letter",
     files={"train": "commonsenseqa/csqa_train.jsonl.gz", "test": "commonsenseqa/csqa_dev.jsonl.gz"},
+    sizes={"train": 9741, "test": 1221},
     hub="tau/commonsense_qa",
     hub_splits={"train": "train", "test": "validation"},
     from_hub=_from_hub,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
@@ -22,9 +22,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="gsm8k",
+    module=__name__,
     answer_type="number",
     files={"train": "gsm8k/gsm8k_train.jsonl.gz", "test": "gsm8k/gsm8k_test.jsonl.gz"},
+    sizes={"train": 7473, "test": 1319},
     hub="openai/gsm8k",
     hub_config="main",
     from_hub=_from_hub,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cotdistill.tasks.answers.mathematics import first_box, last_box
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 SUBJECTS = (
     "algebra",
@@ -40,11 +40,13 @@ def _from_file(row: dict[str, Any]) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="math",
+    module=__name__,
     answer_type="math",
     files={"train": "math/math_train.jsonl.gz", "test": "math/math_test.jsonl.gz"},
+    sizes={"train": 7500, "test": 5000},
     hub="EleutherAI/hendrycks_math",
     from_hub=_from_hub,
     from_file=_from_file,
     subtasks=SUBJECTS,
+    num_subtasks=7,
 )

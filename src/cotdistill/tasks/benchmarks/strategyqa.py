@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.benchmark import Benchmark
+from cotdistill.tasks.benchmarks import Benchmark
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
@@ -21,9 +21,10 @@ def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="strategyqa",
+    module=__name__,
     answer_type="true_false",
     files={"train": "strategyqa/strategyqa_train.jsonl.gz", "test": "strategyqa/strategyqa_dev.jsonl.gz"},
+    sizes={"train": 2061, "test": 229},
     hub="ChilleD/StrategyQA",
     from_hub=_from_hub,
 )

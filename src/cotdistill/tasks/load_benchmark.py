@@ -1,57 +1,20 @@
-"""What a benchmark file declares, and how a benchmark is loaded: from a data folder, or from the hub."""
+"""Loading a benchmark: from a data folder, or from the hub."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError, DataError, nearest
 from cotdistill.records import AnswerType, Question, read_numbered_rows
 from cotdistill.tasks.answers.types import read_gold
+from cotdistill.tasks.benchmarks import Benchmark, Row
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 DATA_VARIABLE = "COTDISTILL_DATA"
 """Environment variable with the data folder for settings that leave ``data_dir`` out."""
-
-Row = dict[str, Any]
-
-
-def own_columns(row: Row) -> Row:
-    """A data folder's row may hold a model's rationale, but only a human one belongs to the question."""
-    return {
-        "id": row.get("id"),
-        "question": row.get("question"),
-        "choices": row.get("choices"),
-        "answer": row.get("answer"),
-        "rationale": row.get("rationale") if row.get("format") == "human" else None,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A benchmark's declaration.
-
-    Its rows have the columns ``id, question, choices, answer, rationale`` and, where questions differ in them,
-    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them of a row of a data folder, ``from_hub(row,
-    split, index)`` of one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines), and a
-    benchmark without ``train`` is for testing only. A hub data set without ``hub_config`` has one config a subtask,
-    where the benchmark lists ``subtasks``: its rows then hold the name as ``subtask``. ``faulty`` are ids.
-    """
-
-    name: str
-    answer_type: AnswerType
-    files: dict[str, str]
-    hub: str
-    from_hub: Callable[[Row, str, int], Row]
-    hub_config: str | None = None
-    hub_splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
-    from_file: Callable[[Row], Row] = own_columns
-    subtasks: tuple[str, ...] = ()
-    faulty: frozenset[str] = frozenset()
 
 
 def find_data_file(relative: str, data_dir: Path | None) -> Path | None:

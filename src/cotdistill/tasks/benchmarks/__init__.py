@@ -1,0 +1,61 @@
+"""The built-in benchmarks: a file here is one, under its own name, unless that begins with an underscore."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cotdistill.config import BENCHMARKS
+from cotdistill.records import AnswerType
+
+Row = dict[str, Any]
+
+
+def own_columns(row: Row) -> Row:
+    """A data folder's row may hold a model's rationale, but only a human one belongs to the question."""
+    return {
+        "id": row.get("id"),
+        "question": row.get("question"),
+        "choices": row.get("choices"),
+        "answer": row.get("answer"),
+        "rationale": row.get("rationale") if row.get("format") == "human" else None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark's declaration, which its file holds as ``BENCHMARK`` and with ``module=__name__``.
+
+    Its rows have the columns ``id, question, choices, answer, rationale`` and, where questions differ in them,
+    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them of a row of a data folder, ``from_hub(row,
+    split, index)`` of one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines),
+    ``sizes`` to its number of questions as released; a benchmark without ``train`` is for testing only. A hub data set
+    without ``hub_config`` has one config a subtask, where the benchmark lists ``subtasks``: its rows then hold the name
+    as ``subtask``. ``num_subtasks`` says how many there are, ``faulty`` which ids are known to be wrong.
+    """
+
+    module: str
+    answer_type: AnswerType
+    files: dict[str, str]
+    sizes: dict[str, int]
+    hub: str
+    from_hub: Callable[[Row, str, int], Row]
+    hub_config: str | None = None
+    hub_splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    from_file: Callable[[Row], Row] = own_columns
+    subtasks: tuple[str, ...] = ()
+    num_subtasks: int = 1
+    faulty: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name of its file, by which it is asked for."""
+        return self.module.rpartition(".")[2]
+
+
+def benchmark(name: str) -> Benchmark:
+    """The declaration in the benchmark's own file; ``name`` is one of ``BENCHMARKS``."""
+    assert name in BENCHMARKS, "the config refuses other names"
+    return importlib.import_module(f"{__name__}.{name}").BENCHMARK
