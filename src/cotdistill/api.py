@@ -152,8 +152,9 @@ def run(
     """Make what is missing of an experiment: a file, what such a file holds, or one that was read.
 
     ``settings`` override it as ``--set`` does; write a dotted key as ``**{"training.epochs": 1}``. With ``report`` the
-    report is written into the experiment's folder. Raises ConfigError for what cannot be run; a cell that fails is in
-    the result.
+    report is written into the experiment's folder. Several ``jobs`` are processes that import the calling script, which
+    must then call this under ``if __name__ == "__main__":``. Raises ConfigError for what cannot be run; a cell that
+    fails is in the result.
     """
     from cotdistill.experiments.run import run_experiment
 
