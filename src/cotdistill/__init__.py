@@ -13,78 +13,35 @@ Names load when they are first used, so that importing the package stays cheap.
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "api": ("annotate", "compare", "evaluate", "load_task", "plan", "run", "train"),
-    "config": (
-        "AlphaBeta",
-        "AnswerOnlyTeacher",
-        "CachedTeacher",
-        "CrossEntropy",
-        "DatasetTeacher",
-        "ForwardKL",
-        "HiddenCosine",
-        "HiddenMSE",
-        "HumanTeacher",
-        "JensenShannon",
-        "LiveTeacher",
-        "ModelConfig",
-        "OnPolicy",
-        "OpenAITeacher",
-        "ProceduralTeacher",
-        "ReverseKL",
-        "SkewForwardKL",
-        "SkewReverseKL",
-        "TotalVariation",
-        "TransformersTeacher",
-        "VLLMTeacher",
-    ),
-    "errors": ("CotDistillError",),
-    "evaluation.statistics.power": ("compare_over_tasks", "items_needed", "power", "seeds_needed"),
-    "records": ("Prediction", "Question", "Rationale", "Score"),
-}
-
-__all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
+_HOMES = ("api", "config", "errors", "evaluation.statistics.power", "records")
+"""Modules whose ``__all__`` are the public names."""
 
 if TYPE_CHECKING:
-    from cotdistill.api import annotate, compare, evaluate, load_task, plan, run, train
-    from cotdistill.config import (
-        AlphaBeta,
-        AnswerOnlyTeacher,
-        CachedTeacher,
-        CrossEntropy,
-        DatasetTeacher,
-        ForwardKL,
-        HiddenCosine,
-        HiddenMSE,
-        HumanTeacher,
-        JensenShannon,
-        LiveTeacher,
-        ModelConfig,
-        OnPolicy,
-        OpenAITeacher,
-        ProceduralTeacher,
-        ReverseKL,
-        SkewForwardKL,
-        SkewReverseKL,
-        TotalVariation,
-        TransformersTeacher,
-        VLLMTeacher,
-    )
-    from cotdistill.errors import CotDistillError
-    from cotdistill.evaluation.statistics.power import compare_over_tasks, items_needed, power, seeds_needed
-    from cotdistill.records import Prediction, Question, Rationale, Score
+    from cotdistill.api import *
+    from cotdistill.config import *
+    from cotdistill.errors import *
+    from cotdistill.evaluation.statistics.power import *
+    from cotdistill.records import *
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"cotdistill.{module}"), name)
+    if name == "__all__":
+        return sorted(public for home in _HOMES for public in _module(home).__all__)
+    if not name.startswith("_"):
+        for home in map(_module, _HOMES):
+            if name in home.__all__:
+                return getattr(home, name)
     raise AttributeError(f"module 'cotdistill' has no attribute {name!r}")
 
 
+def _module(home: str) -> ModuleType:
+    return importlib.import_module(f"cotdistill.{home}")
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

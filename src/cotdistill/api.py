@@ -30,6 +30,8 @@ from cotdistill.config import (
 from cotdistill.errors import ConfigError
 from cotdistill.records import Format, Question, Rationale
 
+__all__ = ["annotate", "compare", "evaluate", "load_task", "plan", "run", "train"]
+
 if TYPE_CHECKING:
     from cotdistill.annotation import Rationales
     from cotdistill.evaluation.evaluate import Evaluation

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = ["CotDistillError"]
+
 
 class CotDistillError(Exception):
     """A failure the user can act on.

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 
 from cotdistill.errors import DataError
 
+__all__ = ["Prediction", "Question", "Rationale", "Score"]
+
 AnswerType = Literal["number", "letter", "yes_no", "true_false", "list", "text", "math"]
 """How an answer is read and compared: a number; a choice's letter (A is the first); Yes/No; True/False; a sequence of
 words or symbols in order; free text; an expression in LaTeX."""

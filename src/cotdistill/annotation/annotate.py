@@ -15,7 +15,7 @@ from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import source_of
-from cotdistill.config import AnnotationConfig, Model, ModelConfig, Teacher, identity
+from cotdistill.config import AnnotationConfig, Model, Teacher, identity
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by, read_rows
@@ -124,12 +124,7 @@ def read_annotation(path: Path) -> Rationales:
 
 def answers_folder(teacher: Teacher, runs: Path) -> Path:
     """One folder a teacher: what it answered serves every annotation that asks the same again."""
-    return runs / "answers" / content_key(_asked_at(teacher))
-
-
-def _asked_at(teacher: Teacher) -> list[str | None]:
-    model, address = getattr(teacher, "model", None), getattr(teacher, "base_url", None)
-    return [teacher.kind, model.model if isinstance(model, ModelConfig) else model, address]
+    return runs / "answers" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
 
 
 def annotation_identity(

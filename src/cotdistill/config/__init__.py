@@ -1,202 +1,48 @@
 """Every setting, as frozen pydantic models that refuse unknown keys; variants are told apart by ``kind``.
 
-One file a section. ``load_experiment`` reads an experiment file.
+One file a section, which lists its public names itself. ``load_experiment`` reads an experiment file.
 """
 
-from cotdistill.config.adapter import (
-    LoRA,
-    Quantize,
+from cotdistill.config import (
+    adapter,
+    annotation,
+    base,
+    dotted,
+    evaluation,
+    experiment,
+    loss,
+    model,
+    selection,
+    server,
+    task,
+    training,
+    validation,
 )
-from cotdistill.config.annotation import (
-    AnnotationConfig,
-    AnswerOnlyTeacher,
-    AskedTeacher,
-    Corrupted,
-    DatasetTeacher,
-    HumanTeacher,
-    Limits,
-    OpenAITeacher,
-    Padded,
-    Perturbation,
-    Price,
-    ProceduralTeacher,
-    Removed,
-    Sampling,
-    ScriptedTeacher,
-    Shuffled,
-    Swapped,
-    Teacher,
-    TeacherConfig,
-    TransformersTeacher,
-    Truncated,
-    VLLMTeacher,
-)
-from cotdistill.config.base import (
-    MACHINE,
-    PLACE,
-    Settings,
-    identity,
-)
-from cotdistill.config.dotted import (
-    parse_overrides,
-    set_dotted,
-)
-from cotdistill.config.evaluation import (
-    EvaluationConfig,
-)
-from cotdistill.config.experiment import (
-    Axis,
-    CellConfig,
-    Comparison,
-    Experiment,
-    Factors,
-    Resources,
-    arm_of,
-    cell_identity,
-    experiment_of,
-    load_experiment,
-    models_of,
-    with_models,
-)
-from cotdistill.config.loss import (
-    AlphaBeta,
-    CrossEntropy,
-    Divergence,
-    ForwardKL,
-    HiddenCosine,
-    HiddenMSE,
-    HiddenTerm,
-    JensenShannon,
-    LayerMap,
-    LossConfig,
-    RegionName,
-    ReverseKL,
-    SkewForwardKL,
-    SkewReverseKL,
-    TokenLoss,
-    TotalVariation,
-)
-from cotdistill.config.model import (
-    Dtype,
-    Model,
-    ModelConfig,
-)
-from cotdistill.config.selection import (
-    GranularityMix,
-    HybridGranularity,
-    LowestRankSurprisal,
-    Selection,
-)
-from cotdistill.config.server import (
-    ModelServer,
-    SignalServer,
-)
-from cotdistill.config.task import (
-    BENCHMARKS,
-    PROCEDURAL_KINDS,
-    BenchmarkTask,
-    FileTask,
-    ProceduralTask,
-    TaskConfig,
-)
-from cotdistill.config.training import (
-    Alignment,
-    Attention,
-    CachedTeacher,
-    LiveTeacher,
-    OnPolicy,
-    SignalConfig,
-    TeacherContext,
-    TrainingConfig,
-    TrainingTarget,
-)
-from cotdistill.config.validation import (
-    validated,
-)
+from cotdistill.config.adapter import *
+from cotdistill.config.annotation import *
+from cotdistill.config.base import *
+from cotdistill.config.dotted import *
+from cotdistill.config.evaluation import *
+from cotdistill.config.experiment import *
+from cotdistill.config.loss import *
+from cotdistill.config.model import *
+from cotdistill.config.selection import *
+from cotdistill.config.server import *
+from cotdistill.config.task import *
+from cotdistill.config.training import *
+from cotdistill.config.validation import *
 
-__all__ = [
-    "BENCHMARKS",
-    "MACHINE",
-    "PLACE",
-    "PROCEDURAL_KINDS",
-    "Alignment",
-    "AlphaBeta",
-    "AnnotationConfig",
-    "AnswerOnlyTeacher",
-    "AskedTeacher",
-    "Attention",
-    "Axis",
-    "BenchmarkTask",
-    "CachedTeacher",
-    "CellConfig",
-    "Comparison",
-    "Corrupted",
-    "CrossEntropy",
-    "DatasetTeacher",
-    "Divergence",
-    "Dtype",
-    "EvaluationConfig",
-    "Experiment",
-    "Factors",
-    "FileTask",
-    "ForwardKL",
-    "GranularityMix",
-    "HiddenCosine",
-    "HiddenMSE",
-    "HiddenTerm",
-    "HumanTeacher",
-    "HybridGranularity",
-    "JensenShannon",
-    "LayerMap",
-    "Limits",
-    "LiveTeacher",
-    "LoRA",
-    "LossConfig",
-    "LowestRankSurprisal",
-    "Model",
-    "ModelConfig",
-    "ModelServer",
-    "OnPolicy",
-    "OpenAITeacher",
-    "Padded",
-    "Perturbation",
-    "Price",
-    "ProceduralTask",
-    "ProceduralTeacher",
-    "Quantize",
-    "RegionName",
-    "Removed",
-    "Resources",
-    "ReverseKL",
-    "Sampling",
-    "ScriptedTeacher",
-    "Selection",
-    "Settings",
-    "Shuffled",
-    "SignalConfig",
-    "SignalServer",
-    "SkewForwardKL",
-    "SkewReverseKL",
-    "Swapped",
-    "TaskConfig",
-    "Teacher",
-    "TeacherConfig",
-    "TeacherContext",
-    "TokenLoss",
-    "TotalVariation",
-    "TrainingConfig",
-    "TrainingTarget",
-    "TransformersTeacher",
-    "Truncated",
-    "VLLMTeacher",
-    "arm_of",
-    "cell_identity",
-    "experiment_of",
-    "identity",
-    "load_experiment",
-    "models_of",
-    "parse_overrides",
-    "set_dotted",
-    "validated",
-    "with_models",
-]
+__all__: list[str] = []
+__all__ += adapter.__all__
+__all__ += annotation.__all__
+__all__ += base.__all__
+__all__ += dotted.__all__
+__all__ += evaluation.__all__
+__all__ += experiment.__all__
+__all__ += loss.__all__
+__all__ += model.__all__
+__all__ += selection.__all__
+__all__ += server.__all__
+__all__ += task.__all__
+__all__ += training.__all__
+__all__ += validation.__all__

@@ -9,6 +9,11 @@ from pydantic import Field
 
 from cotdistill.config.base import Settings
 
+__all__ = [
+    "LoRA",
+    "Quantize",
+]
+
 Quantize = Literal["none", "4bit"]
 """How a frozen model's weights are kept in memory."""
 

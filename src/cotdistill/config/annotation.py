@@ -12,6 +12,31 @@ from cotdistill.config.selection import Selection
 from cotdistill.config.server import ServerAddress
 from cotdistill.records import Format
 
+__all__ = [
+    "AnnotationConfig",
+    "AnswerOnlyTeacher",
+    "AskedTeacher",
+    "Corrupted",
+    "DatasetTeacher",
+    "HumanTeacher",
+    "Limits",
+    "OpenAITeacher",
+    "Padded",
+    "Perturbation",
+    "Price",
+    "ProceduralTeacher",
+    "Removed",
+    "Sampling",
+    "ScriptedTeacher",
+    "Shuffled",
+    "Swapped",
+    "Teacher",
+    "TeacherConfig",
+    "TransformersTeacher",
+    "Truncated",
+    "VLLMTeacher",
+]
+
 
 class DatasetTeacher(Settings):
     """Rationales that were released: ``source: eit_cot`` is the granularity paper's release under the data folder."""

@@ -8,6 +8,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+__all__ = [
+    "MACHINE",
+    "PLACE",
+    "Settings",
+    "identity",
+]
+
 
 class Settings(BaseModel):
     """Base of all sections: frozen, unknown keys refused, NaN and infinity refused."""

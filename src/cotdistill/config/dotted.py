@@ -9,6 +9,11 @@ import yaml
 from cotdistill.config.task import task_shorthand
 from cotdistill.errors import ConfigError
 
+__all__ = [
+    "parse_overrides",
+    "set_dotted",
+]
+
 
 def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     """Set ``training.epochs`` style keys in nested dictionaries, making sections that are missing or shorthand."""

@@ -11,6 +11,10 @@ from cotdistill.config.model import Dtype
 from cotdistill.config.server import ModelServer
 from cotdistill.config.task import TaskConfig
 
+__all__ = [
+    "EvaluationConfig",
+]
+
 
 class EvaluationConfig(Settings):
     """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""

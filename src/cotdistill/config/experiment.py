@@ -26,6 +26,21 @@ from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
 
+__all__ = [
+    "Axis",
+    "CellConfig",
+    "Comparison",
+    "Experiment",
+    "Factors",
+    "Resources",
+    "arm_of",
+    "cell_identity",
+    "experiment_of",
+    "load_experiment",
+    "models_of",
+    "with_models",
+]
+
 SEED, STUDENT, TEACHER, TASK, TRAINING = "seed", "student", "teacher", "task", "training"
 ARM_FACTOR = "arm"
 """The factor that holds an arm's name in the file."""

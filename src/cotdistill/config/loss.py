@@ -9,6 +9,25 @@ from pydantic import BeforeValidator, Field, NonNegativeInt
 
 from cotdistill.config.base import Settings, kind_shorthand
 
+__all__ = [
+    "AlphaBeta",
+    "CrossEntropy",
+    "Divergence",
+    "ForwardKL",
+    "HiddenCosine",
+    "HiddenMSE",
+    "HiddenTerm",
+    "JensenShannon",
+    "LayerMap",
+    "LossConfig",
+    "RegionName",
+    "ReverseKL",
+    "SkewForwardKL",
+    "SkewReverseKL",
+    "TokenLoss",
+    "TotalVariation",
+]
+
 RegionName = Literal["all", "rationale", "answer"]
 """Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
 

@@ -9,6 +9,12 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from cotdistill.config.base import Settings, from_folder
 
+__all__ = [
+    "Dtype",
+    "Model",
+    "ModelConfig",
+]
+
 Dtype = Literal["auto", "float32", "bfloat16"]
 
 

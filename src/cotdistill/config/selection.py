@@ -9,6 +9,13 @@ from pydantic import Field, model_validator
 from cotdistill.config.base import Settings
 from cotdistill.config.model import Model
 
+__all__ = [
+    "GranularityMix",
+    "HybridGranularity",
+    "LowestRankSurprisal",
+    "Selection",
+]
+
 Level = Annotated[int, Field(ge=1, le=6)]
 
 

@@ -9,6 +9,11 @@ from pydantic import AfterValidator, Field, field_validator
 
 from cotdistill.config.base import MACHINE, Settings
 
+__all__ = [
+    "ModelServer",
+    "SignalServer",
+]
+
 
 def _without_secrets(base_url: str) -> str:
     address = urlsplit(base_url)

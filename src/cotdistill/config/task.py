@@ -11,6 +11,15 @@ from cotdistill.config.base import PLACE, FolderPath, Settings
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
+__all__ = [
+    "BENCHMARKS",
+    "PROCEDURAL_KINDS",
+    "BenchmarkTask",
+    "FileTask",
+    "ProceduralTask",
+    "TaskConfig",
+]
+
 _BENCHMARK_FILES = Path(__file__).parents[1] / "tasks" / "benchmarks"
 BENCHMARKS = tuple(sorted(file.stem for file in _BENCHMARK_FILES.glob("*.py") if not file.stem.startswith("_")))
 """Names of the built-in benchmarks: those of the files in ``tasks/benchmarks/``."""

@@ -12,6 +12,18 @@ from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTe
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.server import SignalServer
 
+__all__ = [
+    "Alignment",
+    "Attention",
+    "CachedTeacher",
+    "LiveTeacher",
+    "OnPolicy",
+    "SignalConfig",
+    "TeacherContext",
+    "TrainingConfig",
+    "TrainingTarget",
+]
+
 Alignment = Literal["none", "sorted_probability", "byte_offset"]
 """How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
 

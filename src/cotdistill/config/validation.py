@@ -10,6 +10,10 @@ from pydantic import ValidationError
 from cotdistill.config.base import Settings
 from cotdistill.errors import ConfigError, nearest
 
+__all__ = [
+    "validated",
+]
+
 
 def validated(model: type[Settings], values: dict[str, Any], *, where: str, folder: Path | None = None) -> Any:
     """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line.

@@ -31,11 +31,12 @@ class View:
     def ended(self, cell: Cell, state: dict[str, Any]) -> None:
         _, since = self.running.pop(cell.id, (cell, time.monotonic()))
         self.ended_here += 1
-        if state["status"] == "done":
-            self.done += 1
-        else:
+        failed = state["status"] == "failed"
+        if failed:
             self.failures.append((cell, state["error"]))
-        outcome = "done" if state["status"] == "done" else f"FAILED: {state['error']}"
+        else:
+            self.done += 1
+        outcome = f"FAILED: {state['error']}" if failed else "done"
         self.say(f"{self.counts()}: {cell.title} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
 
     def counts(self) -> str:

@@ -7,17 +7,30 @@ import math
 import pytest
 import torch
 
+from cotdistill import config
+from cotdistill.config import Divergence
 from cotdistill.training.losses import divergences as losses
 
-DIVERGENCES = {
-    "forward_kl": losses.forward_kl,
-    "reverse_kl": losses.reverse_kl,
-    "jensen_shannon": lambda s, t, **k: losses.jensen_shannon(s, t, beta=0.3, **k),
-    "skew_forward_kl": lambda s, t, **k: losses.skew_forward_kl(s, t, alpha=0.2, **k),
-    "skew_reverse_kl": lambda s, t, **k: losses.skew_reverse_kl(s, t, alpha=0.2, **k),
-    "total_variation": losses.total_variation,
-    "alpha_beta": lambda s, t, **k: losses.alpha_beta(s, t, alpha=0.4, beta=0.8, **k),
+TERMS: dict[str, Divergence] = {
+    term.kind: term  # type: ignore[attr-defined]
+    for term in (
+        config.ForwardKL(),
+        config.ReverseKL(),
+        config.JensenShannon(beta=0.3),
+        config.SkewForwardKL(alpha=0.2),
+        config.SkewReverseKL(alpha=0.2),
+        config.TotalVariation(),
+        config.AlphaBeta(alpha=0.4, beta=0.8),
+    )
 }
+
+
+def at(temperature: float, name: str) -> Divergence:
+    return TERMS[name].model_copy(update={"temperature": temperature})
+
+
+def test_every_divergence_of_the_config_is_tested_here() -> None:
+    assert {type(term) for term in TERMS.values()} == set(Divergence.__subclasses__())
 
 
 def reference(name: str, p: list[float], q: list[float]) -> float:
@@ -52,44 +65,46 @@ def logits(seed: int, *, tokens: int = 5, vocab: int = 11, scale: float = 2.0) -
     return scale * torch.randn(tokens, vocab, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", TERMS)
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_value_is_that_of_the_formula(name: str, temperature: float) -> None:
     student, teacher = logits(1), logits(2)
-    values = DIVERGENCES[name](student, teacher, temperature=temperature)
+    values = losses.divergence(at(temperature, name), student, teacher)
     for row in range(len(student)):
         q = torch.softmax(student[row] / temperature, -1).tolist()
         p = torch.softmax(teacher[row] / temperature, -1).tolist()
         assert values[row].item() == pytest.approx(temperature**2 * reference(name, p, q), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", TERMS)
 def test_zero_at_equality_and_positive_elsewhere(name: str) -> None:
     student, teacher = logits(1), logits(2)
-    assert DIVERGENCES[name](student, student.clone(), temperature=2.0).abs().max() < 1e-12
-    assert DIVERGENCES[name](student, student + 3.0).abs().max() < 1e-12, "a shift of all logits changes nothing"
-    assert DIVERGENCES[name](student, teacher).min() > 0
+    assert losses.divergence(at(2.0, name), student, student.clone()).abs().max() < 1e-12
+    assert losses.divergence(TERMS[name], student, student + 3.0).abs().max() < 1e-12, (
+        "a shift of all logits changes nothing"
+    )
+    assert losses.divergence(TERMS[name], student, teacher).min() > 0
 
 
-@pytest.mark.parametrize("name", [*DIVERGENCES, "cross_entropy"])
+@pytest.mark.parametrize("name", [*TERMS, "cross_entropy"])
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     student = logits(1).requires_grad_()
     teacher, targets = logits(2), torch.tensor([0, 3, 10, 5, 5])
     loss = (
         (lambda s: losses.cross_entropy(s, targets))
         if name == "cross_entropy"
-        else lambda s: DIVERGENCES[name](s, teacher, temperature=1.7)
+        else lambda s: losses.divergence(at(1.7, name), s, teacher)
     )
     assert torch.autograd.gradcheck(loss, (student,))
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", TERMS)
 @pytest.mark.parametrize("size", [1e4, 1e20, 3e38])
 def test_finite_in_value_and_gradient_for_logits_of_any_size(name: str, size: float) -> None:
     student = torch.tensor([[size, -size, 0.0], [0.0, 1.0, -size]], requires_grad=True)
     teacher = torch.tensor([[-size, size, 0.0], [0.0, 1.0, size]])
     for temperature in (0.5, 1.0, 4.0):
-        values = DIVERGENCES[name](student, teacher, temperature=temperature)
+        values = losses.divergence(at(temperature, name), student, teacher)
         (gradient,) = torch.autograd.grad(values.sum(), student)
         assert values.isfinite().all()
         assert gradient.isfinite().all()
@@ -99,7 +114,8 @@ def test_direction_is_in_the_name() -> None:
     """KL(p || q) is large where the student misses what the teacher has; KL(q || p) where it invents."""
     teacher = torch.log(torch.tensor([[0.5, 0.5, 1e-6]]))
     misses = torch.log(torch.tensor([[1.0, 1e-6, 1e-6]]))
-    assert losses.forward_kl(misses, teacher).item() > 5 * losses.reverse_kl(misses, teacher).item()
+    forward, reverse = (losses.divergence(TERMS[name], misses, teacher) for name in ("forward_kl", "reverse_kl"))
+    assert forward.item() > 5 * reverse.item()
 
 
 def test_temperature_scales_the_gradient_by_its_square() -> None:
@@ -108,23 +124,22 @@ def test_temperature_scales_the_gradient_by_its_square() -> None:
     sizes = []
     for temperature in (50.0, 100.0):
         leaf = student.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(losses.forward_kl(leaf, teacher, temperature=temperature).sum(), leaf)
+        (gradient,) = torch.autograd.grad(losses.divergence(at(temperature, "forward_kl"), leaf, teacher).sum(), leaf)
         sizes.append(gradient.norm().item())
     assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", TERMS)
 def test_half_precision_logits_are_computed_in_float32(name: str) -> None:
     student, teacher = logits(1, vocab=50_000).bfloat16(), logits(2, vocab=50_000).bfloat16()
-    values = DIVERGENCES[name](student, teacher)
-    exact = DIVERGENCES[name](student.double(), teacher.double())
+    values = losses.divergence(TERMS[name], student, teacher)
+    exact = losses.divergence(TERMS[name], student.double(), teacher.double())
     assert values.dtype == torch.float32
     torch.testing.assert_close(values.double(), exact, rtol=1e-4, atol=1e-5)
 
 
 def test_alpha_beta_tends_to_both_kls() -> None:
     student, teacher = logits(1), logits(2)
-    near_forward = losses.alpha_beta(student, teacher, alpha=1.0, beta=1e-6)
-    near_reverse = losses.alpha_beta(student, teacher, alpha=1e-6, beta=1.0)
-    torch.testing.assert_close(near_forward, losses.forward_kl(student, teacher), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(near_reverse, losses.reverse_kl(student, teacher), rtol=1e-4, atol=1e-6)
+    for alpha, beta, name in ((1.0, 1e-6, "forward_kl"), (1e-6, 1.0, "reverse_kl")):
+        near = losses.divergence(config.AlphaBeta(alpha=alpha, beta=beta), student, teacher)
+        torch.testing.assert_close(near, losses.divergence(TERMS[name], student, teacher), rtol=1e-4, atol=1e-6)

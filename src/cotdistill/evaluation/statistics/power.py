@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from cotdistill.errors import ConfigError
 from cotdistill.records import Prediction
 
+__all__ = ["compare_over_tasks", "items_needed", "power", "seeds_needed"]
+
 ALPHA = 0.05
 MAX_ITEMS = 1_000_000
 

@@ -4,14 +4,17 @@ With p the teacher's and q the student's next-token distribution at temperature 
 is multiplied by T squared (Hinton et al. 2015, arXiv 1503.02531, section 2.1: gradients keep their size as T changes)
 and is finite for logits of any size that are free of infinities.
 
-Shapes: ``student`` and ``teacher`` are ``[num_tokens, vocab]`` of any float type, ``targets`` is ``[num_tokens]``; the
-result is ``[num_tokens]`` in float32 (float64 where the logits are float64, for reference computations).
+A divergence is a function of log p and log q, both ``[num_tokens, outcomes]``, under the name of its loss term's kind,
+with the settings of the term as keywords; a new one is this function and a class in ``config/loss.py``. Logits are
+``[num_tokens, vocab]`` of any float type, targets ``[num_tokens]``; results are ``[num_tokens]`` in float32 (float64
+where the logits are float64, for reference computations).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,113 +34,60 @@ def cross_entropy(student: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(_precise(student), targets, reduction="none")
 
 
-def forward_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """KL(p || q): the student must cover all that the teacher would write."""
-    return at_temperature(kl_divergence, student, teacher, temperature)
+def divergence(term: config.Divergence, student: Tensor, teacher: Tensor) -> Tensor:
+    """A loss term's divergence of logits, at its temperature and times its square: ``[num_tokens]``."""
+    log_q, log_p = log_softmax(student, term.temperature), log_softmax(teacher, term.temperature)
+    return term.temperature**2 * divergence_of(term)(log_p, log_q)
 
 
-def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+def divergence_of(term: config.Divergence) -> Divergence:
+    """The function of this module that a loss term's kind names, with the settings that are the term's own."""
+    fields = type(term).model_fields
+    shared = ("kind", *config.Divergence.model_fields)
+    own = {name: getattr(term, name) for name in fields if name not in shared}
+    return partial(globals()[fields["kind"].default], **own)
+
+
+def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q): the student must cover all that the teacher would write. An outcome with p = 0 adds nothing."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(q || p): the student must write nothing that the teacher would not."""
-    return at_temperature(reverse_kl_divergence, student, teacher, temperature)
+    return forward_kl(log_q, log_p)
 
 
-def jensen_shannon(student: Tensor, teacher: Tensor, *, beta: float = 0.5, temperature: float = 1.0) -> Tensor:
+def jensen_shannon(log_p: Tensor, log_q: Tensor, *, beta: float) -> Tensor:
     """beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q (Agarwal et al. 2024, arXiv 2306.13649)."""
-    return at_temperature(jensen_shannon_divergence(beta), student, teacher, temperature)
+    log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
+    return beta * forward_kl(log_p, log_m) + (1.0 - beta) * forward_kl(log_q, log_m)
 
 
-def skew_forward_kl(student: Tensor, teacher: Tensor, *, alpha: float = 0.1, temperature: float = 1.0) -> Tensor:
+def skew_forward_kl(log_p: Tensor, log_q: Tensor, *, alpha: float) -> Tensor:
     """KL(p || alpha p + (1 - alpha) q) (Ko et al. 2024, arXiv 2402.03898): bounded where the student is near zero."""
-    return at_temperature(skew_divergence(alpha), student, teacher, temperature)
+    return forward_kl(log_p, torch.logaddexp(log_p + math.log(alpha), log_q + math.log1p(-alpha)))
 
 
-def skew_reverse_kl(student: Tensor, teacher: Tensor, *, alpha: float = 0.1, temperature: float = 1.0) -> Tensor:
+def skew_reverse_kl(log_p: Tensor, log_q: Tensor, *, alpha: float) -> Tensor:
     """KL(q || alpha q + (1 - alpha) p) (Ko et al. 2024, arXiv 2402.03898)."""
-    return at_temperature(reversed_skew_divergence(alpha), student, teacher, temperature)
+    return skew_forward_kl(log_q, log_p, alpha=alpha)
 
 
-def total_variation(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Half the L1 distance of p and q (Wen et al. 2023, arXiv 2307.15190)."""
-    return at_temperature(total_variation_distance, student, teacher, temperature)
+    return 0.5 * (log_p.exp() - log_q.exp()).abs().sum(-1)
 
 
-def alpha_beta(
-    student: Tensor, teacher: Tensor, *, alpha: float = 0.5, beta: float = 0.5, temperature: float = 1.0
-) -> Tensor:
+def alpha_beta(log_p: Tensor, log_q: Tensor, *, alpha: float, beta: float) -> Tensor:
     """The alpha-beta divergence for alpha, beta > 0 (Wang et al. 2025, arXiv 2505.04560, after Cichocki et al. 2011).
 
     It tends to forward KL for (1, 0) and to reverse KL for (0, 1).
     """
-    return at_temperature(alpha_beta_divergence(alpha, beta), student, teacher, temperature)
-
-
-def divergence_of(term: config.Divergence) -> Divergence:
-    """The divergence that a loss term of a config names, as a function of log p and log q."""
-    match term:
-        case config.ForwardKL():
-            return kl_divergence
-        case config.ReverseKL():
-            return reverse_kl_divergence
-        case config.JensenShannon(beta=beta):
-            return jensen_shannon_divergence(beta)
-        case config.SkewForwardKL(alpha=alpha):
-            return skew_divergence(alpha)
-        case config.SkewReverseKL(alpha=alpha):
-            return reversed_skew_divergence(alpha)
-        case config.TotalVariation():
-            return total_variation_distance
-        case config.AlphaBeta(alpha=alpha, beta=beta):
-            return alpha_beta_divergence(alpha, beta)
-    raise AssertionError(f"no divergence for {term.__class__.__name__}")
-
-
-def at_temperature(divergence: Divergence, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """A divergence of logits at a temperature, times its square: ``[num_tokens]``."""
-    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
-    return temperature**2 * divergence(log_p, log_q)
-
-
-def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """The sum of p (log p - log q) over the last dimension; an outcome with p = 0 adds nothing."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
-
-
-def reverse_kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    return kl_divergence(log_q, log_p)
-
-
-def jensen_shannon_divergence(beta: float) -> Divergence:
-    def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-        log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
-        return beta * kl_divergence(log_p, log_m) + (1.0 - beta) * kl_divergence(log_q, log_m)
-
-    return divergence
-
-
-def skew_divergence(alpha: float) -> Divergence:
-    def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-        return kl_divergence(log_p, torch.logaddexp(log_p + math.log(alpha), log_q + math.log1p(-alpha)))
-
-    return divergence
-
-
-def reversed_skew_divergence(alpha: float) -> Divergence:
-    skew = skew_divergence(alpha)
-    return lambda log_p, log_q: skew(log_q, log_p)
-
-
-def total_variation_distance(log_p: Tensor, log_q: Tensor) -> Tensor:
-    return 0.5 * (log_p.exp() - log_q.exp()).abs().sum(-1)
-
-
-def alpha_beta_divergence(alpha: float, beta: float) -> Divergence:
-    def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-        total = alpha + beta
-        mixed = (alpha * log_p + beta * log_q).exp()
-        own = (alpha * (total * log_p).exp() + beta * (total * log_q).exp()) / total
-        return (own - mixed).sum(-1) / (alpha * beta)
-
-    return divergence
+    total = alpha + beta
+    mixed = (alpha * log_p + beta * log_q).exp()
+    own = (alpha * (total * log_p).exp() + beta * (total * log_q).exp()) / total
+    return (own - mixed).sum(-1) / (alpha * beta)
 
 
 def with_tail(log_probabilities: Tensor, outcomes: Tensor) -> Tensor:

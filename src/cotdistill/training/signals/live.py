@@ -60,9 +60,7 @@ class LogitsChunk:
         It holds every token. To pad the smaller one with zeros instead would change the gradients.
         """
         shared = min(student_logits.shape[-1], self.logits.shape[-1])
-        return losses.at_temperature(
-            losses.divergence_of(term), student_logits[:, :shared], self.logits[:, :shared], term.temperature
-        )
+        return losses.divergence(term, student_logits[:, :shared], self.logits[:, :shared])
 
 
 @dataclass(frozen=True, slots=True)
