@@ -405,11 +405,3 @@ def test_a_model_whose_states_are_not_finite_agrees_with_nothing() -> None:
     assert not attends_to_packed_texts(student, torch.float32)
     with pytest.raises(ModelError, match="lets a text see"):
         check_packing(student, torch.float32)
-
-
-def test_settings_that_are_not_used_stand_in_no_key() -> None:
-    """Cells and stages from before there was packing are found again."""
-    assert not {"packing", "attention"} & set(TrainingConfig().model_dump())
-    used = TrainingConfig(packing=True, attention="sdpa")
-    assert TrainingConfig.model_validate(used.model_dump(mode="json")) == used
-    assert used.model_dump()["packing"] is True
