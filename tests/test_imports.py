@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -43,14 +42,13 @@ def test_light_modules_load_no_heavy_library(modules: tuple[str, ...], heavy: tu
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [["-c", "import cotdistill"], ["-m", "cotdistill", "--help"]])
-def test_import_and_help_take_under_half_a_second(arguments: list[str]) -> None:
-    """Of processor time, which other work on the machine hardly changes; the best of five."""
-    seconds = []
-    for _ in range(5):
-        with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        seconds.append(usage.ru_utime + usage.ru_stime)
-    assert min(seconds) < 0.5
+def test_help_loads_no_heavy_library() -> None:
+    script = (
+        "import sys\n"
+        "from cotdistill.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        f"sys.exit(str([name for name in {HEAVY!r} if name in sys.modules] or ''))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "reproduce-check" in done.stdout
+    assert done.stderr.strip() == ""

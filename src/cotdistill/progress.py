@@ -64,3 +64,10 @@ def track(description: str, total: int, *, done: int = 0) -> Iterator[Progress]:
                 bar.update(task, advance=count, note=note)
 
         yield Bar()
+
+
+def duration(seconds: float) -> str:
+    """For example ``1 h 5 min``, ``12 min 3 s``, ``40 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

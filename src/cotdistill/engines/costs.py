@@ -44,7 +44,7 @@ class Estimate:
     cost: float | None
 
     def __str__(self) -> str:
-        money = "unknown cost" if self.cost is None else f"about {self.cost:.2f} in money"
+        money = "unknown cost" if self.cost is None else f"about {self.cost:.2f} in the currency of the price"
         return f"{self.requests} requests, about {self.input_tokens} tokens in and {self.output_tokens} out, {money}"
 
 

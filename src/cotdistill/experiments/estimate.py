@@ -31,7 +31,7 @@ from cotdistill.experiments.plan import Plan
 from cotdistill.experiments.result import CellResult, read_cell
 from cotdistill.experiments.shared import NOUNS, stage_keys
 from cotdistill.experiments.sizes import num_parameters, num_questions
-from cotdistill.experiments.view import duration
+from cotdistill.progress import duration
 
 WORDS = (31, 35, 46, 55, 66, 77)
 """Mean words of a rationale by granularity, in the granularity paper's GPT-4o release for SVAMP."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.experiments.plan import Cell
+from cotdistill.progress import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -81,10 +82,3 @@ def watch(total: int, done: int, say: Callable[[str], None], *, alone: bool) -> 
     view = View(total, done, lambda line: None)
     with Live(view, console=Console(stderr=True), refresh_per_second=2):
         yield view
-
-
-def duration(seconds: float) -> str:
-    """For example ``1 h 5 min``, ``12 min 3 s``, ``40 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cotdistill.progress import duration
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures import Drawing
 from cotdistill.reports.tables import Table, markdown_text, to_markdown
@@ -44,11 +45,3 @@ def markdown_page(evidence: Evidence, found: Sequence[Table], figures: Mapping[s
     if evidence.seconds:
         parts.append(f"All of it was computed in {duration(evidence.seconds)}.\n")
     return "\n".join(parts)
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
