@@ -242,7 +242,7 @@ def test_a_single_command_checks_every_arm_before_it_begins(lab: Path, command: 
 
 def test_settings_on_the_command_line_override_the_file(lab: Path) -> None:
     planned = run_command(lab, "plan", "good.yaml", "--json", "--set", "seed=7")
-    assert [(cell["arm"], cell["seed"]) for cell in json.loads(planned.out)["cells"]] == [("base", 0), ("student", 7)]
+    assert [(cell["arm"], cell["seed"]) for cell in json.loads(planned.out)["cells"]] == [("base", 7), ("student", 7)]
     trained = run_command(lab, "train", "good.yaml", "--json", "--set", "training.epochs=3", "--runs", "longer")
     assert json.loads(trained.out)["student"]["num_steps"] == 6
 

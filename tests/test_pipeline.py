@@ -147,8 +147,8 @@ def test_two_processes_do_not_work_on_one_run(lab: Path, unbroken: Path) -> None
     second = run_command(lab, "run", "tiny.yaml", "--runs", "twice")
     assert second.status == 2
     assert second.err == (
-        f"cotdistill: twice/tiny: another process (pid {first.process.pid} on {socket.gethostname()}) is working in "
-        "this folder; wait until it ends, or choose another --runs\n"
+        f"cotdistill: {lab}/twice/tiny: another process (pid {first.process.pid} on {socket.gethostname()}) is working "
+        "in this folder; wait until it ends, or choose another --runs\n"
     )
     assert first.wait().status == 0
     assert results(lab / "twice") == results(unbroken)
