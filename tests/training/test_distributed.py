@@ -237,12 +237,12 @@ def test_accelerate_launches_the_train_command(tmp_path: Path, config_file: str,
     recipe = Path(__file__).parents[2] / "recipes" / "distributed" / config_file
     launched = launch(tmp_path, "--config_file", str(recipe))
     assert launched.returncode == 0, launched.stderr
-    result = json.loads(launched.stdout)["run"]
+    result = json.loads(launched.stdout)["student"]
     ours = AutoModelForCausalLM.from_pretrained(tmp_path / result["student"])
     (tmp_path / "runs" / "training").rename(tmp_path / "by two")
 
     alone = run_command(tmp_path, "train", "run.yaml", "--json")
-    expected = json.loads(alone.out)["run"]
+    expected = json.loads(alone.out)["student"]
     assert expected["student"] == result["student"], "the key is the same"
     assert result["last_loss"] == pytest.approx(expected["last_loss"], rel=1e-3)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / expected["student"])
@@ -252,4 +252,4 @@ def test_accelerate_launches_the_train_command(tmp_path: Path, config_file: str,
     (tmp_path / "run.yaml").write_text("task: nothing\n")
     failed = launch(tmp_path, "--config_file", str(recipe))
     assert failed.returncode != 0
-    assert "cotdistill: run.yaml" in failed.stderr
+    assert "arm base, task.benchmark: unknown benchmark 'nothing'" in failed.stderr
