@@ -49,4 +49,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt ``name``: the nearest right one if there is one, else the list of all."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(one if one.isprintable() else repr(one) for one in names)}"
