@@ -56,8 +56,8 @@ def answer_served(
         failures: list[str] = []
         pool = ThreadPoolExecutor(config.server.concurrency)
         with track("evaluate", len(keys), done=len(keys) - len(missing)) as progress:
-            asked = {pool.submit(ask, by_key[key[:2]][1], key[2]): key for key in missing}
-            try:
+            try:  # also while requests are handed over, where Ctrl-C may come
+                asked = {pool.submit(ask, by_key[key[:2]][1], key[2]): key for key in missing}
                 for future in as_completed(asked):
                     key = asked[future]
                     question = by_key[key[:2]][0]
