@@ -12,6 +12,7 @@ from cotdistill.config import (
     experiment,
     loss,
     model,
+    parts,
     selection,
     server,
     task,
@@ -26,6 +27,7 @@ from cotdistill.config.evaluation import *
 from cotdistill.config.experiment import *
 from cotdistill.config.loss import *
 from cotdistill.config.model import *
+from cotdistill.config.parts import *
 from cotdistill.config.selection import *
 from cotdistill.config.server import *
 from cotdistill.config.task import *
@@ -41,6 +43,7 @@ __all__ += evaluation.__all__
 __all__ += experiment.__all__
 __all__ += loss.__all__
 __all__ += model.__all__
+__all__ += parts.__all__
 __all__ += selection.__all__
 __all__ += server.__all__
 __all__ += task.__all__

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.model import Dtype, Model
+from cotdistill.config.parts import Part, own_shorthand
 from cotdistill.config.selection import Selection
 from cotdistill.config.server import ServerAddress
 from cotdistill.records import Format
@@ -21,6 +22,7 @@ __all__ = [
     "HumanTeacher",
     "Limits",
     "OpenAITeacher",
+    "OwnTeacher",
     "Padded",
     "Perturbation",
     "Price",
@@ -63,6 +65,18 @@ class ProceduralTeacher(Settings):
     """The solver of the procedural tasks, which writes every granularity and format."""
 
     kind: Literal["procedural"] = "procedural"
+
+
+class OwnTeacher(Settings):
+    """A function of your own, named in the place of the kind: ``{kind: my_teacher.py:NAME, settings: {...}}``.
+
+    It is called with a Question, granularity, format, and its settings as keywords, and gives the rationale, or None
+    where it has none. One that closes with a statement of the answer is checked against the gold answer.
+    """
+
+    kind: Literal["own"] = "own"
+    function: Part
+    settings: dict[str, bool | int | float | str] = Field(default={})
 
 
 class Sampling(Settings):
@@ -162,9 +176,9 @@ class ScriptedTeacher(Settings):
 AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher
 """Teachers that are asked with our prompts; their raw answers are kept."""
 
-Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | AskedTeacher
+Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OwnTeacher | AskedTeacher
 
-TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(kind_shorthand)]
+TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(own_shorthand)]
 
 
 class _Perturbation(Settings):

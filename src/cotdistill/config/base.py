@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 __all__ = [
     "MACHINE",
     "PLACE",
+    "Keyed",
     "Settings",
     "identity",
 ]
@@ -68,9 +69,19 @@ def identity(settings: Settings, *, places: bool = False) -> dict[str, Any]:
     return row
 
 
+class Keyed:
+    """Base of values for which something else than their text stands in keys."""
+
+    @property
+    def identity(self) -> Any:
+        raise NotImplementedError
+
+
 def _plain(value: Any, places: bool) -> Any:
     if isinstance(value, Settings):
         return identity(value, places=places)
+    if isinstance(value, Keyed):
+        return value.identity
     if isinstance(value, tuple | list):
         return [_plain(each, places) for each in value]
     if isinstance(value, dict):

@@ -21,6 +21,7 @@ from cotdistill.config.dotted import set_dotted
 from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
+from cotdistill.config.parts import Part
 from cotdistill.config.task import TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
@@ -189,6 +190,7 @@ class Experiment(Settings):
     arms: dict[str, Factors] = Field(default={}, description="default: one, beside the untrained student")
     grid: dict[str, Annotated[Axis, BeforeValidator(_axis)]] = Field(default={})
     comparisons: tuple[Comparison, ...] = ()
+    figures: tuple[Part, ...] = Field(default=(), description="functions of your own, drawn behind ours")
     resources: Resources = Resources()
 
     @model_validator(mode="after")
@@ -225,7 +227,7 @@ def _axis_rank(axis: str) -> int:
     return {STUDENT: 0, TEACHER: 1, SEED: 3}.get(axis, 2)
 
 
-_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "resources")
+_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "figures", "resources")
 _OLD_STUDY = ("students", "teachers", "base", "controls")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 from pydantic import BeforeValidator, Field, NonNegativeInt
 
-from cotdistill.config.base import Settings, kind_shorthand
+from cotdistill.config.base import Settings
+from cotdistill.config.parts import Part, own_shorthand
 
 __all__ = [
     "AlphaBeta",
@@ -20,6 +21,8 @@ __all__ = [
     "JensenShannon",
     "LayerMap",
     "LossConfig",
+    "Losses",
+    "OwnDivergence",
     "RegionName",
     "ReverseKL",
     "SkewForwardKL",
@@ -99,6 +102,18 @@ class AlphaBeta(Divergence):
     beta: float = Field(default=0.5, gt=0)
 
 
+class OwnDivergence(Divergence):
+    """A function of your own, named in the place of the kind: ``{kind: my_losses.py:NAME, settings: {beta: 0.5}}``.
+
+    It is called as those of ``training/losses/divergences.py`` are: with log p and log q, ``[num_tokens, outcomes]``,
+    and its settings as keywords, for ``[num_tokens]``.
+    """
+
+    kind: Literal["own"] = "own"
+    function: Part
+    settings: dict[str, bool | int | float | str] = Field(default={})
+
+
 TokenLoss = CrossEntropy | Divergence
 """What is computed from logits, token by token."""
 
@@ -139,9 +154,18 @@ LossConfig = Annotated[
         | SkewReverseKL
         | TotalVariation
         | AlphaBeta
+        | OwnDivergence
         | HiddenMSE
         | HiddenCosine,
         Field(discriminator="kind"),
     ],
-    BeforeValidator(kind_shorthand),
+    BeforeValidator(own_shorthand),
 ]
+
+
+def _terms(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+Losses = Annotated[tuple[LossConfig, ...], BeforeValidator(_terms)]
+"""The terms of a loss; one alone needs no list."""

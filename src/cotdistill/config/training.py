@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
-from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, LossConfig, TotalVariation
+from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.server import SignalServer
 
@@ -125,7 +125,7 @@ class TrainingConfig(Settings):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
-    loss: tuple[LossConfig, ...] = (CrossEntropy(),)
+    loss: Losses = (CrossEntropy(),)
     signal: SignalConfig | None = None
     on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")

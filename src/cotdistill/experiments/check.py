@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cotdistill.config import CellConfig, FileTask, HumanTeacher, models_of
+from cotdistill.config import CellConfig, FileTask, HumanTeacher, OwnDivergence, OwnTeacher, models_of
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import LoadTask, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
@@ -68,6 +68,11 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
         model_identity(config.student)
     if config.training is None:
         return
+    if isinstance(config.teacher, OwnTeacher):
+        config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
+    for term in config.training.loss:
+        if isinstance(term, OwnDivergence):
+            term.function.check("log_p", "log_q", settings=term.settings)
     if config.training.adapter is not None:
         from cotdistill.models.load.adapters import check_quantization
 

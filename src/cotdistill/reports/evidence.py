@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cotdistill.config import Part
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.averages import by_task
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, pooled, score
@@ -83,7 +84,8 @@ class Untested:
 class Evidence:
     """An experiment as far as it is done: its question, its arms in order, the comparisons declared between them.
 
-    ``seconds`` is what all of it took to compute, stages that arms share counted once. Raises DataError where there is
+    ``seconds`` is what all of it took to compute, stages that arms share counted once. ``figures`` are functions of the
+    user's own that draw it. Raises DataError where there is
     neither an arm nor a missing cell.
     """
 
@@ -94,6 +96,7 @@ class Evidence:
     seconds: float = 0.0
     missing: Sequence[Missing] = ()
     untested: Sequence[Untested] = ()
+    figures: Sequence[Part] = ()
 
     def __post_init__(self) -> None:
         if not self.arms and not self.missing:

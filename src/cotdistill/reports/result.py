@@ -35,7 +35,8 @@ def evidence_of(result: ExperimentResult) -> Evidence:
         if not compared.result
     ]
     seconds = _seconds_of({folder for cell in result.done for folder in cell.stages.values()})
-    return Evidence(result.experiment.name, result.experiment.question, arms, comparisons, seconds, missing, untested)
+    told = result.experiment
+    return Evidence(told.name, told.question, arms, comparisons, seconds, missing, untested, told.figures)
 
 
 def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: ReadQuestions) -> Arm:

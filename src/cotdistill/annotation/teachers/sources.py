@@ -17,10 +17,11 @@ from cotdistill.config import (
     AskedTeacher,
     DatasetTeacher,
     HumanTeacher,
+    OwnTeacher,
     ProceduralTeacher,
     Teacher,
 )
-from cotdistill.errors import ConfigError
+from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import AnswerType, Format, Question, Rationale
 from cotdistill.storage.stages import file_sha256
 from cotdistill.tasks.answers.reading import extract_answer, same_answer, split_statement
@@ -62,6 +63,8 @@ def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = No
         return HumanSource(data_dir)
     if isinstance(teacher, ProceduralTeacher):
         return ProceduralSource()
+    if isinstance(teacher, OwnTeacher):
+        return OwnSource(teacher)
     return AnswerOnlySource()
 
 
@@ -144,6 +147,28 @@ class ProceduralSource:
                 problem = f"the procedural teacher cannot write a rationale for a question of task {question.task!r}"
                 raise ConfigError(problem, where=question.id, remedy="choose the teacher dataset, human or answer_only")
             yield _from_text(question, write_rationale(question, level, form), "procedural", level, form)
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        return {"granularity": annotation.granularity, "format": annotation.format}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSource:
+    """A function of the user's own, question by question."""
+
+    teacher: OwnTeacher
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        function, level, form = self.teacher.function, annotation.granularity, annotation.format
+        for question in questions:
+            text = function.call(question, level, form, **self.teacher.settings)
+            if text is None:
+                yield Missing(question, "no_rationale")
+            elif isinstance(text, str):
+                yield _from_text(question, text, function.name, level, form)
+            else:
+                problem = f"{type(text).__name__} in place of a rationale for question {question.id!r}"
+                raise DataError(problem, where=function, remedy="give text, or None where there is none")
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         return {"granularity": annotation.granularity, "format": annotation.format}

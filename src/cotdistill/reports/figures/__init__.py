@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cotdistill.config import Part
+from cotdistill.errors import ConfigError
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.arms import draw_accuracy, draw_gain, draw_strength
 from cotdistill.reports.figures.canvas import Drawing, write_figure
@@ -29,4 +31,15 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_length,
         draw_curves,
     )
-    return [drawing for one in draw if (drawing := one(evidence)) is not None]
+    drawn = [one(evidence) for one in draw] + [_own(figure, evidence) for figure in evidence.figures]
+    return [drawing for drawing in drawn if drawing is not None]
+
+
+def _own(figure: Part, evidence: Evidence) -> Drawing | None:
+    """A figure of the user's own. Raises ConfigError where the function gives anything but a drawing."""
+    drawing = figure.call(evidence)
+    if drawing is not None and not isinstance(drawing, Drawing):
+        raise ConfigError(
+            f"{figure.name} gives {type(drawing).__name__}", where=figure, remedy="give a Drawing, or None"
+        )
+    return drawing

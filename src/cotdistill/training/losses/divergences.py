@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cotdistill import config
+from cotdistill.errors import TrainingError
 
 LARGEST_LOGIT = 1e30
 """Logits are cut to this size, so that their differences cannot overflow float32."""
@@ -41,11 +42,23 @@ def divergence(term: config.Divergence, student: Tensor, teacher: Tensor) -> Ten
 
 
 def divergence_of(term: config.Divergence) -> Divergence:
-    """The function of this module that a loss term's kind names, with the settings that are the term's own."""
+    """The function that a loss term's kind names, of this module or the user's own, with the term's own settings."""
+    if isinstance(term, config.OwnDivergence):
+        return partial(_own, term)
     fields = type(term).model_fields
     shared = ("kind", *config.Divergence.model_fields)
     own = {name: getattr(term, name) for name in fields if name not in shared}
     return partial(globals()[fields["kind"].default], **own)
+
+
+def _own(term: config.OwnDivergence, log_p: Tensor, log_q: Tensor) -> Tensor:
+    """A function of the user's own. Raises TrainingError where it gives anything but a loss for each token."""
+    losses = term.function.call(log_p, log_q, **term.settings)
+    found = f"{list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+    if not isinstance(losses, Tensor) or losses.shape != log_p.shape[:-1]:
+        wanted = f"give one loss for each token, {list(log_p.shape[:-1])}"
+        raise TrainingError(f"the loss gives {found}", where=term.function, remedy=wanted)
+    return losses
 
 
 def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
