@@ -43,6 +43,7 @@ def planned(gpu: Any) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.full  # make gpu-tiny runs the same each time
 def test_it_runs_to_its_end(gpu: Any, tmp_path: Path) -> None:
     rows = run(tmp_path / "out.jsonl", minutes=10)
     machine, tests = rows[:2]
