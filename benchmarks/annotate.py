@@ -29,7 +29,7 @@ from typing import Any
 from cotdistill.annotation import annotate
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, ScriptedTeacher
 from cotdistill.records import Question
-from cotdistill.storage.stages import write_rows
+from cotdistill.storage.jsonl import write_rows
 
 LEVEL = AnnotationConfig(granularity=3)
 _SPAWN = multiprocessing.get_context("spawn")

@@ -19,7 +19,7 @@ from tests.command import Command, new_process, run_command
 from tests.experiments.survival import damage
 from tests.tiny import save_tiny
 
-from cotdistill.records import read_rows
+from cotdistill.storage.jsonl import read_rows
 
 RUN = """
 task: {kind: procedural, kinds: [navigate, word_sorting], difficulty: 1, num_train: 16, num_test: 6}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cotdistill.errors import DataError
-from cotdistill.records import Prediction, Question, Rationale, Score, count_by, dump_row, read_numbered_rows, read_rows
+from cotdistill.records import Prediction, Question, Rationale, Score, count_by
+from cotdistill.storage.jsonl import dump_row, read_numbered_rows, read_rows
 
 QUESTION = Question("q1", "own", "test", "Which is red?", "B", "letter", choices=("sky", "rose"), meta={"source": "me"})
 STRANGE = "line\nbreak, \u2028, \x1b[31m, \U0001f600, a lone \ud83d surrogate, 'quotes', \"quotes\", \\ and \x00"

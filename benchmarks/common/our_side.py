@@ -13,7 +13,7 @@ from measured import print_side
 
 from cotdistill.config import CrossEntropy, ForwardKL, ModelConfig, TrainingConfig
 from cotdistill.models.load.loading import load_model
-from cotdistill.records import read_rows
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.loop import train_student
 from cotdistill.training.signals.live import LiveSignal
 

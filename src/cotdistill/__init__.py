@@ -16,7 +16,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cotdistill.version import __version__ as __version__
 
 _HOMES = ("api", "config", "errors", "evaluation.statistics.power", "records")
 """Modules whose ``__all__`` are the public names."""

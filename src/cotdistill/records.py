@@ -1,4 +1,4 @@
-"""The rows that stages exchange: Question, Rationale, Prediction, Score, and how they are read from JSON Lines.
+"""The rows that stages exchange: Question, Rationale, Prediction, Score.
 
 A row on disk is flat. A question and a rationale share one schema (``id, task, split, question, choices, answer,
 answer_type, rationale, teacher, granularity, format, meta``), so a file of rationales is also a file of questions.
@@ -6,15 +6,9 @@ answer_type, rationale, teacher, granularity, format, meta``), so a file of rati
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
-
-from cotdistill.errors import DataError
 
 __all__ = ["Prediction", "Question", "Rationale", "Score"]
 
@@ -157,48 +151,6 @@ class Score:
     def from_row(cls, row: dict[str, Any]) -> Score:
         low, high = row["interval"]
         return cls(**{**row, "interval": (low, high)})
-
-
-def dump_row(row: dict[str, Any]) -> str:
-    """One JSON line without its line break. Lone surrogates and control characters survive, escaped."""
-    return json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "backslashreplace").decode()
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON Lines file (gzipped where the name ends in ``.gz``).
-
-    Raises DataError naming file and line for a line that is no JSON object, and for a file that is missing or is no
-    UTF-8 text.
-    """
-    for _, row in read_numbered_rows(path):
-        yield row
-
-
-def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As :func:`read_rows`, each row with its line number (from 1), for error messages of the caller."""
-    if not path.is_file():
-        raise DataError("no such file", where=path, remedy="check the path")
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8") as lines:
-        number = 0
-        try:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(
-                        f"expected a JSON object, found {type(row).__name__}", where=f"{path}, line {number}"
-                    )
-                yield number, row
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"malformed JSON ({error.msg} at column {error.colno})",
-                where=f"{path}, line {number}",
-                remedy="mend or delete that line",
-            ) from None
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
-            raise DataError(f"unreadable after line {number} ({error})", where=path) from None
 
 
 def count_by(values: Iterable[str]) -> dict[str, int]:

@@ -10,7 +10,8 @@ import pytest
 from cotdistill.annotation import annotate
 from cotdistill.annotation.decontaminate import find_overlap, overlap_by_set
 from cotdistill.config import AnnotationConfig, BenchmarkTask, HumanTeacher
-from cotdistill.records import Question, read_rows
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.exemplars import exemplar_questions
 

@@ -12,12 +12,14 @@ from tests.tiny import save_tiny, tiny_tokenizer
 from cotdistill.config import EvaluationConfig, ModelConfig, load_experiment, validated
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.answering import plan_batches, vote
-from cotdistill.evaluation.diagnosis.audit import audit, read_evaluation
+from cotdistill.evaluation.diagnosis.audit import audit_path
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
+from cotdistill.evaluation.read import Judged, read_evaluation
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.experiments.run import run_experiment
 from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
-from cotdistill.records import Prediction, Question, Verdict, read_rows
+from cotdistill.records import Prediction, Question, Verdict
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
 from cotdistill.tasks.few_shot import PROMPTS_FILE
 
@@ -61,8 +63,8 @@ def test_few_shot_prompts_change_the_answers_and_the_folder(model, data_dir, tmp
     assert outputs(zero) != outputs(three)
     assert [p.num_prompt_tokens for p in three] > [p.num_prompt_tokens for p in zero]
     assert [p.id for p in three] == [q.id for q in questions()]
-    assert read_evaluation(three.path) == (questions(), list(three.predictions))
-    assert audit(*read_evaluation(three.path)).n == 6
+    assert read_evaluation(three.path) == Judged(tuple(questions()), three.predictions, first_statement=False)
+    assert audit_path(three.path).n == 6
 
 
 @pytest.mark.parametrize("settings", [{"few_shot": 3}, {"temperature": 1.0, "num_samples": 3}])

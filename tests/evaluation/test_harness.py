@@ -13,7 +13,8 @@ from cotdistill.config import ModelConfig
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation import harness
 from cotdistill.evaluation.harness import evaluate_with_harness, export_samples, from_sample
-from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.records import Prediction, Question
+from cotdistill.storage.jsonl import read_rows
 
 GENERATED: dict[str, Any] = {
     "doc_id": 4,

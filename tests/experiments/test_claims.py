@@ -22,7 +22,9 @@ from cotdistill.experiments.claims import ClaimResult, check_claims
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path
 from cotdistill.records import Prediction
-from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.stages import open_stage
 
 FILE = """
 name: fine

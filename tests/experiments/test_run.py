@@ -18,8 +18,8 @@ from cotdistill.config import load_experiment
 from cotdistill.errors import ArtifactError
 from cotdistill.experiments.plan import plan
 from cotdistill.experiments.result import load_result
-from cotdistill.records import read_rows
-from cotdistill.storage.stages import hold, unattended
+from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.locks import hold, unattended
 
 SMALL = """
 name: small

@@ -16,7 +16,9 @@ from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path, load_result
 from cotdistill.reports.result import evidence_of
-from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.stages import open_stage
 
 FILE = """
 name: fine

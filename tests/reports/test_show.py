@@ -9,7 +9,9 @@ import pytest
 
 from cotdistill.errors import DataError
 from cotdistill.reports.show import describe, read_artifact
-from cotdistill.storage.stages import open_stage, write_json_atomically, write_rows
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.stages import open_stage
 
 
 @pytest.fixture

@@ -16,17 +16,11 @@ import pytest
 from tests.command import new_process
 
 from cotdistill.errors import ArtifactError
-from cotdistill.records import read_rows
 from cotdistill.storage import clock
 from cotdistill.storage import stages as artifacts
-from cotdistill.storage.stages import (
-    RowAppender,
-    disk_errors,
-    open_stage,
-    stage_path,
-    write_rows,
-    write_text_atomically,
-)
+from cotdistill.storage.atomic import disk_errors, write_text_atomically
+from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
+from cotdistill.storage.stages import open_stage, stage_path
 
 IDENTITY = {"model": "m", "settings": {"b": 1, "a": [1, 2.5, None]}}
 
@@ -49,8 +43,8 @@ def test_a_finished_stage_says_what_it_holds(tmp_path: Path) -> None:
     finish_one(tmp_path)
     with open_stage(tmp_path, "evaluation", IDENTITY) as stage:
         assert stage.finished
-        assert stage.summary() == {"n": 2}
-        manifest = stage.manifest()
+        assert stage.read().summary == {"n": 2}
+        manifest = stage.read().manifest
     assert manifest["identity"] == IDENTITY
     assert manifest["seeds"] == {"training": 1}
     assert manifest["dropped"] == {"too_long": 3}

@@ -12,7 +12,8 @@ import yaml
 
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.records import Question, read_rows
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES, FAULTY, GROUPS, columns

@@ -15,7 +15,7 @@ import pytest
 from cotdistill.config import BENCHMARKS, BenchmarkTask
 from cotdistill.errors import DataError
 from cotdistill.experiments.sizes import num_questions
-from cotdistill.records import read_rows
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.benchmarks import benchmark
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE

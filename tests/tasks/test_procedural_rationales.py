@@ -10,7 +10,8 @@ import pytest
 
 from cotdistill.config import PROCEDURAL_KINDS, ProceduralTask
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.records import Format, Question, dump_row
+from cotdistill.records import Format, Question
+from cotdistill.storage.jsonl import dump_row
 from cotdistill.tasks.procedural import generate_split, write_rationale
 
 FORMATS: tuple[Format, ...] = ("cot", "least_to_most", "rar", "symbolic")

@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM
 from cotdistill.config import CrossEntropy, ForwardKL, HiddenMSE, LoRA, LossConfig, OnPolicy, TrainingConfig
 from cotdistill.errors import ConfigError
 from cotdistill.models.load.adapters import add_adapter
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.batches import collate, micro_batches, packed_batches
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.distributed import ALONE, Ranks, join, whole

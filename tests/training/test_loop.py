@@ -13,7 +13,8 @@ from tests.tiny import tiny_model, tiny_tokenizer
 
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import ArtifactError, TrainingError
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.signals.live import LiveSignal

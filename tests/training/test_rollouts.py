@@ -18,7 +18,8 @@ from cotdistill.config import ForwardKL, ModelConfig, OnPolicy, ProceduralTask, 
 from cotdistill.errors import ConfigError, TrainingError
 from cotdistill.models.load.loading import load_model, load_tokenizer
 from cotdistill.models.tokens.template import decode, stop_token_id
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.training.data.batches import collate, micro_batches
 from cotdistill.training.data.examples import Example, Region, make_example, make_examples

@@ -13,8 +13,8 @@ from cotdistill.config import CrossEntropy, ForwardKL, LoRA, LossConfig, ModelCo
 from cotdistill.models.forward.heads import enable_gradient_checkpointing
 from cotdistill.models.load.adapters import add_adapter
 from cotdistill.models.load.loading import load_model
-from cotdistill.records import Question, Rationale, read_rows
-from cotdistill.storage.stages import RowAppender
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student

@@ -18,8 +18,11 @@ from cotdistill.annotation.teachers.sources import source_of
 from cotdistill.config import AnnotationConfig, Model, Teacher, identity
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
-from cotdistill.records import Question, Rationale, count_by, read_rows
-from cotdistill.storage.stages import content_key, open_stage, write_rows
+from cotdistill.records import Question, Rationale, count_by
+from cotdistill.storage.finished import open_finished
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.stages import open_stage
 
 VERSION = 3
 """Raised whenever a change of code changes what an annotation holds."""
@@ -116,9 +119,13 @@ def make_annotation(
 
 
 def read_annotation(path: Path) -> Rationales:
-    """The rationales in the folder of a finished annotation, and what was left out of them."""
-    records = tuple(Rationale.from_row(row) for row in read_rows(path / RATIONALES))
-    left_out = tuple(Dropped(**row) for row in read_rows(path / DROPPED))
+    """The rationales in the folder of a finished annotation, and what was left out of them.
+
+    Raises ArtifactError for a file that is not what was written.
+    """
+    stage = open_finished(path)
+    records = tuple(Rationale.from_row(row) for row in stage.rows(RATIONALES))
+    left_out = tuple(Dropped(**row) for row in stage.rows(DROPPED))
     return Rationales(records, count_by(dropped.reason for dropped in left_out), path, left_out)
 
 

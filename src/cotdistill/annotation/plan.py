@@ -14,7 +14,8 @@ from cotdistill.config import AnnotationConfig, AskedTeacher, Model, Teacher
 from cotdistill.config.selection import LowestRankSurprisal
 from cotdistill.engines.costs import NOTHING, Estimate
 from cotdistill.records import Question
-from cotdistill.storage.stages import MANIFEST, stage_path
+from cotdistill.storage.finished import is_finished
+from cotdistill.storage.stages import stage_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def plan(
     identity = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
     path = stage_path(runs, "annotation", identity)
     clean, _, _ = without_leaks(questions, evaluation, annotation.decontaminate)
-    finished = (path / MANIFEST).is_file()
+    finished = is_finished(path)
     left = NOTHING if finished else _left_to_ask(clean, teacher, annotation, answers_folder(teacher, runs))
     return Plan(len(clean), finished, left, path)
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from cotdistill.config import Model
 from cotdistill.models.load.source import model_identity
 from cotdistill.progress import track
-from cotdistill.records import Question, Rationale, read_rows
-from cotdistill.storage.stages import RowAppender, content_key, open_stage
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.jsonl import RowAppender, read_rows
+from cotdistill.storage.stages import open_stage
 from cotdistill.tasks.prompts import prompt_text, response_parts
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cotdistill import __version__
 from cotdistill.errors import CotDistillError
+from cotdistill.version import __version__
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment

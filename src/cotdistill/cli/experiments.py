@@ -163,7 +163,7 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
     """Write the report of an experiment as far as it is done, and print it."""
     from cotdistill.reports import print_table, write_report
     from cotdistill.reports.result import evidence_of
-    from cotdistill.storage.stages import disk_errors
+    from cotdistill.storage.atomic import disk_errors
 
     evidence = evidence_of(result)
     with disk_errors(result.path):

@@ -42,11 +42,11 @@ def power_row(
 
 def _observed(a: Path, b: Path) -> dict[str, Any]:
     """Two evaluations: their difference, and the mean of their tasks' with tasks drawn anew where there are several."""
-    from cotdistill.evaluation.diagnosis.audit import read_evaluation
+    from cotdistill.evaluation.read import read_evaluation
     from cotdistill.evaluation.statistics.comparisons import compare
     from cotdistill.evaluation.statistics.power import compare_over_tasks
 
-    pair = (read_evaluation(a)[1], read_evaluation(b)[1])
+    pair = (read_evaluation(a).predictions, read_evaluation(b).predictions)
     found, over_tasks = compare(*pair, names=(a.name, b.name)), compare_over_tasks([pair])
     row = {
         "difference": round(100 * found.difference, 2),

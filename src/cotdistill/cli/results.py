@@ -49,13 +49,14 @@ def flips(
     as_json: AsJson = False,
 ) -> None:
     """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
-    from cotdistill.evaluation.diagnosis.audit import read_evaluation
     from cotdistill.evaluation.diagnosis.flips import find_flips, flips_by_task
+    from cotdistill.evaluation.read import read_evaluation
     from cotdistill.evaluation.statistics.comparisons import compare
     from cotdistill.reports import print_tables
     from cotdistill.reports.flips import flips_tables
 
-    (questions, predictions), (_, others) = read_evaluation(a), read_evaluation(b)
+    judged, others = read_evaluation(a), read_evaluation(b).predictions
+    questions, predictions = judged.questions, judged.predictions
     found = find_flips(questions, predictions, others)
     if figure is not None:
         _draw_flips(found, a, b, figure)
@@ -73,7 +74,7 @@ def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
     from cotdistill.errors import ConfigError, DataError
     from cotdistill.reports.figures import write_figure
     from cotdistill.reports.figures.flips import draw_flips
-    from cotdistill.storage.stages import disk_errors
+    from cotdistill.storage.atomic import disk_errors
 
     if path.suffix not in (".svg", ".pdf", ".png"):
         raise ConfigError(
@@ -124,7 +125,7 @@ def effect(
     from cotdistill.evaluation.diagnosis.effect import measure_effects
     from cotdistill.reports import print_tables
     from cotdistill.reports.effect import effect_groups, effect_table, write_effect
-    from cotdistill.storage.stages import disk_errors
+    from cotdistill.storage.atomic import disk_errors
 
     result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
     groups = effect_groups(result.rows)
@@ -166,7 +167,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an evaluation's predictions as lm-eval logs its samples, one file a task."""
-    from cotdistill.evaluation.diagnosis.audit import read_evaluation
     from cotdistill.evaluation.harness import export_samples
+    from cotdistill.evaluation.read import read_evaluation
 
-    print_rows(export_samples(*read_evaluation(path), to), as_json)
+    judged = read_evaluation(path)
+    print_rows(export_samples(judged.questions, judged.predictions, to), as_json)

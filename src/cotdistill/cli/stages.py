@@ -38,8 +38,6 @@ def annotate(
     as_json: AsJson = False,
 ) -> None:
     """Collect the rationales of each arm, describe them in a data card, and nothing more."""
-    from cotdistill.storage.stages import read_stage
-
     experiment = read_experiment(file, settings)
     if dry_run:
         print_rows(_left_to_ask(experiment, runs, arm), as_json)
@@ -47,9 +45,9 @@ def annotate(
     rows: dict[str, dict[str, Any]] = {}
     results = _made(experiment, runs, arm, "annotate", "annotation")
     for name, result in results.items():
-        summary, manifest = read_stage(result.stages["annotation"])
-        counts = {"rationales": summary["rationales"], "dropped": manifest["dropped"]}
-        rows[name] = counts | {"path": str(result.stages["annotation"])}
+        stage = result.stage("annotation")
+        counts = {"rationales": stage.summary["rationales"], "dropped": stage.dropped}
+        rows[name] = counts | {"path": str(stage.path)}
     if results:
         say(f"data card: {_write_data_card(experiment, results, runs)}")
     print_rows(rows, as_json)
@@ -68,15 +66,13 @@ def capture(
 
     Its rationales, and the students of other arms that it uses, are made first, also for --dry-run.
     """
-    from cotdistill.storage.stages import read_stage
-
     experiment = read_experiment(file, settings)
     if dry_run:
         print_rows(_sizes_of_captures(experiment, runs, arm), as_json)
         return
     results = _made(experiment, runs, arm, "capture", "teacher_signal")
-    paths = {name: result.stages["teacher_signal"] for name, result in results.items()}
-    print_rows({name: read_stage(path)[0] | {"path": str(path)} for name, path in paths.items()}, as_json)
+    stages = {name: result.stage("teacher_signal") for name, result in results.items()}
+    print_rows({name: stage.summary | {"path": str(stage.path)} for name, stage in stages.items()}, as_json)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -87,7 +83,7 @@ def train(
     rows = {}
     for name, result in _made(read_experiment(file, settings), runs, arm, "train", "training").items():
         student = result.stages["training"] / "student"
-        dropped = result.manifest("training")["dropped"]
+        dropped = result.stage("training").dropped
         rows[name] = {"student": str(student), "dropped": dropped, **result.summary("training")}
     print_rows(rows, as_json)
 
@@ -114,7 +110,8 @@ def import_command(
 ) -> None:
     """Read rationales that others released, say what could not be read, and write them as a file to train on."""
     from cotdistill.annotation.released.importers import import_rationales
-    from cotdistill.storage.stages import disk_errors, write_rows
+    from cotdistill.storage.atomic import disk_errors
+    from cotdistill.storage.jsonl import write_rows
 
     imported = import_rationales(source, path)
     if out is not None:

@@ -16,7 +16,7 @@ from cotdistill.config import Limits
 from cotdistill.engines.costs import Budget, estimated_tokens
 from cotdistill.errors import DataError
 from cotdistill.progress import Progress
-from cotdistill.storage.stages import RowAppender
+from cotdistill.storage.jsonl import RowAppender
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
 

@@ -6,7 +6,7 @@ from cotdistill.config import ScriptedTeacher
 from cotdistill.engines.asking import Answer, Request, Unanswered
 from cotdistill.engines.costs import estimated_tokens
 from cotdistill.errors import DataError
-from cotdistill.records import read_numbered_rows
+from cotdistill.storage.jsonl import read_numbered_rows
 
 
 class ScriptedServer:

@@ -21,7 +21,7 @@ from cotdistill.engines.asking import AnswerLog, Request, Transport, ask_all
 from cotdistill.engines.batches import Engine, ask_engine
 from cotdistill.engines.costs import Budget, price_of
 from cotdistill.progress import Progress
-from cotdistill.storage.stages import file_sha256
+from cotdistill.storage.hashes import file_sha256
 
 _FREE = Limits()
 """What is asked in this process costs nothing and is not paced."""

@@ -18,7 +18,7 @@ from cotdistill.models.load.loading import load_model, load_tokenizer, pick_devi
 from cotdistill.models.tokens.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Prediction, Question, Verdict
-from cotdistill.storage.stages import RowAppender
+from cotdistill.storage.jsonl import RowAppender
 from cotdistill.tasks.answers.reading import judge, same_answer
 from cotdistill.tasks.few_shot import STOPS
 

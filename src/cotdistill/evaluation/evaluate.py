@@ -10,12 +10,15 @@ from typing import Any
 from cotdistill.config import EvaluationConfig, Model, identity
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answering import answer, stop_strings
+from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
 from cotdistill.evaluation.served import answer_served, served_identity
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
-from cotdistill.records import Prediction, Question, Score, read_rows
-from cotdistill.storage.stages import content_key, open_stage, write_rows
+from cotdistill.records import Prediction, Question, Score
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.stages import open_stage
 from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_text
 from cotdistill.tasks.task import refuse_repeated_questions
@@ -100,17 +103,16 @@ def evaluate(
     first = target == "answer_then_rationale" and not config.few_shot
     described = evaluation_identity(model, questions, texts, config, first_statement=first)
     with open_stage(runs, "evaluation", described) as stage:
-        records = stage.path / "predictions.jsonl"
         if not stage.finished:
-            write_rows(stage.path / "questions.jsonl", (question.to_row() for question in questions))
+            write_rows(stage.path / QUESTIONS, (question.to_row() for question in questions))
             if config.server:
                 dropped: dict[str, int] = {}
                 predictions = answer_served(model.model, questions, texts, config, stage.path, first_statement=first)
             else:
                 predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
-            write_rows(records, (prediction.to_row() for prediction in predictions))
+            write_rows(stage.path / PREDICTIONS, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)
-        predictions = tuple(Prediction.from_row(row) for row in read_rows(records))
-        manifest = stage.manifest()
-        return Evaluation(stage.path, score(predictions), predictions, manifest["seconds"], manifest["dropped"])
+        done = stage.read()
+        predictions = predictions_of(done)
+        return Evaluation(stage.path, score(predictions), predictions, done.seconds, done.dropped)

@@ -18,11 +18,14 @@ from typing import Any
 
 from cotdistill.config import Dtype, Model
 from cotdistill.errors import ConfigError, DataError
+from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.records import Prediction, Question, Score, read_rows
-from cotdistill.storage.stages import file_sha256, open_stage, write_rows
+from cotdistill.records import Prediction, Question, Score
+from cotdistill.storage.hashes import file_sha256
+from cotdistill.storage.jsonl import read_rows, write_rows
+from cotdistill.storage.stages import open_stage
 
 VERSION = 1
 METRICS = ("exact_match", "acc", "em", "pass@1")
@@ -74,7 +77,6 @@ def evaluate_with_harness(
         "metric": metric,
     }
     with open_stage(runs, "harness", identity) as stage:
-        records = stage.path / "predictions.jsonl"
         if not stage.finished:
             folder = stage.path / "samples"
             folder.mkdir(exist_ok=True)
@@ -89,11 +91,11 @@ def evaluate_with_harness(
                 for path in sorted(folder.glob("*.jsonl"))
                 for row in _one_filter(read_rows(path))
             ]
-            write_rows(stage.path / "questions.jsonl", (question.to_row() for question, _ in pairs))
-            write_rows(records, (prediction.to_row() for _, prediction in pairs))
+            write_rows(stage.path / QUESTIONS, (question.to_row() for question, _ in pairs))
+            write_rows(stage.path / PREDICTIONS, (prediction.to_row() for _, prediction in pairs))
             found = [prediction for _, prediction in pairs]
             stage.finish(score(found).to_row() | {"averages": averages(found)}, seeds={}, dropped={})
-        predictions = tuple(Prediction.from_row(row) for row in read_rows(records))
+        predictions = predictions_of(stage.read())
         names = sorted({prediction.task for prediction in predictions})
         scores = {name: score([one for one in predictions if one.task == name]) for name in names}
         return HarnessEvaluation(stage.path, score(predictions), scores, predictions)

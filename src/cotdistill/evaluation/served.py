@@ -19,7 +19,7 @@ from cotdistill.evaluation.answering import prediction_of, stop_strings, vote
 from cotdistill.models.generate.stopping import cut_at_stop
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question
-from cotdistill.storage.stages import RowAppender
+from cotdistill.storage.jsonl import RowAppender
 from cotdistill.tasks.answers.reading import judge
 
 Key = tuple[str, str, int]

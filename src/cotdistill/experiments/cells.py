@@ -13,7 +13,9 @@ from cotdistill.errors import CotDistillError
 from cotdistill.experiments.make import LoadTask, Say, Until, loading_once, make_cell
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import cell_path
-from cotdistill.storage.stages import Stage, unattended, write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.finished import open_finished
+from cotdistill.storage.locks import unattended
 
 _LONGEST_ERROR = 2000  # characters
 
@@ -58,7 +60,7 @@ def _made(cell: Cell, plan: Plan, runs: Path, until: Until, say: Say, load: Load
 
 
 def _seconds(folder: Path) -> float:
-    return Stage(folder.parent.name, folder, {}).manifest()["seconds"]
+    return open_finished(folder).seconds
 
 
 def _say(line: str) -> None:

@@ -10,7 +10,7 @@ from cotdistill.experiments.make import LoadTask, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
 from cotdistill.models.load.source import model_identity
-from cotdistill.storage.stages import canonical_json
+from cotdistill.storage.hashes import canonical_json
 from cotdistill.tasks import load_task
 from cotdistill.tasks.task import refuse_repeated_questions
 

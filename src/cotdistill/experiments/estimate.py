@@ -114,7 +114,7 @@ class _Rates:
             training, evaluation = result.summary("training"), result.summary("evaluation")
             if training.get("seconds") and training.get("num_tokens"):
                 self._training.setdefault(student, []).append((training["seconds"], training["num_tokens"]))
-            self._testing.setdefault(student, []).append((result.manifest("evaluation")["seconds"], evaluation["n"]))
+            self._testing.setdefault(student, []).append((result.stage("evaluation").seconds, evaluation["n"]))
         self._machine = OPERATIONS["gpu" if Path("/proc/driver/nvidia/gpus").exists() else "cpu"]
 
     def training(self, config: CellConfig, tokens: float | None) -> float | None:

@@ -24,7 +24,7 @@ from cotdistill.config import (
     with_models,
 )
 from cotdistill.experiments.plan import Cell, Plan
-from cotdistill.storage.stages import canonical_json
+from cotdistill.storage.hashes import canonical_json
 from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target

@@ -22,7 +22,7 @@ from cotdistill.config import (
 from cotdistill.config.experiment import ARM_FACTOR, ONLY, SEED, STUDENT, TASK, TEACHER
 from cotdistill.config.model import ARM
 from cotdistill.errors import ConfigError, nearest
-from cotdistill.storage.stages import content_key
+from cotdistill.storage.hashes import content_key
 
 
 @dataclass(frozen=True, slots=True)

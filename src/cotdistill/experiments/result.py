@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from cotdistill.config import Experiment, Factors
 from cotdistill.errors import ArtifactError, DataError
+from cotdistill.evaluation.read import predictions_of, questions_of
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
-from cotdistill.records import Prediction, Question, Score, read_rows
-from cotdistill.storage.stages import MANIFEST, Stage
+from cotdistill.records import Prediction, Question, Score
+from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
 
 Status = Literal["done", "failed", "missing"]
 
@@ -39,15 +40,13 @@ class CellResult:
     seconds: float | None = None
     stages: dict[str, Path] = field(default_factory=dict)
 
-    def summary(self, noun: str) -> dict[str, Any]:
-        """The ``summary.json`` of one of its stages: for training tokens, steps and seconds. Empty if it has none."""
-        folder = self.stages.get(noun)
-        return {} if folder is None else json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    def stage(self, noun: str) -> FinishedStage:
+        """One of its stages. Raises KeyError where it has none of this noun, ArtifactError where it is damaged."""
+        return open_finished(self.stages[noun])
 
-    def manifest(self, noun: str) -> dict[str, Any]:
-        """The ``manifest.json`` of one of its stages: versions, seconds, counts of what was dropped."""
-        folder = self.stages.get(noun)
-        return {} if folder is None else json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    def summary(self, noun: str) -> dict[str, Any]:
+        """The summary of one of its stages: for training tokens, steps and seconds. Empty if it has none."""
+        return self.stage(noun).summary if noun in self.stages else {}
 
     def predictions(self) -> tuple[Prediction, ...]:
         """Every prediction, in the order of the questions; none for a cell that is not done."""
@@ -55,8 +54,7 @@ class CellResult:
 
     def questions(self) -> tuple[Question, ...]:
         """The questions that were asked, in order; none for a cell that is not done."""
-        path = self.stages["evaluation"] / "questions.jsonl" if self.status == "done" else None
-        return tuple(Question.from_row(row) for row in read_rows(path)) if path else ()
+        return questions_of(self.stage("evaluation")) if self.status == "done" else ()
 
     def score(self) -> Score | None:
         """Accuracy with Wilson's interval and the verdict counts; None for a cell that is not done."""
@@ -204,7 +202,7 @@ def read_cell(cell: Cell, folder: Path) -> CellResult:
         stages = {noun: folder.parent / place for noun, place in state["stages"].items()}
         if state["status"] == "failed":
             return CellResult(cell, "failed", error=str(state["error"]))
-        if all((place / MANIFEST).is_file() for place in stages.values()):
+        if all(map(is_finished, stages.values())):
             status: Status = "done" if "evaluation" in stages else "missing"
             return CellResult(cell, status, None, state["seconds"], stages)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -216,9 +214,8 @@ def _with_sound_predictions(result: CellResult) -> CellResult:
     """The cell, or a missing one where its predictions are damaged: the next run makes them again."""
     if result.status != "done":
         return result
-    folder = result.stages["evaluation"]
     try:
-        Stage("evaluation", folder, {}).verify()
+        result.stage("evaluation").verify()
     except ArtifactError as error:
         return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
     return result
@@ -227,7 +224,7 @@ def _with_sound_predictions(result: CellResult) -> CellResult:
 @cache
 def _predictions(folder: Path) -> tuple[Prediction, ...]:
     """A finished evaluation never changes, so it is read once; reports read each several times."""
-    return tuple(Prediction.from_row(row) for row in read_rows(folder / "predictions.jsonl"))
+    return predictions_of(open_finished(folder))
 
 
 def _compared(planned: Plan, arms: dict[str, ArmResult]) -> tuple[ComparedArms, ...]:

@@ -21,7 +21,9 @@ from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
 from cotdistill.experiments.shared import all_stage_keys
 from cotdistill.experiments.view import watch
-from cotdistill.storage.stages import Stage, disk_errors, hold, write_json_atomically, write_text_atomically
+from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
+from cotdistill.storage.finished import open_finished
+from cotdistill.storage.locks import hold
 
 Executor = Literal["local", "ray"]
 FILE = "experiment.yaml"
@@ -127,7 +129,7 @@ def _damaged(results: Sequence[CellResult], say: Callable[[str], None]) -> set[P
 
 def _problem(folder: Path) -> ArtifactError | None:
     try:
-        Stage(folder.parent.name, folder, {}).verify()
+        open_finished(folder).verify()
     except ArtifactError as error:
         return error
     return None

@@ -11,7 +11,7 @@ from typing import Any
 from cotdistill.config import CachedTeacher, identity
 from cotdistill.config.experiment import settled
 from cotdistill.experiments.plan import Cell, Plan
-from cotdistill.storage.stages import content_key
+from cotdistill.storage.hashes import content_key
 
 NOUNS = ("annotation", "teacher_signal", "training", "evaluation")
 

@@ -14,7 +14,7 @@ from cotdistill.config import Price
 from cotdistill.rationales.measures import BANDS, num_steps, num_words
 from cotdistill.reports.figures.canvas import label, legend, new_figure, series_style, write_figure
 from cotdistill.reports.tables import markdown_text
-from cotdistill.storage.stages import write_json_atomically, write_text_atomically
+from cotdistill.storage.atomic import write_json_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from cotdistill.evaluation.statistics.comparisons import mean_interval
 from cotdistill.reports.figures import write_figure
 from cotdistill.reports.figures.effect import draw_effect
 from cotdistill.reports.tables import Column, Table, to_markdown
-from cotdistill.storage.stages import write_text_atomically
+from cotdistill.storage.atomic import write_text_atomically
 
 PAGE = "effect.md"
 _SOURCES = {"own": "its own", "human": "people's", "teacher": "the teacher's"}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from cotdistill.config import CellConfig
-from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.evaluation.read import QUESTIONS, questions_of
+from cotdistill.records import Prediction, Question
 from cotdistill.reports.evidence import Curve, Fact
+from cotdistill.storage.finished import FinishedStage
 
 MAX_POINTS = 300
 """Points of a learning curve that are kept; more show nothing at the size of a page."""
@@ -43,9 +44,9 @@ def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
     return round(sum(prediction.num_output_tokens for prediction in predictions) / len(predictions), 1)
 
 
-def read_curve(path: Path) -> Curve | None:
-    """The loss by step of a training's ``metrics.jsonl``, thinned to MAX_POINTS means; None where there is none."""
-    rows = list(read_rows(path)) if path.is_file() else []
+def read_curve(training: FinishedStage) -> Curve | None:
+    """The loss by step of a training, thinned to MAX_POINTS means; None where it took no step."""
+    rows = list(training.rows("metrics.jsonl"))
     if not rows:
         return None
     size = -(-len(rows) // MAX_POINTS)
@@ -58,15 +59,17 @@ def read_curve(path: Path) -> Curve | None:
     )
 
 
-def questions_reader() -> Callable[[Path], tuple[Question, ...]]:
-    """Reads the questions of an evaluation's folder; arms share them, so what is equal is kept once."""
+QuestionsReader = Callable[[FinishedStage], tuple[Question, ...]]
+
+
+def questions_reader() -> QuestionsReader:
+    """Reads the questions of evaluations; arms share them, so what is equal is kept once."""
     read: dict[str, tuple[Question, ...]] = {}
 
-    def questions(folder: Path) -> tuple[Question, ...]:
-        path = folder / "questions.jsonl"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if text not in read:
-            read[text] = tuple(Question.from_row(row) for row in read_rows(path)) if text else ()
-        return read[text]
+    def questions(evaluation: FinishedStage) -> tuple[Question, ...]:
+        content = evaluation.checksum(QUESTIONS)
+        if content not in read:
+            read[content] = questions_of(evaluation)
+        return read[content]
 
     return questions

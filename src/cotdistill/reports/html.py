@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cotdistill import __version__
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures import Drawing
 from cotdistill.reports.inline_svg import InlineFigures
@@ -20,6 +19,7 @@ from cotdistill.reports.page import NOTES, duration
 from cotdistill.reports.samples import MAX_BYTES, pack
 from cotdistill.reports.tables import Table, one_line
 from cotdistill.reports.verdict import Name, Sentence, findings, flips_in_words, is_shown, verdict
+from cotdistill.version import __version__
 
 _WEB = Path(__file__).with_name("web")
 

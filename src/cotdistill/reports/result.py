@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import ModelConfig
 from cotdistill.config.experiment import ARM_FACTOR
 from cotdistill.evaluation.statistics.comparisons import score, wilson_interval
-from cotdistill.records import Prediction, Question, Score, read_rows
+from cotdistill.records import Prediction, Score
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
-from cotdistill.reports.facts import factors_of, mean_output_tokens, mean_words, questions_reader, read_curve
-from cotdistill.storage.stages import MANIFEST
+from cotdistill.reports.facts import (
+    QuestionsReader,
+    factors_of,
+    mean_output_tokens,
+    mean_words,
+    questions_reader,
+    read_curve,
+)
+from cotdistill.storage.finished import open_finished
 
 if TYPE_CHECKING:
     from cotdistill.experiments.result import ArmResult, ExperimentResult
-
-ReadQuestions = Callable[[Path], tuple[Question, ...]]
 
 
 def evidence_of(result: ExperimentResult) -> Evidence:
@@ -39,11 +44,11 @@ def evidence_of(result: ExperimentResult) -> Evidence:
     return Evidence(told.name, told.question, arms, comparisons, seconds, missing, untested, told.figures)
 
 
-def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: ReadQuestions) -> Arm:
+def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: QuestionsReader) -> Arm:
     cells = []
     for one in arm.done:
-        curve = read_curve(one.stages["training"] / "metrics.jsonl") if "training" in one.stages else None
-        cells.append(Cell(one.cell.seed, one.predictions(), read(one.stages["evaluation"]), curve))
+        curve = read_curve(one.stage("training")) if "training" in one.stages else None
+        cells.append(Cell(one.cell.seed, one.predictions(), read(one.stage("evaluation")), curve))
     pooled = score_of_seeds([cell.predictions for cell in cells])
     return Arm(pooled, _extras(arm, cells), _factors(arm), _base(arm, arms), cells)
 
@@ -95,15 +100,15 @@ def _model(arm: ArmResult) -> ModelConfig:
 def _extras(arm: ArmResult, cells: Sequence[Cell]) -> dict[str, Fact]:
     """Means over the seeds that are done, rationales those of the first."""
     first = arm.done[0]
-    folder = first.stages.get("annotation")
-    rationales = [row["rationale"] for row in read_rows(folder / "rationales.jsonl")] if folder else []
+    annotated = "annotation" in first.stages
+    rationales = [row["rationale"] for row in first.stage("annotation").rows("rationales.jsonl")] if annotated else []
     trainings = [one.summary("training") for one in arm.done]
     return {
         "rationales": len(rationales) or None,
         "rationale_words": mean_words(rationales),
         "training_tokens": _mean([one.get("num_tokens") for one in trainings], 0),
         "training_seconds": _mean([one.get("seconds") for one in trainings], 1),
-        "evaluation_seconds": _mean([one.manifest("evaluation").get("seconds") for one in arm.done], 1),
+        "evaluation_seconds": _mean([one.stage("evaluation").seconds for one in arm.done], 1),
         "output_tokens": _mean([mean_output_tokens(cell.predictions) for cell in cells], 1),
     }
 
@@ -118,5 +123,4 @@ def _mean(values: Sequence[int | float | None], digits: int) -> int | float | No
 
 def _seconds_of(folders: Iterable[Path]) -> float:
     """What stages took to make, whenever that was."""
-    manifests = (json.loads((folder / MANIFEST).read_text(encoding="utf-8")) for folder in folders)
-    return round(sum(manifest["seconds"] for manifest in manifests), 1)
+    return round(sum(open_finished(folder).seconds for folder in folders), 1)

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
-from cotdistill.records import read_rows
-from cotdistill.storage.stages import MANIFEST
+from cotdistill.storage.finished import MANIFEST, is_finished, open_finished
+from cotdistill.storage.jsonl import read_rows
 
 
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:
     """What lies at ``path``: its summary and manifest where it has them, and the first ``limit`` rows of each file.
 
     Of an experiment also the state of each cell, of a stage that is not finished what it is to become, and of a folder
-    of runs what it holds. Raises DataError for a path that holds nothing of ours.
+    of runs what it holds. Raises DataError for a path that holds nothing of ours, ArtifactError for a file of a
+    finished stage that is not what was written.
     """
     if path.is_file():
         return {"path": str(path), "records": {path.name: list(islice(read_rows(path), limit))}}
-    finished = (path / MANIFEST).is_file()
-    names = ("summary.json", MANIFEST) if finished else ("summary.json", "identity.json")
-    found = {name.removesuffix(".json"): _read(path / name) for name in names if (path / name).is_file()}
+    found = _finished_stage(path, limit) if is_finished(path) else _experiment_or_begun(path, limit)
+    found = found or _folder_of_runs(path)
+    if not found:
+        raise DataError("no artifact here", where=path, remedy="give a folder below runs/, or a JSON Lines file")
+    return {"path": str(path)} | found
+
+
+def _finished_stage(path: Path, limit: int) -> dict[str, Any]:
+    stage = open_finished(path)
+    files = [name for name in sorted(stage.manifest["files"]) if fnmatch(name, "*.jsonl*") and "/" not in name]
+    records = {name: list(islice(stage.rows(name), limit)) for name in files}
+    return {"summary": stage.summary, "manifest": stage.manifest} | ({"records": records} if records else {})
+
+
+def _experiment_or_begun(path: Path, limit: int) -> dict[str, Any]:
+    """Of an experiment its summary and cells, of a stage that is not finished what it is to become."""
+    files = {name: path / f"{name}.json" for name in ("summary", "identity")}
+    found = {name: _read(file) for name, file in files.items() if file.is_file()}
     if "identity" in found:
         found = {"state": "not finished"} | found
     parts = {
         "cells": {file.stem: _read(file) for file in sorted((path / "cells").glob("*.json"))},
         "records": {file.name: list(islice(read_rows(file), limit)) for file in sorted(path.glob("*.jsonl*"))},
     }
-    found |= {name: part for name, part in parts.items() if part}
-    found = found or _folder_of_runs(path)
-    if not found:
-        raise DataError("no artifact here", where=path, remedy="give a folder below runs/, or a JSON Lines file")
-    return {"path": str(path)} | found
+    return found | {name: part for name, part in parts.items() if part}
 
 
 def _folder_of_runs(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cotdistill.reports.html import html_page
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
 from cotdistill.reports.tables import tables, to_markdown
-from cotdistill.storage.stages import write_text_atomically
+from cotdistill.storage.atomic import write_text_atomically
 
 PAGE = "report.html"
 

@@ -1,1 +1,1 @@
-"""Folders on disk: stages named by their content, rows that survive a kill, locks."""
+"""Folders on disk: stages named by their content, rows that survive a kill, locks, and the reader of what is done."""

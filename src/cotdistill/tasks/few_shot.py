@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.records import Question, read_rows
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
 

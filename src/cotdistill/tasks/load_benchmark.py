@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError, DataError, nearest
-from cotdistill.records import AnswerType, Question, read_numbered_rows
+from cotdistill.records import AnswerType, Question
+from cotdistill.storage.jsonl import read_numbered_rows
 from cotdistill.tasks.answers.types import read_gold
 from cotdistill.tasks.benchmarks import Benchmark, Row
 from cotdistill.tasks.task import Task, refuse_repeated_ids

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
-from cotdistill.records import read_numbered_rows
+from cotdistill.storage.jsonl import read_numbered_rows
 
 Row = dict[str, Any]
 

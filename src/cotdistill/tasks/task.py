@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cotdistill.errors import DataError
-from cotdistill.records import Question, dump_row
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import dump_row
 
 
 @dataclass(frozen=True)

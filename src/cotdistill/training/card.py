@@ -8,7 +8,7 @@ from typing import Any
 
 from cotdistill.config import TrainingConfig
 from cotdistill.records import Rationale, Score, count_by
-from cotdistill.storage.stages import write_text_atomically
+from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.training.loop import TrainingSummary
 
 SCORES = "## Scores"

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cotdistill.errors import ArtifactError
-from cotdistill.storage.stages import file_sha256, write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.hashes import file_sha256
 from cotdistill.training.distributed import ALONE, Ranks, spread_like, whole
 
 DESCRIPTION = "checkpoint.json"

@@ -21,8 +21,7 @@ from cotdistill.models.generate.generation import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
 from cotdistill.progress import track
-from cotdistill.records import read_rows
-from cotdistill.storage.stages import RowAppender, write_rows
+from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.data.batches import (
     batch_tokens,

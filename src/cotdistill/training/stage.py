@@ -18,7 +18,9 @@ from cotdistill.models.forward.heads import check_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.tokens.vocabulary import check_same_vocabulary, shared_vocabulary_size
 from cotdistill.records import Rationale
-from cotdistill.storage.stages import Stage, content_key, open_stage, write_text_atomically
+from cotdistill.storage.atomic import write_text_atomically
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.stages import Stage, open_stage
 from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
@@ -94,7 +96,8 @@ def train(
             _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
         shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
         target = target_of_student(rationales, config.target)
-        return Student(stage.path, stage.path / "student", target, stage.summary(), stage.manifest()["dropped"])
+        done = stage.read()
+        return Student(stage.path, stage.path / "student", target, done.summary, done.dropped)
 
 
 @dataclass(frozen=True, slots=True)

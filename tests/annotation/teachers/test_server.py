@@ -19,7 +19,8 @@ import pytest
 from cotdistill.annotation import annotate
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Sampling, TransformersTeacher
 from cotdistill.models.load.builtin import builtin_folder
-from cotdistill.records import Question, read_rows
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import read_rows
 
 pytest.importorskip("openai")
 pytest.importorskip("fastapi")

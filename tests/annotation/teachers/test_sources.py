@@ -21,7 +21,8 @@ from cotdistill.config import (
     ProceduralTeacher,
 )
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.records import Question, read_rows
+from cotdistill.records import Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE

@@ -8,14 +8,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.stages import finished_evaluation
 
 from cotdistill.cli import main
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import DataError
-from cotdistill.evaluation.diagnosis.audit import audit, read_evaluation
+from cotdistill.evaluation.diagnosis.audit import audit
 from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
-from cotdistill.records import ANSWER_TYPES, VERDICTS, Prediction, Question, read_rows
-from cotdistill.storage.stages import write_rows
+from cotdistill.evaluation.read import read_evaluation
+from cotdistill.records import ANSWER_TYPES, VERDICTS, Prediction, Question
+from cotdistill.storage.jsonl import read_rows, write_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
 
@@ -78,19 +80,16 @@ def test_the_audit_counts_by_extractor_and_shows_disagreements():
 
 
 def test_the_audit_reads_an_evaluation_and_names_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match=r"questions\.jsonl: no such file; give the folder of an evaluation"):
+    with pytest.raises(DataError, match="no evaluation here; give the folder of an evaluation"):
         read_evaluation(tmp_path)
-    write_rows(tmp_path / "questions.jsonl", [question().to_row()])
-    write_rows(tmp_path / "predictions.jsonl", [prediction("The answer is B.").to_row()])
-    questions, predictions = read_evaluation(tmp_path)
-    assert (questions, predictions) == ([question()], [prediction("The answer is B.")])
+    found = read_evaluation(finished_evaluation(tmp_path, [question()], [prediction("The answer is B.")]))
+    assert (found.questions, found.predictions) == ((question(),), (prediction("The answer is B."),))
     with pytest.raises(DataError, match="no question 'q' of task own"):
-        audit([], predictions)
+        audit([], found.predictions)
 
 
 def test_the_audit_in_words_escapes_what_models_wrote(tmp_path, capsys, monkeypatch):
-    write_rows(tmp_path / "questions.jsonl", [question().to_row()])
-    write_rows(tmp_path / "predictions.jsonl", [prediction("It is (B)\x1b[31m\n").to_row()])
+    finished_evaluation(tmp_path, [question()], [prediction("It is (B)\x1b[31m\n")])
     monkeypatch.setattr("sys.argv", ["cotdistill", "audit", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -139,5 +138,5 @@ def test_an_evaluation_that_is_not_finished_is_not_audited(tmp_path):
     asked = [question(), Question("r", "own", "test", "?", "B", "letter", CHOICES)]
     write_rows(tmp_path / "questions.jsonl", (one.to_row() for one in asked))
     write_rows(tmp_path / "predictions.jsonl", [prediction("The answer is B.").to_row()])
-    with pytest.raises(DataError, match="only 1 of 2 questions are answered; finish that evaluation"):
+    with pytest.raises(DataError, match="this evaluation is not finished; finish it: the command"):
         read_evaluation(tmp_path)

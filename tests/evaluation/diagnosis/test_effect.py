@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.command import run_command
+from tests.stages import finished_evaluation
 from tests.tiny import save_tiny
 
 from cotdistill.config import ModelConfig
 from cotdistill.errors import DataError
 from cotdistill.evaluation.diagnosis import rationale_effect
 from cotdistill.evaluation.diagnosis.effect import measure_effects, summarise
-from cotdistill.records import Prediction, Question, read_rows
-from cotdistill.storage.stages import write_rows
+from cotdistill.evaluation.read import read_evaluation
+from cotdistill.records import Prediction, Question
+from cotdistill.storage.jsonl import read_rows, write_rows
 
 NUM = 4
 
@@ -33,8 +36,7 @@ def lab(tmp_path: Path) -> Path:
                    "correct", 9, 9)
         for q in questions
     ]  # fmt: skip
-    write_rows(tmp_path / "evaluation" / "questions.jsonl", (question.to_row() for question in questions))
-    write_rows(tmp_path / "evaluation" / "predictions.jsonl", (prediction.to_row() for prediction in predictions))
+    finished_evaluation(tmp_path / "evaluation", questions, predictions)
     write_rows(tmp_path / "teacher.jsonl", [{"id": "q0", "rationale": "0 + 2 = 2. The answer is 2."}, {"id": "other"}])
     return tmp_path
 
@@ -56,10 +58,10 @@ def test_each_source_is_measured_where_it_has_a_rationale(lab):
 
 def test_tasks_with_the_same_ids_keep_their_own_rationales(lab):
     before = measured(lab)
-    for name in ("questions", "predictions"):
-        rows = list(read_rows(lab / "evaluation" / f"{name}.jsonl"))
-        others = [row | {"task": "other"} | ({"output": "No idea."} if "output" in row else {}) for row in rows]
-        write_rows(lab / "evaluation" / f"{name}.jsonl", rows + others)
+    found = read_evaluation(lab / "evaluation")
+    questions = [replace(one, task="other") for one in found.questions]
+    predictions = [replace(one, task="other", output="No idea.") for one in found.predictions]
+    finished_evaluation(lab / "evaluation", [*found.questions, *questions], [*found.predictions, *predictions])
     assert measured(lab).rows[:NUM] == before.rows
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stages import finished_evaluation
 
 from cotdistill.cli.power import power_row
 from cotdistill.errors import ConfigError
 from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.evaluation.statistics.power import compare_over_tasks, items_needed, power, seeds_needed
 from cotdistill.records import Prediction, Question
-from cotdistill.storage.stages import write_rows
 
 
 def arm(outcomes, task: str = "t") -> list[Prediction]:
@@ -128,11 +128,8 @@ def test_one_task_is_an_ordinary_paired_bootstrap():
 
 
 def stored(folder: Path, predictions: list[Prediction]) -> Path:
-    folder.mkdir()
     questions = [Question(p.id, p.task, "test", "?", p.answer, "number") for p in predictions]
-    write_rows(folder / "questions.jsonl", [question.to_row() for question in questions])
-    write_rows(folder / "predictions.jsonl", [prediction.to_row() for prediction in predictions])
-    return folder
+    return finished_evaluation(folder, questions, predictions)
 
 
 def test_two_evaluations_say_what_a_larger_test_needs(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cotdistill.records import ANSWER_TYPES, VERDICTS, AnswerType, Question, read_rows
+from cotdistill.records import ANSWER_TYPES, VERDICTS, AnswerType, Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer, split_statement
 from cotdistill.tasks.answers.types import read_gold
 from cotdistill.tasks.prompts import clean_rationale

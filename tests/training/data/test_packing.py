@@ -21,7 +21,8 @@ from cotdistill.models.forward.attention import check_packing, computing_attenti
 from cotdistill.models.forward.heads import PackedTexts, last_hidden_states
 from cotdistill.models.forward.packed_attention import NAME, attends_to_packed_texts
 from cotdistill.models.load.loading import load_model, load_tokenizer
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.batches import (
     Batch,
     Layout,

@@ -33,7 +33,8 @@ from cotdistill.errors import ConfigError, DataError, ModelError
 from cotdistill.models.forward.heads import head_of, head_parameters, last_hidden_states
 from cotdistill.models.load.loading import load_tokenizer
 from cotdistill.models.tokens.token_bytes import spelled, token_bytes
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.batches import Batch, collate
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.losses.fused import LossInputs, fused_loss

@@ -14,7 +14,7 @@ from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from cotdistill.config import AlphaBeta, CachedTeacher, ForwardKL, ModelConfig, ReverseKL, TrainingConfig
 from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.load.loading import load_model
-from cotdistill.storage.stages import RowAppender
+from cotdistill.storage.jsonl import RowAppender
 from cotdistill.training.data.batches import Batch, collate
 from cotdistill.training.data.examples import Example, Region
 from cotdistill.training.losses import divergences as losses

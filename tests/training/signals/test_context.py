@@ -20,7 +20,8 @@ from cotdistill.config import (
 from cotdistill.config.loss import HiddenMSE
 from cotdistill.errors import ArtifactError, ModelError
 from cotdistill.models.tokens.template import encode_prompt
-from cotdistill.records import Question, Rationale, read_rows
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.prompts import hint_of, prompt_text
 from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import Example, make_examples

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotdistill.errors import DataError, nearest
-from cotdistill.records import Format, Question, read_rows
+from cotdistill.records import Format, Question
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
 
 FOLDER = "eit_cot"

@@ -15,7 +15,7 @@ from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.rationales.expressions import evaluate, last_expression, phrases
-from cotdistill.records import read_rows
+from cotdistill.storage.jsonl import read_rows
 
 _STATEMENT = re.compile(r"\s*(?:So the|The) answer is\b")
 _NEXT_QUESTION = re.compile(r"\n+(?:Q:|Premise:)")

@@ -20,7 +20,8 @@ from cotdistill.errors import DataError
 from cotdistill.progress import track
 from cotdistill.rationales.measures import BANDS
 from cotdistill.records import Question, Rationale, count_by
-from cotdistill.storage.stages import content_key, file_sha256, hold
+from cotdistill.storage.hashes import content_key, file_sha256
+from cotdistill.storage.locks import hold
 from cotdistill.tasks.answers.reading import extract_answer, same_answer
 from cotdistill.tasks.prompts import clean_rationale
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Format, Question
-from cotdistill.storage.stages import content_key
+from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.procedural.problem import Solution, Step, Wording
 from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS, render
 from cotdistill.tasks.prompts import answer_name

@@ -23,7 +23,7 @@ from cotdistill.config import (
 )
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import AnswerType, Format, Question, Rationale
-from cotdistill.storage.stages import file_sha256
+from cotdistill.storage.hashes import file_sha256
 from cotdistill.tasks.answers.reading import extract_answer, same_answer, split_statement
 from cotdistill.tasks.answers.types import read_answer, read_gold
 from cotdistill.tasks.prompts import clean_rationale

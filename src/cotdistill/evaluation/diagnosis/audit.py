@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
-from cotdistill.records import Prediction, Question, read_rows
+from cotdistill.evaluation.read import read_evaluation
+from cotdistill.records import Prediction, Question
 from cotdistill.tasks.answers.reading import extract_answer
 
 SHOWN = 240
@@ -79,11 +79,9 @@ def audit(questions: Iterable[Question], predictions: Sequence[Prediction], *, f
 
 
 def audit_path(path: Path) -> Audit:
-    """The audit of an evaluation's folder."""
-    questions, predictions = read_evaluation(path)
-    identity = path / "identity.json"
-    first = identity.is_file() and json.loads(identity.read_text(encoding="utf-8")).get("first_statement", False)
-    return audit(questions, predictions, first_statement=first)
+    """The audit of an evaluation's folder. Raises as :func:`read_evaluation` does."""
+    found = read_evaluation(path)
+    return audit(found.questions, found.predictions, first_statement=found.first_statement)
 
 
 def audit_lines(result: Audit, limit: int) -> list[str]:
@@ -104,18 +102,3 @@ def audit_lines(result: Audit, limit: int) -> list[str]:
 def _printable(text: str) -> str:
     """On one line, with control characters escaped: what a model wrote must not act on the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[-SHOWN:])
-
-
-def read_evaluation(path: Path) -> tuple[list[Question], list[Prediction]]:
-    """The questions and predictions of an evaluation's folder. Raises DataError for a folder that is none, and for an
-    evaluation that is not finished."""
-    files = [path / "questions.jsonl", path / "predictions.jsonl"]
-    for file in files:
-        if not file.is_file():
-            raise DataError("no such file", where=file, remedy="give the folder of an evaluation, runs/evaluation/KEY")
-    questions = [Question.from_row(row) for row in read_rows(files[0])]
-    predictions = [Prediction.from_row(row) for row in read_rows(files[1])]
-    if len(predictions) < len(questions):  # those with the longest prompts, which come first: no fair part
-        problem = f"only {len(predictions)} of {len(questions)} questions are answered"
-        raise DataError(problem, where=path, remedy="finish that evaluation: the command that began it goes on")
-    return questions, predictions

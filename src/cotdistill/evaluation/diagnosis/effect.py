@@ -14,12 +14,15 @@ from typing import Any
 
 from cotdistill.config import Dtype, Model
 from cotdistill.errors import DataError
-from cotdistill.evaluation.diagnosis.audit import read_evaluation
+from cotdistill.evaluation.read import read_evaluation
 from cotdistill.evaluation.statistics.comparisons import mean_interval
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
-from cotdistill.records import Question, read_rows
-from cotdistill.storage.stages import RowAppender, content_key, open_stage
+from cotdistill.records import Question
+from cotdistill.storage.finished import open_finished
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.jsonl import RowAppender, read_rows
+from cotdistill.storage.stages import open_stage
 from cotdistill.tasks.prompts import clean_rationale
 
 VERSION = 1
@@ -55,8 +58,8 @@ def measure_effects(
     takes the first so many questions. A rationale that leaves the model's positions is left out. Raises DataError for
     a folder that is no evaluation, and for rationales of which none belongs to a question.
     """
-    questions, predictions = read_evaluation(evaluation)
-    questions = questions[:limit]
+    found = read_evaluation(evaluation)
+    questions, predictions = found.questions[:limit], found.predictions
     correct = {(one.task, one.id): one.correct for one in predictions}
     texts = {
         "own": {(one.task, one.id): one.output for one in predictions},
@@ -77,7 +80,8 @@ def measure_effects(
                 done = len(appender.rows)
                 _measure(model, dtype, questions[done:], texts, correct, appender)
             stage.finish(summarise(list(read_rows(records))), seeds={}, dropped={})
-        return EffectResult(stage.path, stage.summary(), tuple(read_rows(records)))
+        done = stage.read()
+        return EffectResult(stage.path, done.summary, tuple(done.rows(records.name)))
 
 
 def _measure(
@@ -139,7 +143,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _teachers(path: Path, questions: Sequence[Question]) -> dict[tuple[str, str], str]:
-    file = path / "rationales.jsonl" if path.is_dir() else path
+    file = open_finished(path).file("rationales.jsonl") if path.is_dir() else path
     asked = {question.id for question in questions}
     found = {
         row["id"]: clean_rationale(row["rationale"])

@@ -34,7 +34,7 @@ from cotdistill.experiments.advise.pilots import pilot
 from cotdistill.experiments.advise.scores import kept_by_score, score_arm
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult, load_result, read_cell
-from cotdistill.storage.stages import write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.tasks import load_task
 
 Say = Callable[[str], None]

@@ -20,7 +20,7 @@ from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.forward.heads import output_head
 from cotdistill.models.load.source import BASE_MODEL, is_hub_name, locate, model_identity
-from cotdistill.storage.stages import write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
 
 if TYPE_CHECKING:
     from peft import PeftModel

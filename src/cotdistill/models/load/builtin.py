@@ -22,7 +22,8 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from cotdistill.errors import ModelError, nearest
-from cotdistill.storage.stages import file_sha256, write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.hashes import file_sha256
 
 PREFIX = "builtin:"
 SMOLLM2 = "builtin:smollm2-135m"

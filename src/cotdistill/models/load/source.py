@@ -14,7 +14,7 @@ from pathlib import Path
 from cotdistill.config import ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.load import builtin, hub
-from cotdistill.storage.stages import file_sha256
+from cotdistill.storage.hashes import file_sha256
 
 CONFIG_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 WEIGHT_SUFFIXES = (".safetensors", ".gguf")

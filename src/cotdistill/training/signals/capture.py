@@ -16,7 +16,9 @@ from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.forward.heads import check_head, output_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
-from cotdistill.storage.stages import Stage, content_key, open_stage
+from cotdistill.storage.finished import is_finished, open_finished
+from cotdistill.storage.hashes import content_key
+from cotdistill.storage.stages import open_stage
 from cotdistill.training.data.batches import Layout, collate, micro_batches
 from cotdistill.training.data.examples import Example, total_loss_tokens
 from cotdistill.training.data.layout import laid_out
@@ -97,12 +99,12 @@ def _hidden_size(config: CachedTeacher) -> int:
 
 
 def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], device: torch.device) -> StoredSignal:
-    signal, stage = StoredSignal(path, device), Stage("teacher_signal", path, {})
-    if not stage.finished:
+    signal = StoredSignal(path, device)
+    if not is_finished(path):
         raise ArtifactError(
             "its capture was not finished", where=path, remedy="run it again where it was begun, or delete signal.path"
         )
-    stage.verify()  # sizes alone do not tell one type of numbers from another
+    open_finished(path).verify()  # sizes alone do not tell one type of numbers from another
     described = {"teacher": teacher_identity(config), "settings": store_settings(config)}
     for name, wanted in described.items():
         if signal.description.get(name) != wanted:

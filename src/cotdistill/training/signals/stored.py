@@ -23,8 +23,8 @@ from transformers import PreTrainedModel
 
 from cotdistill.errors import ArtifactError
 from cotdistill.models.forward.heads import Head
-from cotdistill.records import read_rows
-from cotdistill.storage.stages import RowAppender, write_json_atomically
+from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.training.data.batches import Batch
 from cotdistill.training.signals.live import HiddenRows, SampledRows, TopKRows
 

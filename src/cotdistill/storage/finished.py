@@ -1,0 +1,96 @@
+"""Finished stages, read. What is read is first held against the checksums of the manifest; what differs is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cotdistill.errors import ArtifactError
+from cotdistill.storage.hashes import file_sha256
+from cotdistill.storage.jsonl import read_rows
+
+MANIFEST, SUMMARY = "manifest.json", "summary.json"
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the folder holds a finished stage: its manifest is written last."""
+    return (path / MANIFEST).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStage:
+    """The folder of a finished stage; every file that it gives is the one that was written."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def noun(self) -> str:
+        """What was made: annotation, teacher_signal, training, evaluation ..."""
+        return self.manifest["stage"]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.manifest["identity"]
+
+    @property
+    def seconds(self) -> float:
+        """What it took to make, by all processes that worked on it."""
+        return self.manifest["seconds"]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Counts by reason of what was left out."""
+        return self.manifest["dropped"]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads(self.file(SUMMARY).read_text(encoding="utf-8"))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.manifest["files"]
+
+    def checksum(self, name: str) -> str:
+        """The SHA-256 that one of its files had when it was written."""
+        return self.manifest["files"][name]["sha256"]
+
+    def file(self, name: str) -> Path:
+        """One of its files. Raises ArtifactError where it is missing, or is not what was written."""
+        file, expected = self.path / name, self.manifest["files"].get(name)
+        if expected is None or not file.is_file():
+            raise ArtifactError("the file is missing from a finished stage", where=file, remedy=_remedy(self.path))
+        if file.stat().st_size != expected["bytes"] or file_sha256(file) != expected["sha256"]:
+            raise ArtifactError("the checksum differs from the manifest's", where=file, remedy=_remedy(self.path))
+        return file
+
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """The rows of one of its JSON Lines files."""
+        return read_rows(self.file(name))
+
+    def verify(self) -> None:
+        """Raise ArtifactError if any file is missing or is not what was written."""
+        for name in self.manifest["files"]:
+            self.file(name)
+
+
+def open_finished(path: Path) -> FinishedStage:
+    """The finished stage in ``path``. Raises ArtifactError where there is none, or its manifest is corrupted."""
+    if not is_finished(path):
+        remedy = "give the folder of a finished one, runs/NOUN/KEY; the command that began one goes on"
+        raise ArtifactError("no finished stage here", where=path, remedy=remedy)
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        described = all({"bytes", "sha256"} <= entry.keys() for entry in manifest["files"].values())
+        described = described and {"stage", "identity", "seconds", "dropped"} <= manifest.keys()
+    except (AttributeError, ValueError, KeyError, TypeError):
+        described, manifest = False, {}
+    if not described:
+        raise ArtifactError("the manifest is corrupted", where=path / MANIFEST, remedy=_remedy(path))
+    return FinishedStage(path, manifest)
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path} and run again; only this stage and what depends on it is made anew"

@@ -1,0 +1,101 @@
+"""JSON Lines: rows that are read one by one, written together, or appended so that they survive a kill."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cotdistill.errors import DataError
+from cotdistill.storage.atomic import write_text_atomically
+
+
+def dump_row(row: dict[str, Any]) -> str:
+    """One JSON line without its line break. Lone surrogates and control characters survive, escaped."""
+    return json.dumps(row, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "backslashreplace").decode()
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file (gzipped where the name ends in ``.gz``).
+
+    Raises DataError naming file and line for a line that is no JSON object, and for a file that is missing or is no
+    UTF-8 text.
+    """
+    for _, row in read_numbered_rows(path):
+        yield row
+
+
+def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As :func:`read_rows`, each row with its line number (from 1), for error messages of the caller."""
+    if not path.is_file():
+        raise DataError("no such file", where=path, remedy="check the path")
+    open_text = gzip.open if path.suffix == ".gz" else open
+    with open_text(path, "rt", encoding="utf-8") as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(
+                        f"expected a JSON object, found {type(row).__name__}", where=f"{path}, line {number}"
+                    )
+                yield number, row
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"malformed JSON ({error.msg} at column {error.colno})",
+                where=f"{path}, line {number}",
+                remedy="mend or delete that line",
+            ) from None
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
+            raise DataError(f"unreadable after line {number} ({error})", where=path) from None
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    write_text_atomically(path, "".join(dump_row(row) + "\n" for row in rows))
+
+
+class RowAppender:
+    """Appends rows to a JSON Lines file, each durable once :meth:`append` has returned to a killed process's reader.
+
+    Opening it drops a last line that a kill left torn. ``rows`` are those already there.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        _drop_torn_line(path)
+        self.rows: list[dict[str, Any]] = list(read_rows(path)) if path.exists() else []
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.append_all([row])
+
+    def append_all(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows together: a kill leaves all of them or, but for the shortest of moments, none."""
+        self._file.write("".join(dump_row(row) + "\n" for row in rows))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> RowAppender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _drop_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
