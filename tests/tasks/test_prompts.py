@@ -11,7 +11,7 @@ from cotdistill.config import BenchmarkTask, TrainingTarget
 from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.prompts import Target, asked_of, clean_rationale, prompt_text, response_parts, target_of_student
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_parts, target_of_student
 
 GOLD: dict[AnswerType, str] = {
     "number": "-4.5",
@@ -124,18 +124,13 @@ def test_a_student_is_asked_for_what_it_was_taught() -> None:
     [
         (None, ("", "The answer is -4.5.")),
         ("  \n", ("", "The answer is -4.5.")),
-        (" 1 + 1 = 2.  \n\n\t Then 3. ", ("1 + 1 = 2.\nThen 3.\n", "The answer is -4.5.")),
+        ("1 + 1 = 2.\n\n    Then 3. ", ("1 + 1 = 2.\n\n    Then 3.\n", "The answer is -4.5.")),
         ("1 + 1 = 2. The answer is -4.5.", ("1 + 1 = 2.\n", "The answer is -4.5.")),
         ("1 + 1 = 2.\r\nSo, the answer is 2", ("1 + 1 = 2.\n", "The answer is -4.5.")),
     ],
 )
 def test_reasoning_and_statement_are_joined_once(text: str | None, parts: tuple[str, str]) -> None:
     assert response_parts(rationale_of(text)) == parts
-
-
-def test_cleaning_again_changes_nothing() -> None:
-    for text in ("a  b.\n\n c. The answer is 3.", "So, the answer is 8. The answer is 8", "x, so the answer is 4"):
-        assert clean_rationale(clean_rationale(text)) == clean_rationale(text)
 
 
 @pytest.mark.shared

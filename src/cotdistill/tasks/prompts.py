@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Literal
 
 from cotdistill.config import TeacherContext, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
-from cotdistill.tasks.answers.reading import split_statement
+from cotdistill.tasks.answers.stripping import clean_rationale
 
 Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
 """What a prompt asks for: reasoning and then the answer; the answer alone; the answer and then reasoning. ``predict``
@@ -26,9 +25,6 @@ _ANSWER_NAMES: dict[AnswerType, str] = {
     "text": "the result",
     "math": "the result in LaTeX",
 }
-
-_SPACES = re.compile(r"[^\S\n]+")
-_LINE_BREAKS = re.compile(r"\s*\n\s*")
 
 
 def answer_name(answer_type: AnswerType) -> str:
@@ -98,8 +94,3 @@ def hint_of(rationale: Rationale, context: TeacherContext) -> str:
 
 def answer_statement(question: Question) -> str:
     return f"The answer is {question.answer}."
-
-
-def clean_rationale(text: str) -> str:
-    """Reasoning alone: without closing statements of the answer, with single spaces and no empty lines."""
-    return _LINE_BREAKS.sub("\n", _SPACES.sub(" ", split_statement(text)[0])).strip()

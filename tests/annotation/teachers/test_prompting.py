@@ -14,8 +14,8 @@ from cotdistill.rationales.faults import find_faults
 from cotdistill.rationales.measures import in_band, num_words
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.reading import extract_answer
+from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS
-from cotdistill.tasks.prompts import clean_rationale
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "teacher_prompts.json"
 

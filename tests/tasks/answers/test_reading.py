@@ -13,9 +13,9 @@ import pytest
 
 from cotdistill.records import ANSWER_TYPES, VERDICTS, AnswerType, Question
 from cotdistill.storage.jsonl import read_rows
-from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer, split_statement
+from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer
+from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.answers.types import read_gold
-from cotdistill.tasks.prompts import clean_rationale
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "answers.jsonl"
 CASES = list(read_rows(GOLDEN))
@@ -119,24 +119,6 @@ def test_a_megabyte_of_anything_is_judged_within_a_second() -> None:
             slow.append(("rationale", repeated[:40]))
         next(types)  # so that each form of text meets every type
     assert not slow
-
-
-@pytest.mark.parametrize(
-    ("text", "reasoning", "stated"),
-    [
-        ("12 + 7 = 19. The answer is 19.", "12 + 7 = 19.", "19."),
-        ("12 + 7 = 19.\nSo the answer is **19**.", "12 + 7 = 19.", "**19**."),
-        ("Add both, so the answer is 19", "Add both.", "19"),
-        ("It shines. Therefore, the correct answer is (B) the sun.", "It shines.", "(B) the sun."),
-        ("The answer is 19.", "", "19."),
-        ("So, the answer is 8. The answer is 8", "", "8"),
-        ("12 + 7 = 19", "12 + 7 = 19", None),
-        ("The answer is 19 because 12 + 7 = 19.", "The answer is 19 because 12 + 7 = 19.", None),
-        ("The answer is 18. That was hasty: 12 + 7 = 19.", "The answer is 18. That was hasty: 12 + 7 = 19.", None),
-    ],
-)
-def test_a_closing_statement_is_split_off(text: str, reasoning: str, stated: str | None) -> None:
-    assert split_statement(text) == (reasoning, stated)
 
 
 @pytest.mark.shared

@@ -17,8 +17,8 @@ from cotdistill.annotation.released.eit_cot_layout import read_release
 from cotdistill.annotation.released.step_by_step import read_step_by_step
 from cotdistill.errors import ConfigError, DataError, nearest
 from cotdistill.records import AnswerType, Format, Question, Rationale, count_by
+from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.answers.types import is_number, read_gold
-from cotdistill.tasks.prompts import clean_rationale
 from cotdistill.tasks.tables import read_table
 
 ImportSource = Literal["eit_cot", "cot_collection", "flan_cot", "distilling_step_by_step"]

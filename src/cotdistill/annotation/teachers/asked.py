@@ -23,7 +23,7 @@ from cotdistill.records import Question, Rationale, count_by
 from cotdistill.storage.hashes import content_key, file_sha256
 from cotdistill.storage.locks import hold
 from cotdistill.tasks.answers.reading import extract_answer, same_answer
-from cotdistill.tasks.prompts import clean_rationale
+from cotdistill.tasks.answers.stripping import clean_rationale
 
 LOG = "answers.jsonl"
 

@@ -24,9 +24,9 @@ from cotdistill.config import (
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import AnswerType, Format, Question, Rationale
 from cotdistill.storage.hashes import file_sha256
-from cotdistill.tasks.answers.reading import extract_answer, same_answer, split_statement
+from cotdistill.tasks.answers.reading import extract_answer, same_answer
+from cotdistill.tasks.answers.stripping import clean_rationale, split_statement
 from cotdistill.tasks.answers.types import read_answer, read_gold
-from cotdistill.tasks.prompts import clean_rationale
 
 
 class Source(Protocol):

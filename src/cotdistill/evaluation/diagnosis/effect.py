@@ -23,9 +23,9 @@ from cotdistill.storage.finished import open_finished
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.storage.stages import open_stage
-from cotdistill.tasks.prompts import clean_rationale
+from cotdistill.tasks.answers.stripping import clean_rationale
 
-VERSION = 1
+VERSION = 2
 Texts = Mapping[str, Mapping[tuple[str, str], str]]
 """Rationales by source, and by a question's task and id: two tasks may use the same ids."""
 

@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.models.tokens.template import encode_prompt, encode_response
 from cotdistill.records import Question
-from cotdistill.tasks.prompts import clean_rationale, prompt_text
+from cotdistill.tasks.answers.stripping import clean_rationale
+from cotdistill.tasks.prompts import prompt_text
 
 OPENING = "The answer is"
 MAX_ATTENTION_TOKENS = 1536

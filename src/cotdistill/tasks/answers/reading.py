@@ -15,11 +15,11 @@ from itertools import islice
 
 from cotdistill.records import AnswerType, Question, Verdict
 from cotdistill.tasks.answers.mathematics import last_box, same_math
-from cotdistill.tasks.answers.types import boxed, comparable, first_sentence, read_answer
+from cotdistill.tasks.answers.types import boxed, comparable, read_answer
 
-_STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
+STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
-_MAX_STATEMENTS = 8
+MAX_STATEMENTS = 8
 """So many statements, from the last backwards or the first onwards, are looked at."""
 _MAX_BOX_SEARCH = 20_000
 """Characters at the end of an output among which a box is looked for."""
@@ -33,9 +33,6 @@ _OPENING = re.compile(
 )
 """The words before "answer is" that belong to the statement."""
 _MAX_OPENING = 60
-_GIVES_REASON = re.compile(r"\b(?:because|since|as|so|but)\b", re.IGNORECASE)
-_MAX_CLOSING = 120
-"""Characters of the longest answer that closes a rationale; more is reasoning."""
 
 
 def extract_answer(
@@ -47,7 +44,7 @@ def extract_answer(
     that answers and then explains. What it writes after starting another question is not looked at.
     """
     output = _before_next_question(output)
-    if answer_type == "math" and not _STATEMENT.search(output):
+    if answer_type == "math" and not STATEMENT.search(output):
         return read_answer(last_box(output[-_MAX_BOX_SEARCH:]) or "", answer_type)
     for stated in _first_statements(output) if first else _statements(output):
         answer = read_answer(stated, answer_type, choices)
@@ -83,54 +80,23 @@ def judge(output: str, question: Question, *, finished: bool, first: bool = Fals
     return extracted, "correct" if same_answer(extracted, question.answer, question.answer_type) else "wrong"
 
 
-def split_statement(rationale: str) -> tuple[str, str | None]:
-    """``rationale`` without its closing "(So) the answer is ...", and what that statement says, or None.
-
-    A statement closes a rationale where nothing but the answer follows it: "the answer is 5 because ..." is reasoning.
-    Of several in a row all are taken off, and the last is given.
-    """
-    end, closing = len(rationale), None
-    for statement in reversed(list(_STATEMENT.finditer(rationale))[-_MAX_STATEMENTS:]):
-        stated = rationale[statement.end() : end].strip()
-        if not _only_answer(stated):
-            break
-        closing = stated if closing is None else closing
-        end = _reasoning_end(rationale, statement.start())
-    reasoning = rationale[:end].strip()
-    return (f"{reasoning[:-1]}." if closing and reasoning.endswith((",", ";")) else reasoning), closing
-
-
 def statement_seam(output: str, *, first: bool = False) -> int:
     """Where, in characters, the last statement of the answer opens; with ``first``, where the first one's line ends.
 
     An output that states nothing is all rationale: the seam is its end, or with ``first`` its start.
     """
-    statements = _STATEMENT.finditer(output)
+    statements = STATEMENT.finditer(output)
     if first:
         statement = next(statements, None)
         return (output.find("\n", statement.end()) + 1 or len(output)) if statement else 0
     starts = [statement.start() for statement in statements]
-    return _opening_start(output, starts[-1]) if starts else len(output)
+    return opening_start(output, starts[-1]) if starts else len(output)
 
 
-def _opening_start(text: str, start: int) -> int:
+def opening_start(text: str, start: int) -> int:
     """Where the statement opens whose "answer is" begins at ``start``."""
     opening = _OPENING.search(text[max(0, start - _MAX_OPENING) : start])
     return start - len(opening[0]) if opening else start
-
-
-def _reasoning_end(rationale: str, end: int) -> int:
-    """Where the reasoning before a statement ends whose "answer is" begins at ``end``."""
-    end = _opening_start(rationale, end)
-    while end and rationale[end - 1] in " \t\n*":
-        end -= 1
-    return end
-
-
-def _only_answer(stated: str) -> bool:
-    if len(stated) > _MAX_CLOSING or _GIVES_REASON.search(stated):
-        return False
-    return first_sentence(stated).rstrip(".!* ") == stated.rstrip(".!* ")
 
 
 def _before_next_question(output: str) -> str:
@@ -141,9 +107,9 @@ def _before_next_question(output: str) -> str:
 
 def _statements(output: str) -> Iterator[str]:
     """What follows each "answer is", up to the next one, from the last backwards; else what a last box holds."""
-    starts = list(_STATEMENT.finditer(output))
+    starts = list(STATEMENT.finditer(output))
     end = len(output)
-    for statement in reversed(starts[-_MAX_STATEMENTS:]):
+    for statement in reversed(starts[-MAX_STATEMENTS:]):
         yield output[statement.end() : end]
         end = statement.start()
     if not starts:
@@ -152,9 +118,9 @@ def _statements(output: str) -> Iterator[str]:
 
 def _first_statements(output: str) -> Iterator[str]:
     """As :func:`_statements`, from the first onwards."""
-    starts = list(islice(_STATEMENT.finditer(output), _MAX_STATEMENTS))
+    starts = list(islice(STATEMENT.finditer(output), MAX_STATEMENTS))
     for statement in starts:
-        following = _STATEMENT.search(output, statement.end())
+        following = STATEMENT.search(output, statement.end())
         yield output[statement.end() : following.start() if following else len(output)]
     if not starts:
         yield from boxed(output[:_MAX_BOX_SEARCH])[:1]
