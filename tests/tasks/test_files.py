@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tasks.own import SUMS, load_all, write_csv, write_jsonl, write_parquet
 
 from cotdistill.config import FileTask
 from cotdistill.errors import DataError
-from cotdistill.records import Question
 from cotdistill.tasks import load_task
-
-SUMS = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(200)]
-
-
-def write_jsonl(path: Path, rows: list[Any]) -> Path:
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "wt", encoding="utf-8") as file:
-        file.writelines((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
-    return path
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    return path
-
-
-def load_all(path: Path, **settings: Any) -> list[Question]:
-    """The questions of ``path`` in its order: as a training file with a test file that is the same."""
-    return list(load_task(FileTask(train=path, test=path, **settings)).train)
 
 
 def test_every_kind_of_file_gives_the_same_questions(tmp_path: Path) -> None:
@@ -64,7 +32,7 @@ def test_columns_are_mapped(tmp_path: Path) -> None:
     rows = [{"key": 7, "text": "One?", "gold": 1, "why": "It is one.", "extra": None}]
     columns = {"id": "key", "question": "text", "answer": "gold", "rationale": "why"}
     (question,) = load_all(write_jsonl(tmp_path / "own.jsonl", rows), columns=columns)
-    assert (question.id, question.task, question.split) == ("7", "own", "train")
+    assert (question.id, question.task, question.split) == ("7", "own", "test")
     assert (question.question, question.answer, question.human_rationale) == ("One?", "1", "It is one.")
 
 
@@ -163,7 +131,7 @@ GOOD = {"question": "1?", "answer": "1"}
         ([GOOD, {"question": "2?", "answer": ""}], "own.jsonl, line 2: question without an answer; fill in"),
         ([GOOD, {"question": "2?", "answer": None}], "line 2: question without an answer"),
         ([GOOD, '{"question": "2?", "answer": NaN}'], "line 2: question without an answer"),
-        ([GOOD, {"question": "2?", "answer": {"a": 1}}], "line 2: answer is an object"),
+        ([GOOD, {"question": "2?", "answer": {"a": 1}}], "line 2: answer is an object with the keys a; give a text"),
         ([GOOD, {"question": " ", "answer": "2"}], "line 2: row without a question"),
         (
             [GOOD, {"question": "2?"}],
@@ -177,7 +145,7 @@ GOOD = {"question": "1?", "answer": "1"}
             "line 1: answer 'D' is none of its choices ['x', 'y']",
         ),
         ([{"question": "?", "answer": "z", "choices": ["x", "y"]}], "line 1: answer 'z' is none of its choices"),
-        ([{"question": "?", "answer": "x", "choices": ["x"]}], "line 1: choices are ['x'], not a list of 2 to 26"),
+        ([{"question": "?", "answer": "x", "choices": ["x"]}], 'line 1: choices are ["x"]; give a list of 2 to 26'),
         ([{"question": "?", "answer": "x", "choices": "[x"}], "line 1: choices are no JSON list"),
     ],
 )

@@ -189,16 +189,23 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
 
     planned = plan(experiment)
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
-    check_inputs(result.cell for result in results if result.status != "done")
+    read = check_inputs(result.cell for result in results if result.status != "done")
     found = estimate(planned, runs)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}
         for result in results
     ]
     if as_json:
+        tasks = [task.summary() for task in read]
         comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
-        print(json.dumps(found.to_row() | {"cells": cells, "comparisons": comparisons}, ensure_ascii=False))
+        print(
+            json.dumps(
+                found.to_row() | {"cells": cells, "comparisons": comparisons} | {"tasks": tasks}, ensure_ascii=False
+            )
+        )
         return
+    for task in read:
+        print(task.summary_line())
     for result in results:
         print(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:

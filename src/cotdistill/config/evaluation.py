@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from cotdistill.config.base import Settings
 from cotdistill.config.model import Dtype
 from cotdistill.config.server import ModelServer
-from cotdistill.config.task import TaskConfig
+from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
     "EvaluationConfig",
@@ -19,7 +19,9 @@ __all__ = [
 class EvaluationConfig(Settings):
     """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
 
-    tasks: tuple[TaskConfig, ...] | None = Field(default=None, description="default: the cell's own task")
+    tasks: tuple[TestedTask, ...] | None = Field(
+        default=None, description="default: the cell's own task; a file named here is all for testing"
+    )
     prompt: Literal["auto", "rationale", "answer", "answer_then_rationale", "predict"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
     )
@@ -35,6 +37,15 @@ class EvaluationConfig(Settings):
     max_batch_size: int = Field(default=64, ge=1)
     dtype: Dtype = "auto"
     server: ModelServer | None = Field(default=None, description="where the student runs, named as the server does")
+
+    @model_validator(mode="after")
+    def own_names(self) -> EvaluationConfig:
+        own = [task for task in self.tasks or () if not isinstance(task, BenchmarkTask | ProceduralTask)]
+        names = [task.side_name("test" if task.test else "train") for task in own]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two of the tasks are called {name!r}; give them names: {{name: NAME, test: FILE}}")
+        return self
 
     @model_validator(mode="after")
     def samples_differ(self) -> EvaluationConfig:

@@ -1,23 +1,26 @@
-"""The questions: a built-in benchmark, a file, or the procedural generators."""
+"""The questions: a built-in benchmark, files or a hub data set of the user's choice, or the procedural generators."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from cotdistill.config.base import PLACE, FolderPath, Settings
+from cotdistill.config.base import PLACE, FolderPath, Settings, from_folder
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
 __all__ = [
     "BENCHMARKS",
     "PROCEDURAL_KINDS",
+    "AnyTask",
     "BenchmarkTask",
     "FileTask",
+    "HubTask",
     "ProceduralTask",
     "TaskConfig",
+    "TestedTask",
 ]
 
 _BENCHMARK_FILES = Path(__file__).parents[1] / "tasks" / "benchmarks"
@@ -57,25 +60,65 @@ class BenchmarkTask(Settings):
         return self
 
 
-class FileTask(Settings):
-    """The user's own questions: JSONL, CSV or Parquet, with ``columns`` mapping our names to theirs.
+class OwnTask(Settings):
+    """What the user's own questions have in common, wherever they come from.
 
-    Our names are id, question, answer, choices, rationale. Without ``test`` a share of the rows, chosen by a hash of
-    their words, is held out for testing.
+    ``columns`` maps our names (id, question, answer, choices, rationale) to theirs. Without ``test`` a share of the
+    rows of ``train``, chosen by a hash of their words, is held out; without ``train`` all is for testing.
     """
 
-    kind: Literal["file"] = "file"
-    train: FolderPath
-    test: FolderPath | None = None
+    name: str | None = Field(
+        default=None, pattern=r"^\w[^/]*$", description="default: of each file or data set its own"
+    )
     test_share: float = Field(default=0.2, gt=0, lt=1)
     columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = Field(default={})
     answer_type: AnswerType | Literal["auto"] = "auto"
     num_train: int | None = Field(default=None, ge=1)
     num_test: int | None = Field(default=None, ge=1)
 
-    @property
-    def name(self) -> str:
-        return self.train.name.split(".")[0]
+
+class FileTask(OwnTask):
+    """The user's own files: JSON Lines, a JSON array, CSV, TSV or Parquet, also with ``.gz``."""
+
+    kind: Literal["file"] = "file"
+    train: FolderPath | None = None
+    test: FolderPath | None = None
+
+    def side_name(self, side: Literal["train", "test"]) -> str:
+        """The name under which questions of one side are tested and reported."""
+        path = self.train if side == "train" else self.test
+        return self.name or (path.name.split(".")[0] if path else "")
+
+    @model_validator(mode="after")
+    def some_file(self) -> FileTask:
+        if self.train is None and self.test is None:
+            raise ValueError("names no file; give train, test or both")
+        return self
+
+
+def _folder_or_name(hub: str, info: ValidationInfo) -> str:
+    return str(from_folder(Path(hub), info)) if hub.startswith((".", "/", "~")) else hub
+
+
+class HubTask(OwnTask):
+    """A data set of the hub by its name, or a folder that ``datasets`` reads; ``train`` and ``test`` are its splits."""
+
+    kind: Literal["hub"] = "hub"
+    hub: Annotated[str, AfterValidator(_folder_or_name)] = Field(min_length=1)
+    subset: str | None = Field(default=None, description="the hub's name of a configuration")
+    revision: str | None = Field(default=None, description="a commit of the data set; default: the latest")
+    train: str | None = "train"
+    test: str | None = "test"
+
+    def side_name(self, side: Literal["train", "test"]) -> str:
+        """The name under which questions are tested and reported."""
+        return self.name or self.hub.rstrip("/").rpartition("/")[2]
+
+    @model_validator(mode="after")
+    def some_split(self) -> HubTask:
+        if self.train is None and self.test is None:
+            raise ValueError("names no split; give train, test or both")
+        return self
 
 
 class ProceduralTask(Settings):
@@ -102,23 +145,30 @@ class ProceduralTask(Settings):
         return self
 
 
-def task_shorthand(value: Any) -> Any:
+def task_shorthand(value: Any, file: Literal["train", "test"] = "train") -> Any:
     """``svamp``, ``procedural`` and ``my.jsonl`` stand for a whole section; ``kind`` may be left out where clear."""
     if isinstance(value, str | Path):
         name = str(value)
         if name == "procedural":
             return {"kind": "procedural"}
         if Path(name).suffix or "/" in name:
-            return {"kind": "file", "train": name}
+            return {"kind": "file", file: name}
         return {"kind": "benchmark", "name": name}
     if isinstance(value, dict) and "kind" not in value:
         if value.get("name") == "procedural":
             return {"kind": "procedural"} | {key: v for key, v in value.items() if key != "name"}
-        return {"kind": "benchmark" if "name" in value else "file" if "train" in value else "procedural"} | value
+        own = "hub" if "hub" in value else "file" if {"train", "test"} & value.keys() else None
+        return {"kind": own or ("benchmark" if "name" in value else "procedural")} | value
     return value
 
 
-TaskConfig = Annotated[
-    Annotated[BenchmarkTask | FileTask | ProceduralTask, Field(discriminator="kind")],
-    BeforeValidator(task_shorthand),
-]
+def tested_shorthand(value: Any) -> Any:
+    """As :func:`task_shorthand`, but a file is all for testing."""
+    return task_shorthand(value, "test")
+
+
+AnyTask = BenchmarkTask | FileTask | HubTask | ProceduralTask
+_ByKind = Annotated[AnyTask, Field(discriminator="kind")]
+TaskConfig = Annotated[_ByKind, BeforeValidator(task_shorthand)]
+TestedTask = Annotated[_ByKind, BeforeValidator(tested_shorthand)]
+"""One of ``evaluation.tasks``."""

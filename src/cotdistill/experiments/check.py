@@ -4,38 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cotdistill.config import CellConfig, FileTask, HumanTeacher, OwnDivergence, OwnTeacher, models_of
+from cotdistill.config import CellConfig, FileTask, HubTask, HumanTeacher, OwnDivergence, OwnTeacher, models_of
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import LoadTask, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
 from cotdistill.models.load.source import model_identity
 from cotdistill.storage.hashes import canonical_json
-from cotdistill.tasks import load_task
+from cotdistill.tasks import Task, load_task
 from cotdistill.tasks.task import refuse_repeated_questions
 
 
-def check_inputs(cells: Iterable[Cell]) -> None:
-    """What can be said at once and without torch. Files of questions are read, models are not.
+def check_inputs(cells: Iterable[Cell]) -> list[Task]:
+    """What can be said at once and without torch: the user's own questions are read, and returned; models are not.
 
-    Raises DataError for a file of questions that cannot be used, or has no rationales where a cell wants people's, and
+    Raises DataError for questions that cannot be used, or that have no rationales where a cell wants people's, and
     ModelError for a built-in model that there is not.
     """
-    files: dict[str, FileTask] = {}
+    own: dict[str, FileTask | HubTask] = {}
     need_rationales: set[str] = set()
     for cell in cells:
         _refuse_unknown_models(cell)
         for task in (cell.config.task, *(cell.config.evaluation.tasks or ())):
-            if isinstance(task, FileTask):
+            if isinstance(task, FileTask | HubTask):
                 key = canonical_json(task.model_dump(mode="json"))
-                files[key] = task
+                own[key] = task
                 if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
                     need_rationales.add(key)
-    for key, task in files.items():
-        loaded = load_task(task)
-        if key in need_rationales and not any(question.human_rationale for question in loaded.train):
+    loaded = {key: load_task(task) for key, task in own.items()}
+    for key in need_rationales:
+        if not any(question.human_rationale for question in loaded[key].train):
             remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
-            raise DataError("no question has a rationale", where=task.train, remedy=remedy)
+            raise DataError("no question has a rationale", where=own[key].train, remedy=remedy)
+    return list(loaded.values())
 
 
 def _refuse_unknown_models(cell: Cell) -> None:

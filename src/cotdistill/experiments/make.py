@@ -13,13 +13,11 @@ from cotdistill.annotation import Plan as AnnotationPlan
 from cotdistill.annotation import Rationales, make_annotation, read_annotation
 from cotdistill.annotation import plan as plan_annotation
 from cotdistill.config import (
-    BenchmarkTask,
+    AnyTask,
     CachedTeacher,
     CellConfig,
     EvaluationConfig,
-    FileTask,
     ModelConfig,
-    ProceduralTask,
     arm_of,
     with_models,
 )
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from cotdistill.training.stage import Student
 
 Say = Callable[[str], None]
-LoadTask = Callable[[BenchmarkTask | FileTask | ProceduralTask], Task]
+LoadTask = Callable[[AnyTask], Task]
 Until = Literal["annotate", "capture", "train", "evaluate"]
 """The verb that a run stops behind."""
 
@@ -112,12 +110,12 @@ def loading_once(say: Say) -> LoadTask:
     """``load_task`` for several cells: they share tasks, and what a task leaves out is said once."""
     loaded: dict[str, Task] = {}
 
-    def load(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:
+    def load(config: AnyTask) -> Task:
         key = canonical_json(config.model_dump(mode="json"))
         if key not in loaded:
             loaded[key] = load_task(config)
             if loaded[key].dropped:
-                say(f"{config.name}: left out of the questions {_reasons(loaded[key].dropped)}")
+                say(f"{loaded[key].name}: left out of the questions {_reasons(loaded[key].dropped)}")
         return loaded[key]
 
     return load

@@ -10,8 +10,11 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from cotdistill.config import BenchmarkTask, FileTask, ModelConfig, ProceduralTask
+from pydantic import TypeAdapter
+
+from cotdistill.config import AnyTask, BenchmarkTask, ModelConfig, ProceduralTask
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
+from cotdistill.tasks import load_task
 from cotdistill.tasks.benchmarks import benchmark
 
 _SMOLLM2_PARAMETERS = (28_312_128, *[3_540_096] * 30)
@@ -67,12 +70,13 @@ def _in_file(file: Path) -> Counter[int]:
     return sizes
 
 
-def num_questions(task: BenchmarkTask | FileTask | ProceduralTask) -> tuple[int | None, int | None]:
-    """For training and for the test."""
+def num_questions(task: AnyTask) -> tuple[int | None, int | None]:
+    """For training and for the test; of the user's own questions as they are read, of a benchmark as it declares."""
     if isinstance(task, ProceduralTask):
         return task.num_train, task.num_test
-    if isinstance(task, FileTask):
-        return _in_files(task)
+    if not isinstance(task, BenchmarkTask):
+        files = [path for path in (task.train, task.test) if isinstance(path, Path) and path.is_file()]
+        return _of_own(task.model_dump_json(), tuple(file.stat().st_mtime_ns for file in files))
     declared = benchmark(task.name)
     train, test = declared.sizes.get("train", 0), declared.sizes["test"]
     subtasks = declared.num_subtasks
@@ -81,18 +85,8 @@ def num_questions(task: BenchmarkTask | FileTask | ProceduralTask) -> tuple[int 
     return min(train, task.num_train or train), min(test, (task.num_test or test) * chosen)
 
 
-def _in_files(task: FileTask) -> tuple[int | None, int | None]:
-    rows = _num_lines(task.train)
-    if rows is None:
-        return task.num_train, task.num_test
-    test = _num_lines(task.test) if task.test else round(rows * task.test_share)
-    train = rows if task.test else rows - (test or 0)
-    return min(train, task.num_train or train), None if test is None else min(test, task.num_test or test)
-
-
 @cache
-def _num_lines(path: Path) -> int | None:
-    if path.suffix not in (".jsonl", ".csv") or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return sum(1 for _ in file) - (path.suffix == ".csv")
+def _of_own(task: str, written: tuple[int, ...]) -> tuple[int | None, int | None]:
+    """``written``: when the task's files were, since a file may change while a process lives."""
+    loaded = load_task(TypeAdapter[AnyTask](AnyTask).validate_json(task))
+    return len(loaded.train), len(loaded.test)

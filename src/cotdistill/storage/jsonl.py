@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.storage.atomic import write_text_atomically
+from cotdistill.storage.texts import parse_json, read_lines
 
 
 def dump_row(row: dict[str, Any]) -> str:
@@ -31,29 +30,13 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """As :func:`read_rows`, each row with its line number (from 1), for error messages of the caller."""
-    if not path.is_file():
-        raise DataError("no such file", where=path, remedy="check the path")
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8") as lines:
-        number = 0
-        try:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(
-                        f"expected a JSON object, found {type(row).__name__}", where=f"{path}, line {number}"
-                    )
-                yield number, row
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"malformed JSON ({error.msg} at column {error.colno})",
-                where=f"{path}, line {number}",
-                remedy="mend or delete that line",
-            ) from None
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
-            raise DataError(f"unreadable after line {number} ({error})", where=path) from None
+    for number, line in read_lines(path):
+        if line.strip():
+            where = f"{path}, line {number}"
+            row = parse_json(line, where)
+            if not isinstance(row, dict):
+                raise DataError(f"expected a JSON object, found {type(row).__name__}", where=where)
+            yield number, row
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cotdistill.config import BenchmarkTask, FileTask, ProceduralTask
+from cotdistill.config import AnyTask, BenchmarkTask, FileTask, HubTask
 from cotdistill.tasks.benchmarks import benchmark
 from cotdistill.tasks.load_benchmark import load_benchmark
 from cotdistill.tasks.task import Task
@@ -10,18 +10,19 @@ from cotdistill.tasks.task import Task
 __all__ = ["Task", "load_task"]
 
 
-def load_task(config: BenchmarkTask | FileTask | ProceduralTask) -> Task:
+def load_task(config: AnyTask) -> Task:
     """The questions that ``config`` describes.
 
-    A benchmark comes from ``data_dir`` (or $COTDISTILL_DATA) or from the hub, a file task from the user's own files, a
-    procedural one from its generators. Raises DataError, in one line, for data that is missing or malformed.
+    A benchmark comes from ``data_dir`` (or $COTDISTILL_DATA) or from the hub, the user's own questions from files or
+    the hub, procedural ones from their generators. Raises DataError, in one line, for data that is missing or
+    malformed.
     """
     if isinstance(config, BenchmarkTask):
         return load_benchmark(benchmark(config.name), config)
-    if isinstance(config, FileTask):
-        from cotdistill.tasks.files import load_files
+    if isinstance(config, FileTask | HubTask):
+        from cotdistill.tasks.files import load_own
 
-        return load_files(config)
+        return load_own(config)
     from cotdistill.tasks.procedural import generate
 
     train, test = generate(config)

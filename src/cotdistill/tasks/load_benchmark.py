@@ -12,6 +12,7 @@ from cotdistill.records import AnswerType, Question
 from cotdistill.storage.jsonl import read_numbered_rows
 from cotdistill.tasks.answers.types import read_gold
 from cotdistill.tasks.benchmarks import Benchmark, Row
+from cotdistill.tasks.hub import load_split
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 DATA_VARIABLE = "COTDISTILL_DATA"
@@ -83,23 +84,11 @@ def _questions(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[
 
 def _hub_rows(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[tuple[str, Row]]:
     remedy = f"set data_dir (or ${DATA_VARIABLE}) to a folder that holds {benchmark.files[split]}"
-    try:
-        import datasets
-    except ImportError:
-        raise DataError(
-            "reading from the hub needs the package datasets",
-            where=benchmark.name,
-            remedy=f"pip install 'cotdistill[data]', or {remedy}",
-        ) from None
     one_config_each = benchmark.hub_config is None and benchmark.subtasks
     wanted = [name for name in benchmark.subtasks if config.subtasks is None or name in config.subtasks]
     named: list[tuple[str, Row]] = []
     for name in wanted if one_config_each else [benchmark.hub_config]:
-        try:
-            rows = datasets.load_dataset(benchmark.hub, name, split=benchmark.hub_splits[split])
-        except Exception as error:  # network, hub and cache fail in many ways, none of which is ours
-            problem = f"cannot load {benchmark.hub} from the hub ({' '.join(str(error).split())})"
-            raise DataError(problem, where=benchmark.name, remedy=remedy) from None
+        rows = load_split(benchmark.hub, name, benchmark.hub_splits[split], where=benchmark.name, remedy=remedy)
         for index, row in enumerate(rows):
             columns = dict(row) | ({"subtask": name} if one_config_each else {})
             named.append((f"{benchmark.hub}, {split} row {index}", benchmark.from_hub(columns, split, index)))

@@ -1,50 +1,88 @@
-"""Rows of the user's own files (JSON Lines, CSV, Parquet), each with the place that an error message can name."""
+"""Rows of the user's own files (JSON, CSV, Parquet), each with the place that an error message can name."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.storage.jsonl import read_numbered_rows
+from cotdistill.storage.texts import parse_json, read_lines
 
 Row = dict[str, Any]
 
+KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+_MAX_CELL = 2**31 - 1
+"""Characters of a cell, the largest limit that every platform takes; Python's own is 131,072."""
+
 
 def read_table(path: Path) -> Iterator[tuple[str, Row]]:
-    """``(place, row)`` for each row of ``path``. Raises DataError for a file that is missing, malformed or unknown."""
+    """``(place, row)`` for each row of ``path``, which may be gzipped (``.gz``) but for Parquet.
+
+    Raises DataError for a file that is missing, malformed or of another kind, and for a column or key named twice.
+    """
     if not path.is_file():
         raise DataError("no such file", where=path, remedy="check the path")
-    name = path.name.lower()
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return ((f"{path}, line {number}", row) for number, row in read_numbered_rows(path))
-    if name.endswith(".csv"):
-        return _csv_rows(path)
-    if name.endswith(".parquet"):
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    if kind in (".jsonl", ".ndjson", ".json"):
+        return _json_rows(path)
+    if kind in (".csv", ".tsv"):
+        return _csv_rows(path, "\t" if kind == ".tsv" else None)
+    if kind == ".parquet":
         return _parquet_rows(path)
-    raise DataError("unknown kind of file", where=path, remedy="use .jsonl, .jsonl.gz, .csv or .parquet")
+    if kind in _WORKBOOKS:
+        raise DataError("a workbook, not a table of text", where=path, remedy='save its sheet as "CSV UTF-8" (.csv)')
+    raise DataError("unknown kind of file", where=path, remedy=f"use {', '.join(KINDS)}, or one of them with .gz")
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Rows of a CSV file whose first line names the columns; an empty cell is None."""
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
-        try:
-            columns = next(reader, [])
-            for cells in reader:
-                place = f"{path}, line {reader.line_num}"
-                if not cells:
-                    continue
-                if len(cells) != len(columns):
-                    remedy = "quote cells that hold commas, quotes or line breaks"
-                    raise DataError(f"{len(cells)} cells in place of {len(columns)}", where=place, remedy=remedy)
-                yield place, {column: cell or None for column, cell in zip(columns, cells, strict=True)}
-        except csv.Error as error:
-            raise DataError(f"malformed CSV ({error})", where=f"{path}, line {reader.line_num}") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"no UTF-8 text after line {reader.line_num} ({error.reason})", where=path) from None
+def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Rows of JSON Lines, or of one JSON array."""
+    first = next((line.lstrip() for _, line in read_lines(path) if line.strip()), "")
+    if not first.startswith("["):
+        yield from ((f"{path}, line {number}", row) for number, row in read_numbered_rows(path))
+        return
+    for number, row in enumerate(parse_json("".join(line for _, line in read_lines(path)), str(path)), 1):
+        if not isinstance(row, dict):
+            raise DataError(f"expected a JSON object, found {json.dumps(row):.60}", where=f"{path}, row {number}")
+        yield f"{path}, row {number}", row
+
+
+def _csv_rows(path: Path, delimiter: str | None) -> Iterator[tuple[str, Row]]:
+    """Rows of a table whose first line names the columns; an empty cell is None, and an empty row none."""
+    lines = (line for _, line in read_lines(path))
+    header = next(lines, "")
+    csv.field_size_limit(_MAX_CELL)
+    delimiter = delimiter or max(",;\t", key=lambda sign: len(next(csv.reader([header], delimiter=sign), ())))
+    reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+    start = 1
+    try:
+        columns = [column.strip() for column in next(reader, [])]
+        refuse_repeated_columns(columns, f"{path}, line 1")
+        start = reader.line_num + 1
+        for cells in reader:
+            place, start = f"{path}, line {start}", reader.line_num + 1
+            if not any(cells):
+                continue
+            if len(cells) != len(columns):
+                remedy = f"quote cells that hold quotes, line breaks or {delimiter!r}"
+                raise DataError(f"{len(cells)} cells in place of {len(columns)}", where=place, remedy=remedy)
+            yield place, {column: cell or None for column, cell in zip(columns, cells, strict=True)}
+    except csv.Error as error:
+        problem, remedy = f"malformed CSV ({error})", "close the quotes of that row, and double those within a cell"
+        raise DataError(problem, where=f"{path}, line {start}", remedy=remedy) from None
+
+
+def refuse_repeated_columns(columns: Iterable[str], where: object) -> None:
+    """Raise DataError where two columns have the same name; those without one do not count."""
+    for column, count in Counter(columns).items():
+        if column and count > 1:
+            raise DataError(f"{count} columns are named {column!r}", where=where, remedy="rename or delete one of them")
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -56,11 +94,24 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise DataError("reading Parquet needs the package pyarrow", where=path, remedy=remedy) from None
     number = 0
     try:
-        with ParquetFile(path) as file:
+        with ParquetFile(path, page_checksum_verification=True) as file:
+            refuse_repeated_columns(file.schema_arrow.names, path)
             for batch in file.iter_batches():
-                for row in batch.to_pylist():
+                for row in _shortest(batch).to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
-    except ArrowException as error:
+    except (ArrowException, OSError, ValueError) as error:
         line = " ".join(str(error).split())
-        raise DataError(f"unreadable after row {number} ({line})", where=path, remedy="write the file again") from None
+        remedy = "write or download the file again"
+        raise DataError(f"unreadable after row {number} ({line})", where=path, remedy=remedy) from None
+
+
+def _shortest(batch: Any) -> Any:
+    """``batch`` with its numbers of half and single precision as they were written: 0.1, not 0.10000000149011612."""
+    import pyarrow
+
+    for index, column in enumerate(batch.schema):
+        if column.type in (pyarrow.float16(), pyarrow.float32()):
+            written = batch.column(index).cast(pyarrow.string()).cast(pyarrow.float64())
+            batch = batch.set_column(index, column.name, written)
+    return batch

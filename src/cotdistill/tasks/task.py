@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from textwrap import shorten
+from typing import Any
 
 from cotdistill.errors import DataError
 from cotdistill.records import Question
 from cotdistill.storage.jsonl import dump_row
+
+_MAX_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,35 @@ class Task:
         for question in (*self.train, *self.test):
             digest.update(dump_row(question.to_row()).encode() + b"\n")
         return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """How many questions there are, what was left out, and for each type of answers how many, and three of them."""
+        answers: dict[str, list[str]] = {}
+        for question in (*self.train, *self.test):
+            answers.setdefault(question.answer_type, []).append(_shown(question))
+        types = {kind: {"count": len(of), "examples": list(dict.fromkeys(of))[:3]} for kind, of in answers.items()}
+        counts = {"train": len(self.train), "test": len(self.test), "dropped": self.dropped}
+        return {"name": self.name, **counts, "answers": types}
+
+    def summary_line(self) -> str:
+        """:meth:`summary` in a line of words."""
+        types = ", ".join(
+            f"{kind.replace('_', '/')} ({'; '.join(found['examples'])})"
+            for kind, found in self.summary()["answers"].items()
+        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+        tested = " and ".join({question.task.partition("/")[0]: None for question in self.test})
+        of = "" if tested in ("", self.name) else f" of {tested}"
+        counts = f"{len(self.train)} to train on, {len(self.test)}{of} to test on"
+        return f"questions of {self.name}: {counts}; answers: {types}" + (f"; left out: {reasons}" if reasons else "")
+
+
+def _shown(question: Question) -> str:
+    """The answer in one short line, with what a letter stands for."""
+    if not question.choices or question.answer_type != "letter":
+        return shorten(question.answer, _MAX_SHOWN, placeholder=" ...")
+    choice = question.choices[ord(question.answer) - ord("A")]
+    return f"{question.answer}: {shorten(choice, _MAX_SHOWN, placeholder=' ...')}"
 
 
 def refuse_repeated_ids(places: Iterable[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from cotdistill.config import BenchmarkTask, CellConfig, FileTask, ProceduralTask
+from cotdistill.config import AnyTask, BenchmarkTask, CellConfig
 from cotdistill.errors import ConfigError
 from cotdistill.experiments.advise.halving import Size
 from cotdistill.experiments.plan import Cell, cell_id
@@ -14,8 +14,6 @@ from cotdistill.tasks import load_task
 
 MIN_STEPS = 8
 """A pilot of fewer optimizer steps says nothing."""
-
-AnyTask = BenchmarkTask | FileTask | ProceduralTask
 
 
 def pilot(cell: Cell, size: Size, num_train: int) -> Cell:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from cotdistill.tasks.benchmarks import Benchmark
-
-_CALCULATOR = re.compile(r"<<[^<>]*>>")
+from cotdistill.tasks.drafts import split_solution
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
     """The hub's answer is the solution, with calculator annotations ``<<48/2=24>>``, and the number behind ``####``."""
-    solution, _, answer = row["answer"].rpartition("####")
+    answer, solution = split_solution(row["answer"])
     return {
         "id": f"gsm8k-{split}-{index:05d}",
         "question": row["question"],
         "answer": answer,
-        "rationale": _CALCULATOR.sub("", solution).strip(),
+        "rationale": solution,
     }
 
 
