@@ -17,6 +17,7 @@ from cotdistill.models.load.loading import load_model
 from cotdistill.training.data.batches import collate
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.fused import summed_losses
+from cotdistill.training.losses.teacher import NoTeacher
 from cotdistill.training.signals.capture import capture
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -53,7 +54,8 @@ def plain(
     batch = collate(examples()).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         outputs = student(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        chunk = signal.rows(batch).chunk(slice(0, len(batch.targets))) if signal else None
+        rows = signal.rows(batch) if signal else NoTeacher(len(batch.targets))
+        chunk = rows.chunk(slice(0, len(batch.targets)))
         logits = outputs.logits.flatten(0, 1)[batch.positions]
         sums = summed_losses(terms, logits, chunk, batch.targets, batch.regions)
         weights = torch.tensor([term.weight for term in terms], device=device)

@@ -204,7 +204,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
-    if isinstance(signal, LiveSignal | StoredSignal) and signal.num_outcomes:
+    if signal is not None and signal.num_outcomes is not None:
         shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
     totals = train_student(
         opened.model,

@@ -18,7 +18,8 @@ from cotdistill.training.data.batches import Batch
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
 from cotdistill.training.losses.hidden_matching import HiddenMatching
-from cotdistill.training.signals.live import LiveSignal, TeacherRows, TeacherSignal
+from cotdistill.training.losses.teacher import NoTeacher, TeacherRows
+from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 
 
 class DistillationLoss(nn.Module):
@@ -43,10 +44,11 @@ class DistillationLoss(nn.Module):
         if self.matching is not None:
             return self._forward_matching(self.matching, batch, num_loss_tokens)
         hidden = last_hidden_states(self.student, **batch.inputs)
-        return self._token_losses(hidden, batch, self.signal.rows(batch) if self.signal else None, num_loss_tokens)
+        teacher = self.signal.rows(batch) if self.signal else NoTeacher(len(batch.targets))
+        return self._token_losses(hidden, batch, teacher, num_loss_tokens)
 
     def _token_losses(
-        self, hidden: Tensor, batch: Batch, teacher: TeacherRows | None, num_loss_tokens: int
+        self, hidden: Tensor, batch: Batch, teacher: TeacherRows, num_loss_tokens: int
     ) -> tuple[Tensor, Tensor]:
         return fused_loss(
             hidden.flatten(0, 1)[batch.positions],
@@ -67,7 +69,7 @@ class DistillationLoss(nn.Module):
         if not self.token_terms:
             return loss, hidden_sums.detach()
         has_divergence = any(isinstance(term, Divergence) for term in self.token_terms)
-        rows = teacher if has_divergence else None
+        rows = teacher if has_divergence else NoTeacher(len(batch.targets))
         token_loss, token_sums = self._token_losses(states[-1], batch, rows, num_loss_tokens)
         is_hidden = torch.tensor([isinstance(term, HiddenTerm) for term in self.terms], device=loss.device)
         sums = token_sums.new_zeros(len(self.terms))

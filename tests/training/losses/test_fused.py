@@ -12,6 +12,7 @@ from cotdistill.config import CrossEntropy, ForwardKL, TokenLoss
 from cotdistill.models.forward.heads import Head
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
+from cotdistill.training.losses.teacher import NoTeacher
 from cotdistill.training.signals.live import HiddenRows
 
 HIDDEN = 8
@@ -77,7 +78,7 @@ def test_a_plain_head_gets_the_gradients_of_any_other(cap: float | None) -> None
     generator = torch.Generator().manual_seed(1)
     linear = torch.nn.Linear(HIDDEN, 30, bias=False)
     rows = torch.randn(11, HIDDEN, generator=generator)
-    inputs = LossInputs(torch.arange(11), torch.ones(11, dtype=torch.long), None)
+    inputs = LossInputs(torch.arange(11), torch.ones(11, dtype=torch.long), NoTeacher(11))
 
     def gradients(head: Head) -> tuple[torch.Tensor, torch.Tensor]:
         linear.zero_grad()

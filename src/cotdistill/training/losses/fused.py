@@ -10,7 +10,7 @@ so on a CPU a chunk's losses are taken in blocks of a few rows, whose gradients 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +21,7 @@ from cotdistill.config import CrossEntropy, TokenLoss
 from cotdistill.models.forward.heads import Head
 from cotdistill.training.data.examples import REGIONS
 from cotdistill.training.losses import divergences as losses
-from cotdistill.training.signals.aligned import AlignedRows, SortedChunk, SpanChunk
-from cotdistill.training.signals.live import LogitsChunk, SampledRows, TeacherChunk, TeacherRows, TopKRows
+from cotdistill.training.losses.teacher import TeacherChunk, TeacherRows
 
 CHUNK_LOGITS = 1 << 24
 """Logits of a chunk: 64 MB in float32, so that memory does not grow with the vocabulary."""
@@ -37,34 +36,24 @@ class LossInputs:
 
     targets: Tensor
     regions: Tensor
-    teacher: TeacherRows | None
+    teacher: TeacherRows
 
 
 def chunk_size(vocab_size: int) -> int:
     return max(16, CHUNK_LOGITS // vocab_size)
 
 
-def row_slices(teacher: TeacherRows | None, num_rows: int, tokens_per_chunk: int) -> Iterator[slice]:
-    """Loss rows, chunk by chunk; rows that an aligned teacher compares as one stay together."""
-    if isinstance(teacher, AlignedRows):
-        return teacher.slices(tokens_per_chunk)
-    return (slice(start, start + tokens_per_chunk) for start in range(0, num_rows, tokens_per_chunk))
-
-
-def row_blocks(teacher: TeacherChunk | None, logits: Tensor) -> Iterator[tuple[slice, TeacherChunk | None]]:
-    """Rows of a chunk of ``logits``, block by block, each with the teacher's part; an aligned teacher is not parted."""
-    size = max(1, BLOCK_LOGITS // logits.shape[-1])
-    if logits.device.type != "cpu" or isinstance(teacher, SortedChunk | SpanChunk):
-        size = len(logits)
-    for start in range(0, len(logits), size or 1):
-        rows = slice(start, start + size)
-        yield rows, teacher.chunk(rows) if isinstance(teacher, LogitsChunk | TopKRows | SampledRows) else teacher
+def block_size(logits: Tensor) -> int:
+    """Rows of a block of a chunk's ``logits``."""
+    if logits.device.type != "cpu":
+        return max(1, len(logits))
+    return max(1, BLOCK_LOGITS // logits.shape[-1])
 
 
 def summed_losses(
     terms: Sequence[TokenLoss],
     logits: Tensor,
-    teacher: TeacherChunk | None,
+    teacher: TeacherChunk,
     targets: Tensor,
     regions: Tensor,
 ) -> Tensor:
@@ -78,7 +67,6 @@ def summed_losses(
         if isinstance(term, CrossEntropy):
             token_losses = losses.cross_entropy(logits, targets)
         else:
-            assert teacher is not None, "the config refuses a divergence without a signal"
             token_losses = teacher.divergence(term, logits)
         sums.append(torch.where(in_region, token_losses, 0.0).sum())
     return torch.stack(sums)
@@ -124,8 +112,8 @@ class _ChunkedLoss(torch.autograd.Function):
         needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
         in_place = _adding_in_place(head, hidden, parameter_gradients)
         head, rest = (in_place, ()) if in_place else (head, head_parameters)
-        for rows in row_slices(inputs.teacher, len(hidden), tokens_per_chunk):
-            teacher = inputs.teacher.chunk(rows) if inputs.teacher is not None else None
+        for rows in inputs.teacher.slices(tokens_per_chunk):
+            teacher = inputs.teacher.chunk(rows)
             with torch.set_grad_enabled(needs_gradient):
                 chunk = hidden[rows].detach().requires_grad_(needs_gradient)
                 logits = head.logits(chunk)
@@ -154,17 +142,17 @@ class _ChunkedLoss(torch.autograd.Function):
 def _losses_in_blocks(
     terms: Sequence[TokenLoss],
     logits: Tensor,
-    teacher: TeacherChunk | None,
+    teacher: TeacherChunk,
     targets: Tensor,
     regions: Tensor,
     weights: Tensor | None,
 ) -> Tensor:
     """Each term's sum ``[num_terms]``; given weights, the weighted loss's gradient takes the place of ``logits``."""
     sums = torch.zeros(len(terms), device=logits.device)
-    for rows, part in row_blocks(teacher, logits):
+    for rows in teacher.slices(block_size(logits)):
         with torch.set_grad_enabled(weights is not None):
             block = logits[rows].detach().requires_grad_(weights is not None)
-            block_sums = summed_losses(terms, block, part, targets[rows], regions[rows])
+            block_sums = summed_losses(terms, block, teacher.chunk(rows), targets[rows], regions[rows])
             if weights is not None:
                 logits[rows] = torch.autograd.grad((block_sums * weights).sum(), block)[0]
         sums += block_sums.detach()

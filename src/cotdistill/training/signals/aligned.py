@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor
 from cotdistill.config import Divergence, TotalVariation
 from cotdistill.training.data.batches import Batch, collate
 from cotdistill.training.losses import divergences as losses
+from cotdistill.training.losses.teacher import TeacherChunk
 from cotdistill.training.signals.alignment import Alignments, SharedOutcomes
 from cotdistill.training.signals.live import HiddenRows, LiveSignal
 
@@ -29,6 +31,7 @@ class AlignedSignal:
     def __init__(self, teacher: LiveSignal, alignments: Alignments):
         self.teacher = teacher
         self.models = teacher.models
+        self.num_outcomes: int | None = None
         self.examples = alignments.examples
         outcomes = alignments.outcomes
         self.projections = _projections(outcomes, teacher.teacher.device) if outcomes else None
@@ -120,8 +123,18 @@ class Spans:
         return ((following != self.student) & ~self.paired[self.student]).nonzero()[:, 0]
 
 
+class Undivided(TeacherChunk, Protocol):
+    """Distributions that are compared as a whole, because spans are not parted."""
+
+    def slices(self, size: int) -> Iterator[slice]:
+        yield slice(None)
+
+    def chunk(self, rows: slice) -> TeacherChunk:
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class SortedChunk:
+class SortedChunk(Undivided):
     """Compares probabilities by rank; the smaller vocabulary is padded with zeros."""
 
     logits: Tensor
@@ -144,7 +157,7 @@ class SortedChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class SpanChunk:
+class SpanChunk(Undivided):
     """Compares distributions over shared outcomes at paired tokens, and the probabilities of merged spans."""
 
     logits: Tensor

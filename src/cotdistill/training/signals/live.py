@@ -6,7 +6,7 @@ tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes each d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,27 +20,21 @@ from cotdistill.models.forward.heads import all_hidden_states, head_of, last_hid
 from cotdistill.models.generate.generation import num_positions
 from cotdistill.training.data.batches import Batch
 from cotdistill.training.losses import divergences as losses
-
-
-class TeacherChunk(Protocol):
-    """The teacher's distributions at some loss positions."""
-
-    def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
-        """The token losses ``[num_tokens]`` of ``term`` for student logits ``[num_tokens, vocab]``."""
-        ...
-
-
-class TeacherRows(Protocol):
-    """The teacher's part of a batch: one row a loss token."""
-
-    def chunk(self, rows: slice) -> TeacherChunk: ...
+from cotdistill.training.losses.teacher import TeacherRows, even_slices
 
 
 class TeacherSignal(Protocol):
-    """Gives the teacher's rows of any batch of the training's examples; ``models`` are those that it runs on each."""
+    """Gives the teacher's rows of any batch of the training's examples.
+
+    ``models`` are those that it runs on each. ``num_outcomes`` is the size of the teacher's head, which may be padded
+    beyond the tokens, where the student's logits are held against it one by one; else None.
+    """
 
     @property
     def models(self) -> Sequence[PreTrainedModel]: ...
+
+    @property
+    def num_outcomes(self) -> int | None: ...
 
     def rows(self, batch: Batch) -> TeacherRows: ...
 
@@ -50,6 +44,9 @@ class LogitsChunk:
     """All logits of the teacher, ``[num_tokens, teacher_vocab]``."""
 
     logits: Tensor
+
+    def slices(self, size: int) -> Iterator[slice]:
+        return even_slices(len(self.logits), size)
 
     def chunk(self, rows: slice) -> LogitsChunk:
         return LogitsChunk(self.logits[rows])
@@ -74,6 +71,9 @@ class HiddenRows:
     head: Callable[[Tensor], Tensor]
     layers: Mapping[int, Tensor] = field(default_factory=dict)
 
+    def slices(self, size: int) -> Iterator[slice]:
+        return even_slices(len(self.hidden), size)
+
     @torch.no_grad()
     def chunk(self, rows: slice) -> LogitsChunk:
         return LogitsChunk(self.head(self.hidden[rows]))
@@ -85,6 +85,9 @@ class TopKRows:
 
     tokens: Tensor
     log_probabilities: Tensor
+
+    def slices(self, size: int) -> Iterator[slice]:
+        return even_slices(len(self.tokens), size)
 
     def chunk(self, rows: slice) -> TopKRows:
         return TopKRows(self.tokens[rows], self.log_probabilities[rows])
@@ -104,6 +107,9 @@ class SampledRows:
     tokens: Tensor
     entropy: Tensor
 
+    def slices(self, size: int) -> Iterator[slice]:
+        return even_slices(len(self.tokens), size)
+
     def chunk(self, rows: slice) -> SampledRows:
         return SampledRows(self.tokens[rows], self.entropy[rows])
 
@@ -120,7 +126,6 @@ class LiveSignal:
         self.models = (self.teacher,)
         self.head = head_of(teacher)
         self.num_outcomes: int | None = output_head(teacher).weight.shape[0]  # pyright: ignore
-        """Of the teacher's head, which may be padded beyond the tokens."""
 
     @torch.no_grad()
     def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:

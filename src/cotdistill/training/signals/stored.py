@@ -189,8 +189,7 @@ class StoredSignal:
         num_rows = sum(count for _, count in self.places.values())
         self._arrays = {name: self._open(name, column, num_rows) for name, column in self.columns.items()}
         self._head = load_head(folder, device) if self.description["store"] == "hidden" else None
-        self.num_outcomes = _head_size(folder) if self._head else None
-        """Of the teacher's head, which may be padded beyond the tokens; other stores hold tokens alone."""
+        self.num_outcomes = _head_size(folder) if self._head else None  # other stores hold tokens alone
 
     def _open(self, name: str, column: Column, num_rows: int) -> np.ndarray:
         path = self.folder / f"{name}.bin"
