@@ -30,7 +30,7 @@ INLINE = re.compile(r"`([^`]+)`")
 END_OF_COMMAND = {"|", "||", "&&", ";", "&", ">", ">>"}
 
 INVENTED = {
-    "run.yaml", "study.yaml", "my.jsonl", "rationales.jsonl", "out.jsonl",  # by examples
+    "run.yaml", "study.yaml", "my.jsonl", "easy.jsonl", "rationales.jsonl", "out.jsonl",  # by examples
     "CoT_collection_en.json", "cot_collection.jsonl",  # downloaded, and made from it
     "curve.json",  # made by recipes/nano
     "parts.py", "sums.yaml", "sums.jsonl",  # of docs/own-parts.md

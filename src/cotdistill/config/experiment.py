@@ -22,7 +22,7 @@ from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
-from cotdistill.config.task import TaskConfig
+from cotdistill.config.task import FileTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
@@ -72,6 +72,16 @@ class CellConfig(Settings):
     def served_students_are_not_trained(self) -> CellConfig:
         if self.evaluation.server and self.training:
             raise ValueError("a student behind evaluation.server cannot be trained; set training: null")
+        return self
+
+    @model_validator(mode="after")
+    def tests_are_not_trained_on(self) -> CellConfig:
+        for task in self.evaluation.tasks or ():
+            own = isinstance(task, FileTask) and isinstance(self.task, FileTask) and task.test == self.task.train
+            if self.training and own and task.test:
+                name = task.test.name
+                remedy = f"write {{train: {name}}} for its held-out share"
+                raise ValueError(f"evaluation.tasks tests on all of {name}, which is trained on; {remedy}")
         return self
 
 
