@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.version import __version__ as __version__
 
-_HOMES = ("api", "config", "errors", "evaluation.statistics.power", "records")
+_HOMES = ("api", "config", "errors", "evaluation.statistics.over_tasks", "evaluation.statistics.power", "records")
 """Modules whose ``__all__`` are the public names."""
 
 if TYPE_CHECKING:
     from cotdistill.api import *
     from cotdistill.config import *
     from cotdistill.errors import *
+    from cotdistill.evaluation.statistics.over_tasks import *
     from cotdistill.evaluation.statistics.power import *
     from cotdistill.records import *
 

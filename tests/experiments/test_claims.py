@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from statistics import NormalDist
 
 import pytest
 import yaml
@@ -17,7 +16,7 @@ import yaml
 from cotdistill.config import load_experiment
 from cotdistill.config.claims import load_claims
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.statistics.comparisons import compare, margin_p_value, trend
+from cotdistill.evaluation.statistics.comparisons import OVER_SEEDS, compare, margin_p_value
 from cotdistill.experiments.claims import ClaimResult, check_claims
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path
@@ -95,7 +94,7 @@ def test_a_difference_is_supported_its_opposite_contradicted_and_none_is_not_eno
     found = results[0].parts[0][0]
     alone = compare(predictions(41), predictions(20))
     assert (found.difference, found.n, found.num_seeds) == (pytest.approx(21 / 60), 60, 2)
-    assert found.p_value == pytest.approx(alone.p_value)
+    assert found.p_value == pytest.approx(alone.p_value)  # both seeds have the same outcomes
     assert len(results[0].parts) == 2, "each student is a pair"
 
 
@@ -176,8 +175,8 @@ def test_equivalence_needs_a_difference_that_is_shown_to_be_within_the_margin(tm
 
 def test_equivalence_is_in_holms_family_like_any_other_comparison(tmp_path: Path) -> None:
     record(tmp_path, by_level(30, 31, 50))
-    assert check(tmp_path, equivalence(8, 2))[0].verdict == "supported"
-    first, second, _ = check(tmp_path, equivalence(8, 2), difference(FINE, {LEVEL: 2}), equivalence(8, 2))
+    assert check(tmp_path, equivalence(8.5, 2))[0].verdict == "supported"
+    first, second, _ = check(tmp_path, equivalence(8.5, 2), difference(FINE, {LEVEL: 2}), equivalence(8.5, 2))
     assert first.verdict == "not enough data"
     assert second.verdict == "supported"
     one, other = (part[0] for part in first.parts)
@@ -186,10 +185,12 @@ def test_equivalence_is_in_holms_family_like_any_other_comparison(tmp_path: Path
 
 
 def test_arms_that_never_differ_on_few_items_are_not_shown_to_be_equal(tmp_path: Path) -> None:
+    from scipy.stats import t as student
+
     record(tmp_path, by_level(30, 30, 50))
     few, wide = check(tmp_path, equivalence(2, 2), equivalence(10, 2))
     assert (few.verdict, wide.verdict) == ("not enough data", "supported")
-    assert few.parts[0][0].p_value == pytest.approx(2 * NormalDist().cdf(-0.02 / (2**0.5 / 62)))
+    assert few.parts[0][0].p_value == pytest.approx(2 * student.sf(0.02 / (2 / 61 / 62) ** 0.5, 61))
 
 
 def test_at_the_margin_one_claim_in_twenty_is_decided() -> None:
@@ -246,15 +247,42 @@ def test_a_trend_without_a_seed_in_common_is_not_tested(tmp_path: Path) -> None:
     assert claim.verdict == "not enough data"
 
 
-def test_the_trend_of_three_levels_is_the_least_squares_line() -> None:
-    base = predictions(10)
-    levels = [[(predictions(right), base)] for right in (12, 30, 36)]
-    growth, (low, high), p_value = trend(levels)
-    assert growth == pytest.approx(24 / 60)  # the slope through three points is that from the first to the last
-    assert low < growth < high
-    assert p_value == pytest.approx(2 * 0.5**24), "24 items changed, all one way"
-    assert trend([levels[1], levels[1], levels[1]])[0] == 0
-    assert trend([levels[1], levels[1], levels[1]])[2] == 1
+THREE = FILE.replace("{weak:", '{weakest: "builtin:smollm2-135m", weak:')
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0, 15, 30), "supported"),
+        ((0, 36, 5), "contradicted"),
+        ((5, 36, 0), "contradicted"),
+        ((0, 0, 30), "not enough data"),
+        ((0, 30, 30), "not enough data"),
+        ((30, 15, 0), "contradicted"),
+    ],
+)
+def test_a_trend_of_three_holds_at_every_step(tmp_path: Path, gains: tuple[int, ...], verdict: str) -> None:
+    """What grows from the first level to the last need not grow in between."""
+    order = ["weakest", "weak", "strong"]
+
+    def right(cell: Cell) -> int:
+        return 20 + (gains[order.index(cell.factors["student"])] if cell.config.training is not None else 0)
+
+    record(tmp_path, right, THREE)
+    (found,) = check(tmp_path, {"kind": "trend", "order": order, "a": FINE, "b": "base"})
+    assert found.verdict == verdict
+    steps = [finding.difference for finding in found.parts[0]]
+    assert steps == pytest.approx([(gains[1] - gains[0]) / 60, (gains[2] - gains[1]) / 60])
+    assert found.parts[0][0].label.endswith("from weakest to weak on student")
+
+
+def test_what_seeds_do_not_agree_on_is_not_supported(tmp_path: Path) -> None:
+    """Over the same two students the exact test finds it; other seeds may do anything."""
+    record(tmp_path, lambda cell: {0: 55, 1: 25}[cell.seed] if cell.factors.get(LEVEL) == 3 else 20)
+    found = check(tmp_path, difference(FINE, COARSE))[0]
+    assert found.verdict == "not enough data"
+    assert found.parts[0][0].method == OVER_SEEDS
+    assert str(found.parts[0][0]).endswith("60 questions, 2 seeds")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.reports import material
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, wilson_interval
 from cotdistill.records import Score
 from cotdistill.reports import Arm, Evidence, Missing, Untested, print_table, write_report
 from cotdistill.reports.figures import write_figure
@@ -26,7 +26,15 @@ from cotdistill.reports.figures.arms import draw_accuracy
 from cotdistill.reports.figures.canvas import short
 from cotdistill.reports.page import markdown_page
 from cotdistill.reports.table_files import to_csv, to_latex
-from cotdistill.reports.tables import group_table, markdown_text, one_line, score_table, tables, to_markdown
+from cotdistill.reports.tables import (
+    group_table,
+    markdown_text,
+    one_line,
+    score_table,
+    seeds_table,
+    tables,
+    to_markdown,
+)
 from cotdistill.reports.verdict import finding, in_markdown, verdict
 
 HOSTILE = [
@@ -130,7 +138,7 @@ def test_page_shows_hostile_names_as_plain_text(name):
     assert {len(row) for row in scores} == {8}
     assert {len(row) for row in comparisons} == {6}
     assert "".join(page.find("h1").itertext()) == "".join(page.find("p").itertext()) == shown
-    assert f"No difference shown between {shown} and other" in "".join(page.itertext())
+    assert f"No difference shown between this student of {shown} and that of other" in "".join(page.itertext())
     plain = rendered(page_of(named("plain"), {}))
     assert [element.tag for element in page.iter()] == [element.tag for element in plain.iter()]
 
@@ -176,24 +184,46 @@ def said(*comparisons: ComparisonResult) -> str:
 def test_a_finding_follows_the_corrected_p():
     alone, other = comparison("cot", "base", 0.12, 0.03), comparison("kd", "base", 0.02, 0.6)
     assert in_markdown(finding(alone)) == (
-        "**cot** beats **base** by 12.0 points (95 % interval 6.0 to 19.0, McNemar p = 0.0300, 200 items, 1 seed)."
+        "This student of **cot** beats that of **base** by 12.0 points (95 % interval 6.0 to 19.0, McNemar p = 0.0300, "
+        "200 items, 1 seed)."
     )
     in_family = said(holm([alone, other])[0])
-    assert in_family.startswith("No difference shown between cot and base: +12.0 points may be chance")
+    assert in_family.startswith("No difference shown between this student of cot and that of base: +12.0 points may be")
     assert "p = 0.0600, Holm-corrected" in in_family
 
 
 def test_a_loss_falls_behind():
-    assert said(comparison("kd", "base", -0.2, 0.00001)).startswith("kd falls behind base by 20.0 points")
+    assert said(comparison("kd", "base", -0.2, 0.00001)).startswith(
+        "This student of kd falls behind that of base by 20"
+    )
 
 
-def test_several_seeds_are_tested_over_items_and_say_so():
-    pooled = replace(comparison("cot", "base", 0.12, 0.03), num_seeds=3)
-    assert "sign-flip test over items p = 0.0300, 200 items, 3 seeds" in said(pooled)
+def over_seeds(*shares: float) -> ComparisonResult:
+    """Arm cot against arm answers, which has a fifth right under every seed."""
+    asked = material.questions(200)
+    pairs = [
+        (material.predictions(asked, share, seed), material.predictions(asked, 0.2, seed + 50))
+        for seed, share in enumerate(shares)
+    ]
+    return pooled(pairs, names=("cot", "answers"))
+
+
+def test_only_several_seeds_speak_of_arms_and_say_how_many_would_do():
+    shown, lost = over_seeds(0.6, 0.62, 0.58), over_seeds(0.1, 0.5, 0.3)
+    assert said(shown).startswith("cot beats answers by ")
+    assert "t-test over seeds and items p = 0.0" in said(shown)
+    assert "200 items, 3 seeds)." in said(shown)
+    needed = lost.seeds_needed(0.05)
+    assert said(lost).startswith("No difference shown between cot and answers: ")
+    assert said(lost).endswith(f"200 items, 3 seeds; 5 points would take about {needed} seeds an arm).")
+    (row,) = seeds_table([comparison("a", "b", 0.1, 0.01), lost]).rows
+    assert row[:3] == ("cot", "answers", "3")
+    assert row[-2] == str(needed)
+    assert seeds_table([comparison("a", "b", 0.1, 0.01)]) is None
 
 
 def test_the_verdict_is_the_first_comparison_and_claims_nothing_without_one(report):
-    assert "".join(verdict(report)).startswith("cot beats answers by 20.5 points")
+    assert "".join(verdict(report)).startswith("This student of cot beats that of answers by 20.5 points")
     undeclared = "".join(verdict(replace(report, comparisons=())))
     assert "highest accuracy is that of teacher at 90.0 %" in undeclared
     assert "no difference is claimed" in undeclared

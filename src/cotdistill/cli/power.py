@@ -2,62 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import ConfigError
 
+if TYPE_CHECKING:
+    from cotdistill.evaluation.statistics.comparisons import ComparisonResult
+    from cotdistill.evaluation.statistics.items import Pairs
+    from cotdistill.evaluation.statistics.seeds import Variance
 
-def power_row(
-    a: Path | None,
-    b: Path | None,
+Rows = dict[str, dict[str, Any]]
+
+
+def power_rows(
+    evaluations: Sequence[Path],
     difference: float | None,
     discordant: float | None,
     items: int | None,
     spread: float | None,
-) -> dict[str, Any]:
-    """Questions and seeds needed. ``a`` and ``b`` are evaluations, which give what is None but for ``spread``.
+) -> Rows:
+    """Questions needed, and seeds needed. ``evaluations`` are of arm a and of arm b by turns, one pair a seed.
 
-    Raises ConfigError where difference or discordant are given by neither.
+    They give what is None: ``spread`` if there are several pairs. Without several pairs how many seeds it takes is said
+    for a ``spread`` alone, and is the least it can be: what arms differ by on single questions is not known. Raises
+    ConfigError where too little is given to say anything, and for an odd number of evaluations.
     """
     from cotdistill.evaluation.statistics import power
 
-    observed: dict[str, Any] = {}
-    if a is not None and b is not None:
-        observed = _observed(a, b)
-        difference = observed["difference"] if difference is None else difference
-        discordant = observed["discordant"] if discordant is None else discordant
-        items = items or observed["items"]
-    if difference is None or discordant is None or (a is not None and b is None):
-        remedy = "name two evaluations, or give --difference and --discordant"
+    if len(evaluations) % 2:
+        remedy = "name them by turns, one of each arm for every seed: A0 B0 A1 B1"
+        raise ConfigError(f"{len(evaluations)} evaluations make no pairs", where="power", remedy=remedy)
+    pairs, found = _read(evaluations)
+    asked = [] if difference is None else [difference]
+    if found is not None:
+        difference = round(100 * found.difference, 2) if difference is None else difference
+        differing = found.gained + found.lost
+        discordant = round(100 * differing / found.n / found.num_seeds, 2) if discordant is None else discordant
+        items = items or found.n
+    rows: Rows = {}
+    if difference is not None and discordant is not None:
+        shown, share = difference / 100, discordant / 100
+        row = {"difference": difference, "discordant": discordant, "items_needed": power.items_needed(shown, share)}
+        if items:
+            row |= {"items": items, "power": round(100 * power.power(shown, share, items), 1)}
+        rows["power"] = row | _over_tasks(pairs)
+    variance, exact = _variance(found, pairs, spread)
+    if variance is not None:
+        rows["seeds needed" if exact else "seeds needed at least"] = _seeds(variance, asked)
+    if not rows:
+        remedy = "name evaluations, or give --difference and --discordant, or --spread"
         raise ConfigError("a difference and how often the arms disagree are needed", where="power", remedy=remedy)
-    shown, differing = difference / 100, discordant / 100
-    row = {"difference": difference, "discordant": discordant, "items_needed": power.items_needed(shown, differing)}
-    if items:
-        row |= {"items": items, "power": round(100 * power.power(shown, differing, items), 1)}
-    if spread is not None:
-        row["seeds_needed"] = power.seeds_needed(shown, spread / 100)
-    return row | {key: value for key, value in observed.items() if key not in row}
+    return rows
 
 
-def _observed(a: Path, b: Path) -> dict[str, Any]:
-    """Two evaluations: their difference, and the mean of their tasks' with tasks drawn anew where there are several."""
+def _read(evaluations: Sequence[Path]) -> tuple[Pairs, ComparisonResult | None]:
     from cotdistill.evaluation.read import read_evaluation
-    from cotdistill.evaluation.statistics.comparisons import compare
-    from cotdistill.evaluation.statistics.power import compare_over_tasks
+    from cotdistill.evaluation.statistics.comparisons import pooled
 
-    pair = (read_evaluation(a).predictions, read_evaluation(b).predictions)
-    found, over_tasks = compare(*pair, names=(a.name, b.name)), compare_over_tasks([pair])
-    row = {
-        "difference": round(100 * found.difference, 2),
-        "discordant": round(100 * (found.gained + found.lost) / found.n, 2),
-        "items": found.n,
+    if not evaluations:
+        return [], None
+    read = [read_evaluation(path).predictions for path in evaluations]
+    pairs = list(zip(read[0::2], read[1::2], strict=True))
+    return pairs, pooled(pairs, names=(evaluations[0].name, evaluations[1].name))
+
+
+def _over_tasks(pairs: Pairs) -> dict[str, Any]:
+    """The mean of the tasks' differences, with tasks drawn anew, where there are several."""
+    from cotdistill.evaluation.statistics.over_tasks import compare_over_tasks
+
+    if not pairs or (found := compare_over_tasks(pairs)).num_tasks == 1:
+        return {}
+    return {
+        "difference_over_tasks": round(100 * found.difference, 2),
+        "interval_over_tasks": [round(100 * bound, 2) for bound in found.interval],
+        "tasks": found.num_tasks,
     }
-    if over_tasks.num_tasks == 1:
-        return row
-    low, high = over_tasks.interval
-    return row | {
-        "difference_over_tasks": round(100 * over_tasks.difference, 2),
-        "interval_over_tasks": [round(100 * low, 2), round(100 * high, 2)],
-        "tasks": over_tasks.num_tasks,
-    }
+
+
+def _variance(found: ComparisonResult | None, pairs: Pairs, spread: float | None) -> tuple[Variance | None, bool]:
+    """What seeds make of a difference, and whether it was measured: a ``spread`` that is given goes before."""
+    from cotdistill.evaluation.statistics.items import joined_outcomes
+    from cotdistill.evaluation.statistics.seeds import Variance, variance_of
+
+    if spread is None:
+        return (None, False) if found is None else (found.variance, True)
+    if spread <= 0:
+        raise ConfigError(f"a spread of {spread:g} is none", where="--spread", remedy="give the points of an arm")
+    over_items = variance_of(joined_outcomes(pairs, ("a", "b"))[:, :1], (1, -1)).items if pairs else 0.0
+    num_items = float("inf") if found is None else found.n
+    return Variance(2 * (spread / 100) ** 2, over_items, 0.0, 2.0, num_items), False
+
+
+def _seeds(variance: Variance, asked: Sequence[float]) -> dict[str, Any]:
+    from cotdistill.evaluation.statistics.comparisons import POINTS
+
+    counts = {points: variance.seeds_needed(points / 100) for points in sorted({*POINTS, *map(abs, asked)} - {0})}
+    told = {f"{points:g} points": count or "more questions" for points, count in counts.items()}
+    return {"spread": round(100 * variance.spread, 2)} | told

@@ -91,21 +91,25 @@ def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
 
 @app.command(rich_help_panel=RESULTS)
 def power(
-    a: Annotated[Path | None, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")] = None,
-    b: Annotated[Path | None, typer.Argument(help="another one of the same questions")] = None,
+    evaluations: Annotated[
+        list[Path] | None, typer.Argument(help="folders of evaluations, of arm A and arm B by turns, a pair a seed")
+    ] = None,
     difference: Annotated[float | None, typer.Option(help="the accuracies' to be shown, in points")] = None,
     discordant: Annotated[float | None, typer.Option(help="questions that one arm alone has right, in %")] = None,
     items: Annotated[int | None, typer.Option(min=1, help="the power of so many questions, too")] = None,
-    spread: Annotated[float | None, typer.Option(help="the difference's between seeds (standard deviation)")] = None,
+    spread: Annotated[
+        float | None, typer.Option(help="an arm's between seeds, in points of accuracy (standard deviation)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many questions, and with --spread how many seeds, show a difference with a power of 80 % at p = 0.05.
+    """Say how many questions and how many seeds show a difference with a power of 80 % at p = 0.05.
 
-    Two evaluations, say of a pilot, give the difference and how often they disagree; the options replace them.
+    Questions are for two students. Seeds are for two arms, whose differences of 3, 5 and 7 points are to hold for other
+    seeds too: several pairs of evaluations, say of a pilot, tell how far seeds spread, or --spread does.
     """
-    from cotdistill.cli.power import power_row
+    from cotdistill.cli.power import power_rows
 
-    print_rows({"power": power_row(a, b, difference, discordant, items, spread)}, as_json)
+    print_rows(power_rows(evaluations or (), difference, discordant, items, spread), as_json)
 
 
 @app.command(rich_help_panel=RESULTS)

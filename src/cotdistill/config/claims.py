@@ -55,6 +55,7 @@ class PeakInside(Settings):
 class Trend(Settings):
     """The gain of ``a`` over ``b`` grows along ``axis``, with values in ``order``: for students, weakest first.
 
+    It is to grow at every step to the next value: a claim falls with one step at which the gain shrinks.
     The order is declared and not measured: the accuracy of ``b`` is part of the gain, and its noise would be in both.
     """
 

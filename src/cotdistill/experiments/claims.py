@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +32,9 @@ Pairs = dict[int, tuple[Sequence[Prediction], Sequence[Prediction]]]
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: of a over b, or, for a
-    trend, the growth of the gain from the first level to the last. Where there is none, ``problem`` says why.
-    ``p_value`` is of no difference or, with a ``margin`` (a fraction), of a difference as large as that, either way.
+    trend, the growth of the gain from one level to the next. Where there is none, ``problem`` says why. ``p_value`` is
+    of no difference or, with a ``margin`` (a fraction), of a difference as large as that, either way. With one seed all
+    this is about these students, with several about arms, as ``method`` says.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Finding:
     adjusted_p_value: float | None = None
     n: int = 0
     num_seeds: int = 0
+    method: str | None = None
     problem: str | None = None
     margin: float | None = None
 
@@ -60,7 +63,8 @@ class Finding:
         statistics = (
             f"{100 * self.difference:+.1f} points ({low:+.1f} to {high:+.1f}), Holm's p {self.adjusted_p_value:.2g}"
         )
-        return f"{self.label}: {statistics}, {self.n} questions, seeds: {self.num_seeds}"
+        seeds = "1 seed, of these students" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
+        return f"{self.label}: {statistics}, {self.n} questions, {seeds}"
 
 
 Part = tuple[Finding, ...]
@@ -175,7 +179,8 @@ def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float 
         p_value = found.p_value if margin is None else margin_p_value(pairs, margin, names=names)
     except DataError as error:
         return Finding(label, problem=str(error))
-    return Finding(label, found.difference, found.interval, p_value, None, found.n, found.num_seeds, margin=margin)
+    n, seeds = found.n, found.num_seeds
+    return Finding(label, found.difference, found.interval, p_value, None, n, seeds, found.method, margin=margin)
 
 
 def _predictions(a: ArmResult, b: ArmResult, task: str | None = None) -> Pairs:
@@ -215,24 +220,29 @@ def _trend_parts(test: Trend, result: ExperimentResult, where: str) -> tuple[Par
     if any([a.factors[test.axis] for a, _ in pairs] != list(test.order) for pairs in levels.values()):
         problem = f"not one pair of arms for each of {', '.join(map(str, test.order))} on {test.axis}"
         raise ConfigError(problem, where=where, remedy="name more factors")
-    return tuple((_trend(test, pairs),) for pairs in levels.values())
+    return tuple(_steps(test, pairs) for pairs in levels.values())
 
 
-def _trend(test: Trend, pairs: list[tuple[ArmResult, ArmResult]]) -> Finding:
+def _steps(test: Trend, pairs: list[tuple[ArmResult, ArmResult]]) -> Part:
+    """A finding for each step to the next level, on the seeds that all arms have."""
     last_a, last_b = pairs[-1]
-    label = f"gain ({last_a.name} over {last_b.name}, ...) from {test.order[0]} to {test.order[-1]} on {test.axis}"
+    gain = f"gain ({last_a.name} over {last_b.name}, ...)"
+    labels = [f"{gain} from {one} to {other} on {test.axis}" for one, other in pairwise(test.order)]
     levels = [_predictions(a, b) for a, b in pairs]
-    if not all(levels):
-        missing = [f"{a.name} over {b.name}" for (a, b), level in zip(pairs, levels, strict=True) if not level]
-        return Finding(label, problem=f"not done: {', '.join(missing)}")
     seeds = [seed for seed in levels[0] if all(seed in level for level in levels)]
-    if not seeds:
-        return Finding(label, problem="no seed of which all arms are done")
+    missing = [f"{a.name} over {b.name}" for (a, b), level in zip(pairs, levels, strict=True) if not level]
+    problem = f"not done: {', '.join(missing)}" if missing else "no seed of which all arms are done"
     try:
-        growth, interval, p_value = trend([[level[seed] for seed in seeds] for level in levels])
+        steps = trend([[level[seed] for seed in seeds] for level in levels]) if seeds else []
     except DataError as error:
-        return Finding(label, problem=str(error))
-    return Finding(label, growth, interval, p_value, None, len(levels[0][seeds[0]][0]), len(seeds))
+        steps, problem = [], str(error)
+    if not steps:
+        return tuple(Finding(label, problem=problem) for label in labels)
+    n = len(levels[0][seeds[0]][0])
+    return tuple(
+        Finding(label, step.difference, step.interval, step.p_value, None, n, len(seeds), step.method)
+        for label, step in zip(labels, steps, strict=True)
+    )
 
 
 def _verdict(claim: Claim, parts: tuple[Part, ...]) -> Verdict:
@@ -249,8 +259,8 @@ def _verdict(claim: Claim, parts: tuple[Part, ...]) -> Verdict:
 def _state(test: object, part: Part) -> State:
     if isinstance(test, PeakInside):
         return _peak_state(part)
-    sign = part[0].sign
-    return "holds" if sign > 0 else "opposite" if sign < 0 else "open"
+    signs = [finding.sign for finding in part]  # a trend has one for every step, and a fall anywhere is no growth
+    return "opposite" if -1 in signs else "holds" if set(signs) == {1} else "open"
 
 
 def _peak_state(part: Part) -> State:

@@ -89,7 +89,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class ComparedArms:
-    """A declared comparison of two arms. ``result`` pools the seeds that both have done, and its adjusted p is Holm's
+    """A declared comparison of two arms. ``result`` is over the seeds that both have done, and its adjusted p is Holm's
     over all comparisons that were declared, also those still missing; where there is none, ``problem`` says why.
     """
 
@@ -102,7 +102,9 @@ class ComparedArms:
             return f"{self.pair.a} against {self.pair.b}: {self.problem}"
         low, high = (100 * bound for bound in self.result.interval)
         difference = f"{100 * self.result.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
-        return f"{self.pair.a} against {self.pair.b}: {difference}, Holm's p {self.result.adjusted_p_value:.2g}"
+        seeds = "1 seed, of these students" if self.result.num_seeds == 1 else f"{self.result.num_seeds} seeds"
+        p_value = f"Holm's p {self.result.adjusted_p_value:.2g}"
+        return f"{self.pair.a} against {self.pair.b}: {difference}, {p_value}, {seeds}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,17 @@ from cotdistill.reports.verdict import findings, flips_in_words, in_markdown, ve
 
 NOTES = {
     "scores": "Intervals are Wilson's. An answer is unreadable where none could be extracted, and truncated where the "
-    "token limit came first; both count as not correct. Over several seeds accuracy is their mean, n and the interval "
-    "are of the items, and verdicts are counted over all seeds.",
-    "comparisons": "Both arms answered the same items. Intervals are paired bootstrap over items and stand for one "
-    "comparison each. p is McNemar's exact test, over several seeds a sign-flip test with the item as its unit; p "
-    "(Holm) is corrected for the number of comparisons that were declared, and the sentences go by it.",
-    "gains": "Against the same student untrained, on the same items; intervals are paired bootstrap over items. These "
-    "were not declared beforehand, so no p is given.",
+    "token limit came first; both count as not correct. Over several seeds accuracy is their mean, its interval is for "
+    "new seeds and new items, n is the items, and verdicts are counted over all seeds.",
+    "comparisons": "Both arms answered the same items, and intervals stand for one comparison each. With one seed a "
+    "comparison is of these two students on new items (McNemar's exact p, paired bootstrap interval), and other seeds "
+    "may turn out otherwise; with several it is of the arms, for new seeds and new items (t-test and interval over "
+    "both). p (Holm) is corrected for the number of comparisons that were declared, and the sentences go by it.",
+    "seeds": "The spread is that of an arm's accuracy between seeds (standard deviation). p, items alone, is for these "
+    "very students, as if seeds were fixed. The last columns are how many seeds an arm show a difference with a power "
+    "of 80 % at p = 0.05, estimated from these few seeds; more items are needed where no number of seeds would do.",
+    "gains": "Against the same student untrained, on the same items; intervals are as in comparisons. These were not "
+    "declared beforehand, so no p is given.",
     "missing": "Cells without a result are left out of all else here; running it again goes on with them.",
 }
 """How to read a table, by its name."""

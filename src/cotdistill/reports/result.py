@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import ModelConfig
 from cotdistill.config.experiment import ARM_FACTOR
-from cotdistill.evaluation.statistics.comparisons import score, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import score, seeds_interval
 from cotdistill.records import Prediction, Score
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
 from cotdistill.reports.facts import (
@@ -56,19 +56,20 @@ def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: QuestionsReader) -
 def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
     """One score of an arm's seeds: the mean accuracy, and verdicts counted over all of them.
 
-    Outcomes of one item under several seeds are not independent, so ``n`` and the interval (Wilson's, of the mean) are
-    of the items alone, as if there were one seed.
+    Outcomes of one item under several seeds are not independent, so ``n`` is that of the items alone; the interval is
+    for new seeds and new items.
     """
     scores = [score(one) for one in predictions]
     if len(scores) == 1:
         return scores[0]
     n = max(one.n for one in scores)
-    accuracy = sum(one.accuracy for one in scores) / len(scores)
+    accuracies = [one.accuracy for one in scores]
+    accuracy = sum(accuracies) / len(scores)
     counts = {
         verdict: sum(getattr(one, verdict) for one in scores)
         for verdict in ("correct", "wrong", "unreadable", "truncated")
     }
-    return Score(n=n, accuracy=accuracy, interval=wilson_interval(round(accuracy * n), n), **counts)
+    return Score(n=n, accuracy=accuracy, interval=seeds_interval(accuracies, n), **counts)
 
 
 def _factors(arm: ArmResult) -> dict[str, Fact]:

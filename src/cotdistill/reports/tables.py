@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cotdistill.evaluation.statistics.averages import by_group
-from cotdistill.evaluation.statistics.comparisons import ComparisonResult
+from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
 from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def tables(evidence: Evidence) -> list[Table]:
     found = (
         score_table(evidence),
         comparison_table(evidence.comparisons),
+        seeds_table(evidence.comparisons),
         task_table(evidence),
         group_table(evidence),
         gain_table(evidence),
@@ -110,6 +111,33 @@ def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
     )
     rows = ((c.a, c.b, c.difference, c.interval, c.p_value, c.adjusted_p_value) for c in comparisons)
     return Table("comparisons", "Comparisons", columns, tuple(rows))
+
+
+def seeds_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
+    """How far seeds spread and how many of them would show a difference, a row for each comparison over several seeds.
+
+    None where there is none.
+    """
+    found = [(compared, compared.variance) for compared in comparisons if compared.variance is not None]
+    if not found:
+        return None
+    columns = (
+        Column("a"),
+        Column("b"),
+        Column("seeds", "number"),
+        Column("spread (points)", "number"),
+        Column("p, items alone", "p"),
+        *(Column(f"for {points} points", "number") for points in POINTS),
+    )
+    rows = (
+        (c.a, c.b, c.num_seeds, 100 * variance.spread, c.items_p_value, *(_needed(c, points) for points in POINTS))
+        for c, variance in found
+    )
+    return Table("seeds", "How many seeds would show a difference", columns, tuple(rows))
+
+
+def _needed(comparison: ComparisonResult, points: int) -> int | str:
+    return comparison.seeds_needed(points / 100) or "more items"
 
 
 def task_table(evidence: Evidence) -> Table | None:

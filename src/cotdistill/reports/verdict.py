@@ -1,14 +1,15 @@
 """What the evidence says, in sentences made from its statistics.
 
 A difference is called shown only if its corrected p is below 0.05. Where it is not, the sentence says that none was
-shown and what the interval leaves room for; it never says that two arms are equal.
+shown and what the interval leaves room for; it never says that two arms are equal. With one seed a sentence is about
+two students; only with several it is about the arms that they were drawn from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotdistill.evaluation.statistics.comparisons import ComparisonResult
+from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.tables import escape_markdown, interval, markdown_text, one_line, p_value
 
@@ -52,11 +53,13 @@ def finding(comparison: ComparisonResult) -> Sentence:
     """One comparison as a sentence with its statistics."""
     a, b = Name(comparison.a), Name(comparison.b)
     points = 100 * comparison.difference
+    one, other = ("this student of ", "that of ") if comparison.num_seeds == 1 else ("", "")
     evidence = f"95 % interval {interval(comparison.interval)}, {_test(comparison)}, {_items(comparison)}"
     if is_shown(comparison):
         relation = "beats" if points > 0 else "falls behind"
-        return [a, f" {relation} ", b, f" by {abs(points):.1f} points ({evidence})."]
-    return ["No difference shown between ", a, " and ", b, f": {points:+.1f} points may be chance ({evidence})."]
+        return [one.capitalize(), a, f" {relation} {other}", b, f" by {abs(points):.1f} points ({evidence})."]
+    end = f": {points:+.1f} points may be chance ({evidence}{_more_seeds(comparison)})."
+    return [f"No difference shown between {one}", a, f" and {other}", b, end]
 
 
 def is_shown(comparison: ComparisonResult) -> bool:
@@ -74,8 +77,18 @@ def flips_in_words(comparison: ComparisonResult) -> Sentence:
     return [a, f" alone is right {_times(comparison.gained)}, ", b, f" alone {_times(comparison.lost)}."]
 
 
+def _more_seeds(comparison: ComparisonResult) -> str:
+    """How many seeds a difference of middling size would take, where several seeds tell."""
+    if comparison.variance is None:
+        return ""
+    points = POINTS[1]
+    count = comparison.seeds_needed(points / 100)
+    needed = f"about {count} seeds an arm" if count else "more items, whatever the number of seeds"
+    return f"; {points} points would take {needed}"
+
+
 def _test(comparison: ComparisonResult) -> str:
-    name = "McNemar" if comparison.num_seeds == 1 else "sign-flip test over items"
+    name = "McNemar" if comparison.num_seeds == 1 else "t-test over seeds and items"
     p = decisive_p(comparison)
     corrected = "" if comparison.adjusted_p_value is None else ", Holm-corrected"
     return f"{name} p {'' if p < 0.0001 else '= '}{p_value(p)}{corrected}"

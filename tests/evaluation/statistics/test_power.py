@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tests.stages import finished_evaluation
 
-from cotdistill.cli.power import power_row
+from cotdistill.cli.power import power_rows
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.statistics.comparisons import compare
-from cotdistill.evaluation.statistics.power import compare_over_tasks, items_needed, power, seeds_needed
+from cotdistill.evaluation.statistics.comparisons import compare, pooled
+from cotdistill.evaluation.statistics.power import items_needed, power, seeds_needed
 from cotdistill.records import Prediction, Question
 
 
@@ -78,10 +78,10 @@ def test_items_needed_reach_the_power_and_fewer_do_not(difference, discordant):
 
 
 def test_seeds_needed_are_those_of_statsmodels():
-    from statsmodels.stats.power import TTestPower
+    from statsmodels.stats.power import TTestIndPower
 
-    for difference, spread in ((0.02, 0.01), (0.01, 0.02)):
-        expected = TTestPower().solve_power(difference / spread, alpha=0.05, power=0.8)
+    for difference, spread in ((0.03, 0.01), (0.01, 0.02)):
+        expected = TTestIndPower().solve_power(difference / spread, alpha=0.05, power=0.8)
         assert seeds_needed(difference, spread) == int(np.ceil(expected))
 
 
@@ -96,37 +96,6 @@ def test_impossible_questions_are_refused():
         seeds_needed(0.1, 0.0)
 
 
-def many_tasks(effects, num_items: int, seed: int) -> tuple[list[Prediction], list[Prediction]]:
-    draws = np.random.default_rng(seed)
-    a, b = [], []
-    for task, effect in enumerate(effects):
-        b += arm(draws.random(num_items) < 0.4, task=f"task-{task}")
-        a += arm(draws.random(num_items) < 0.4 + effect, task=f"task-{task}")
-    return a, b
-
-
-def test_tasks_that_differ_widen_a_clustered_interval():
-    alike = compare_over_tasks([many_tasks([0.1] * 9, 200, seed=5)])
-    apart = compare_over_tasks([many_tasks([-0.2, 0.4, 0.1] * 3, 200, seed=5)])
-    assert (alike.num_tasks, alike.num_items, alike.num_seeds) == (9, 1800, 1)
-    assert alike.difference == pytest.approx(0.1, abs=0.05)
-    assert alike.interval[0] > 0 > apart.interval[0]
-    assert np.ptp(apart.interval) > 1.5 * np.ptp(alike.interval)
-
-
-def test_every_task_counts_alike_and_seeds_repeat_no_items():
-    a = [*arm([1] * 90), *arm([0] * 10, task="small")]
-    b = [*arm([0] * 90), *arm([0] * 10, task="small")]
-    assert compare_over_tasks([(a, b)]).difference == pytest.approx(0.5)
-    assert compare_over_tasks([(a, b)] * 3).interval == pytest.approx(compare_over_tasks([(a, b)]).interval)
-
-
-def test_one_task_is_an_ordinary_paired_bootstrap():
-    draws = np.random.default_rng(8)
-    a, b = arm(draws.random(300) < 0.6), arm(draws.random(300) < 0.5)
-    assert compare_over_tasks([(a, b)]).interval == pytest.approx(compare(a, b).interval, abs=0.01)
-
-
 def stored(folder: Path, predictions: list[Prediction]) -> Path:
     questions = [Question(p.id, p.task, "test", "?", p.answer, "number") for p in predictions]
     return finished_evaluation(folder, questions, predictions)
@@ -135,19 +104,48 @@ def stored(folder: Path, predictions: list[Prediction]) -> Path:
 def test_two_evaluations_say_what_a_larger_test_needs(tmp_path: Path) -> None:
     a = stored(tmp_path / "a", [*arm([1] * 60 + [0] * 40), *arm([1] * 50 + [0] * 50, task="u")])
     b = stored(tmp_path / "b", [*arm([1] * 40 + [0] * 60), *arm([0] * 10 + [1] * 50 + [0] * 40, task="u")])
-    row = power_row(a, b, None, None, None, 4.0)
+    rows = power_rows([a, b], None, None, None, None)
+    assert list(rows) == ["power"], "one pair tells nothing of seeds"
+    row = rows["power"]
     assert (row["difference"], row["discordant"], row["items"]) == (10.0, 20.0, 200)
     assert row["items_needed"] == items_needed(0.1, 0.2)
     assert row["power"] == pytest.approx(100 * power(0.1, 0.2, 200), abs=0.1)
-    assert row["seeds_needed"] == seeds_needed(0.1, 0.04)
     assert (row["difference_over_tasks"], row["tasks"]) == (10.0, 2)
-    assert power_row(a, b, 5.0, None, 900, None)["power"] == pytest.approx(100 * power(0.05, 0.2, 900), abs=0.1)
+    assert power_rows([a, b], 5.0, None, 900, None)["power"]["power"] == pytest.approx(
+        100 * power(0.05, 0.2, 900), abs=0.1
+    )
 
 
-def test_the_power_command_needs_a_difference_and_how_often_arms_disagree(tmp_path: Path) -> None:
-    row = power_row(None, None, 3.0, 15.0, None, None)
-    assert row == {"difference": 3.0, "discordant": 15.0, "items_needed": items_needed(0.03, 0.15)}
-    a = stored(tmp_path / "a", arm([1, 0]))
-    for arguments in ((None, None, 3.0, None), (a, None, 3.0, 15.0)):
-        with pytest.raises(ConfigError, match="two evaluations"):
-            power_row(*arguments, None, None)
+def test_pairs_of_several_seeds_say_how_many_seeds_are_needed(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    arms = [arm(draws.random(400) < share) for share in (0.55, 0.5, 0.61, 0.49, 0.5, 0.51)]
+    folders = [stored(tmp_path / f"e{place}", predictions) for place, predictions in enumerate(arms)]
+    found = pooled(list(zip(arms[0::2], arms[1::2], strict=True)))
+    row = power_rows(folders, 10.0, None, None, None)["seeds needed"]
+    assert found.variance is not None
+    assert row == {"spread": round(100 * found.variance.spread, 2)} | {
+        f"{points} points": found.seeds_needed(points / 100) for points in (3, 5, 7, 10)
+    }
+    with pytest.raises(ConfigError, match="3 evaluations make no pairs"):
+        power_rows(folders[:3], None, None, None, None)
+
+
+def test_a_spread_says_how_many_seeds_are_needed_at_least(tmp_path: Path) -> None:
+    rows = power_rows([], None, None, None, 3.0)
+    assert rows == {
+        "seeds needed at least": {"spread": 3.0}
+        | {f"{points} points": seeds_needed(points / 100, 0.03) for points in (3, 5, 7)}
+    }
+    draws = np.random.default_rng(0)
+    pair = [stored(tmp_path / name, arm(draws.random(50) < 0.5)) for name in "ab"]
+    few = power_rows(pair, None, None, None, 3.0)["seeds needed at least"]
+    assert few["5 points"] > rows["seeds needed at least"]["5 points"], "so few questions spread more by themselves"
+    with pytest.raises(ConfigError, match="a spread of 0 is none"):
+        power_rows([], None, None, None, 0.0)
+
+
+def test_the_power_command_needs_a_difference_and_how_often_arms_disagree() -> None:
+    rows = power_rows([], 3.0, 15.0, None, None)
+    assert rows == {"power": {"difference": 3.0, "discordant": 15.0, "items_needed": items_needed(0.03, 0.15)}}
+    with pytest.raises(ConfigError, match="--difference and --discordant, or --spread"):
+        power_rows([], 3.0, None, None, None)

@@ -1,8 +1,10 @@
-"""Scores and paired comparisons of predictions: intervals, exact tests, and Holm's correction. Loads no torch.
+"""Scores and comparisons of predictions: intervals, tests, and Holm's correction. Loads no torch.
 
 Two arms are compared on the same items only. An item is a task's question; what differs between arms is whether its
-prediction is correct. Sources: Wilson 1927 (interval of a proportion); McNemar 1947, in its exact form (paired test);
-Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons); Schuirmann 1987 (equivalence).
+prediction is correct. With one training seed a comparison is of these two students on new items; with several it is
+of the arms, for new seeds and new items (``seeds.py``). Sources: Wilson 1927 (interval of a proportion); McNemar 1947,
+in its exact form (paired test); Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons); Schuirmann
+1987 (equivalence).
 """
 
 from __future__ import annotations
@@ -14,21 +16,30 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import DataError
+from cotdistill.evaluation.statistics.items import Pairs, by_item, joined_outcomes
+from cotdistill.evaluation.statistics.seeds import Variance, variance_of
 from cotdistill.records import VERDICTS, Prediction, Score
 
 if TYPE_CHECKING:
     import numpy as np
 
 LEVEL = 0.95
+POINTS = (3, 5, 7)
+"""Differences in accuracy, in points, of which it is said how many seeds show them."""
+
+OVER_ITEMS = "exact paired test over items, bootstrap interval"
+OVER_SEEDS = "t-test over seeds and items, t interval"
+"""The methods, as summaries name them: of these two students where there is one seed, of arms where there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
     """Arm ``a`` against arm ``b`` on the same ``n`` items; accuracies, difference and interval are fractions.
 
-    ``difference`` is accuracy_a - accuracy_b, ``interval`` its 95 % paired bootstrap interval. ``gained`` counts the
-    items that a has right and b wrong, ``lost`` those that b has right and a wrong (summed over seeds where several are
-    pooled). ``p_value`` is exact and two-sided; ``adjusted_p_value`` is Holm's, filled by :func:`holm`.
+    ``difference`` is accuracy_a - accuracy_b, ``interval`` its 95 % interval and ``p_value`` two-sided, both by
+    ``method``. ``gained`` counts the items that a has right and b wrong, ``lost`` those that b has right and a wrong
+    (summed over seeds where there are several). ``adjusted_p_value`` is Holm's, filled by :func:`holm`. Over several
+    seeds ``items_p_value`` is of these very students, and ``variance`` what other seeds and items would change.
     """
 
     a: str
@@ -43,9 +54,37 @@ class ComparisonResult:
     lost: int
     adjusted_p_value: float | None = None
     num_seeds: int = 1
+    method: str = OVER_ITEMS
+    items_p_value: float | None = None
+    variance: Variance | None = None
+
+    def seeds_needed(self, difference: float) -> int | None:
+        """How many seeds an arm show ``difference`` (a fraction) with a power of 80 % at p = 0.05, by the spread found.
+
+        None where there is one seed, and where 1,000 would not do on so many items.
+        """
+        return None if self.variance is None else self.variance.seeds_needed(difference)
 
     def to_row(self) -> dict[str, Any]:
-        return asdict(self) | {"interval": list(self.interval)}
+        row = asdict(self) | {"interval": list(self.interval)}
+        if self.variance is not None:
+            row["seeds_needed"] = {f"{points} points": self.seeds_needed(points / 100) for points in POINTS}
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A weighted sum of arms' accuracies (a fraction) with its 95 % interval and two-sided p, by ``method``.
+
+    ``items_p_value`` is that for these very students; with one seed it is ``p_value``.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    method: str
+    items_p_value: float
+    variance: Variance | None
 
 
 def wilson_interval(num_correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -53,19 +92,36 @@ def wilson_interval(num_correct: int, n: int, level: float = LEVEL) -> tuple[flo
     if n == 0:
         raise DataError("an interval needs at least one prediction, found none")
     assert 0 <= num_correct <= n
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    fraction = num_correct / n
+    return _wilson(num_correct / n, n, NormalDist().inv_cdf((1 + level) / 2))
+
+
+def seeds_interval(accuracies: Sequence[float], n: int) -> tuple[float, float]:
+    """The 95 % interval of an arm's accuracy for new seeds and new items, from its accuracy under each seed on n items.
+
+    Wilson's with the effective number of items, at which a proportion's variance is that of the mean over the seeds
+    (Korn and Graubard 1998), and Student's quantile with Satterthwaite's degrees of freedom (``seeds.py``).
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    mean, of_items = float(np.mean(accuracies)), float(np.mean(accuracies) * (1 - np.mean(accuracies))) / n
+    between = float(np.var(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
+    variance = Variance(between, 0.0, of_items, 1.0, n)
+    total = variance.total(len(accuracies))
+    effective = n * of_items / total if total else n
+    return _wilson(mean, effective, float(t.ppf((1 + LEVEL) / 2, variance.degrees(len(accuracies)))))
+
+
+def _wilson(fraction: float, n: float, z: float) -> tuple[float, float]:
     centre = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
     half_width = z * math.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    # At 0 and n one bound is exactly 0 or 1; rounding must not move it.
-    low = 0.0 if num_correct == 0 else centre - half_width
-    high = 1.0 if num_correct == n else centre + half_width
-    return low, high
+    # At 0 and 1 one bound is exactly there; rounding must not move it.
+    return (0.0 if fraction == 0 else centre - half_width), (1.0 if fraction == 1 else centre + half_width)
 
 
 def score(predictions: Sequence[Prediction]) -> Score:
     """Accuracy, its 95 % Wilson interval and the four verdict counts. Raises DataError for none and for duplicates."""
-    _by_item(predictions, "predictions")
+    by_item(predictions, "predictions")
     n = len(predictions)
     counts = {verdict: sum(p.verdict == verdict for p in predictions) for verdict in VERDICTS}
     interval = wilson_interval(counts["correct"], n)
@@ -88,39 +144,55 @@ def compare(
 
 
 def pooled(
-    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]],
-    *,
-    names: tuple[str, str] = ("a", "b"),
-    num_resamples: int = 10_000,
-    seed: int = 0,
+    pairs: Pairs, *, names: tuple[str, str] = ("a", "b"), num_resamples: int = 10_000, seed: int = 0
 ) -> ComparisonResult:
     """Compare two arms over several training seeds, one pair (a, b) of prediction lists a seed, all on the same items.
 
-    Outcomes of one item under several seeds are not independent, so the item is the unit: resampled whole by the
-    bootstrap, and its sign flipped whole by the test. The inference is about new items, for these very students; what
-    other seeds would give shows in the spread between seeds. Raises DataError as :func:`compare` does.
+    With one seed it is :func:`compare`, about these two students. With several the interval and p are for new seeds and
+    new items, by a t-test (``seeds.py``) whose p is never below that of the exact test on these very students, which
+    guards few items. Raises DataError as :func:`compare` does.
     """
     import numpy as np
 
-    if not pairs:
-        raise DataError(f"no predictions of {names[0]} and {names[1]} to compare")
-    outcomes_a, outcomes_b = joined_outcomes(pairs, names)
-    changes = outcomes_a - outcomes_b
-    num_seeds, n = changes.shape
-    sums = changes.sum(axis=0)
-    low, high = _bootstrap_interval(sums, num_resamples=num_resamples, seed=seed)
+    outcomes = joined_outcomes(pairs, names)
+    gained_or_lost = outcomes[0] - outcomes[1]
+    found = _change(outcomes, (1, -1), num_resamples=num_resamples, seed=seed)
     return ComparisonResult(
         *names,
-        n=n,
-        accuracy_a=float(outcomes_a.mean()),
-        accuracy_b=float(outcomes_b.mean()),
-        difference=float(sums.sum() / (n * num_seeds)),
-        interval=(low / num_seeds, high / num_seeds),
-        p_value=_sign_flip_p_value(sums),
-        gained=int(np.count_nonzero(changes > 0)),
-        lost=int(np.count_nonzero(changes < 0)),
-        num_seeds=num_seeds,
+        n=outcomes.shape[2],
+        accuracy_a=float(outcomes[0].mean()),
+        accuracy_b=float(outcomes[1].mean()),
+        difference=found.difference,
+        interval=found.interval,
+        p_value=found.p_value,
+        gained=int(np.count_nonzero(gained_or_lost > 0)),
+        lost=int(np.count_nonzero(gained_or_lost < 0)),
+        num_seeds=len(pairs),
+        method=found.method,
+        items_p_value=found.items_p_value if found.variance else None,
+        variance=found.variance,
     )
+
+
+def _change(outcomes: np.ndarray, weights: Sequence[int], *, num_resamples: int, seed: int) -> Change:
+    """The sum of ``weights`` times the accuracies, from ``outcomes`` (integers) [arms, seeds, items].
+
+    The item is the unit of the exact test and of the bootstrap: its outcomes under several seeds are not independent,
+    so its sign is flipped, and it is drawn, as a whole.
+    """
+    import numpy as np
+
+    num_seeds = outcomes.shape[1]
+    sums = np.tensordot(weights, outcomes.sum(axis=1), 1)
+    difference, items_p_value = float(sums.mean()) / num_seeds, _sign_flip_p_value(sums)
+    if num_seeds == 1:
+        interval = _bootstrap_interval(sums, num_resamples=num_resamples, seed=seed)
+        return Change(difference, interval, items_p_value, OVER_ITEMS, items_p_value, None)
+    variance = variance_of(outcomes, weights)
+    reach, limit = variance.half_width(num_seeds), sum(map(abs, weights)) / 2
+    interval = (max(-limit, difference - reach), min(limit, difference + reach))
+    p_value = max(items_p_value, variance.p_value(difference, num_seeds))
+    return Change(difference, interval, p_value, OVER_SEEDS, items_p_value, variance)
 
 
 def holm(results: Sequence[ComparisonResult], *, family_size: int | None = None) -> list[ComparisonResult]:
@@ -144,49 +216,37 @@ def holm_p_values(p_values: Sequence[float], *, family_size: int | None = None) 
     return [adjusted[index] for index in range(len(p_values))]
 
 
-def trend(
-    levels: Sequence[Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]]],
-    *,
-    num_resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, tuple[float, float], float]:
-    """How much the gain of a over b grows from the first level to the last: estimate, 95 % interval, two-sided p.
+def trend(levels: Sequence[Pairs], *, num_resamples: int = 10_000, seed: int = 0) -> list[Change]:
+    """How much the gain of a over b grows from each level to the next, one change for each step.
 
-    Each level has its pairs (a, b), as many seeds at every level, all on the same items. The growth is that of the
-    least-squares line through the gains at levels 0, 1, ...; with two levels it is their difference. It is a sum over
-    items, so interval and p are as in :func:`pooled`. Raises DataError as :func:`compare` does.
+    Each level has its pairs (a, b), as many seeds at every level, all on the same items. A gain that grows does so at
+    every step: a line through all levels would not see what is in the middle. Intervals and p are as in :func:`pooled`.
+    Raises DataError as :func:`compare` does.
     """
-    import numpy as np
-
     assert len(levels) > 1
     assert len({len(pairs) for pairs in levels}) == 1
-    outcomes_a, outcomes_b = joined_outcomes([pair for pairs in levels for pair in pairs], ("a", "b"))
-    num_levels, num_seeds = len(levels), len(levels[0])
-    gains = (outcomes_a - outcomes_b).reshape(num_levels, num_seeds, -1).sum(axis=1)
-    weights = 2 * np.arange(num_levels) - (num_levels - 1)  # integers, as the sign-flip test needs
-    values = weights @ gains
-    scale = 2 * (num_levels - 1) / float(weights @ weights) / num_seeds
-    low, high = _bootstrap_interval(values, num_resamples=num_resamples, seed=seed)
-    return float(values.mean()) * scale, (low * scale, high * scale), _sign_flip_p_value(values)
+    joined = joined_outcomes([pair for pairs in levels for pair in pairs], ("a", "b"))
+    arms = joined.reshape(2, len(levels), len(levels[0]), -1)
+    steps = [arms[:, [after, after - 1]].reshape(4, len(levels[0]), -1) for after in range(1, len(levels))]
+    return [_change(step, (1, -1, -1, 1), num_resamples=num_resamples, seed=seed) for step in steps]
 
 
-def margin_p_value(
-    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], margin: float, *, names: tuple[str, str]
-) -> float:
+def margin_p_value(pairs: Pairs, margin: float, *, names: tuple[str, str]) -> float:
     """Two-sided p of the hypothesis that the accuracies of a and b differ by exactly ``margin``, either way.
 
     Where it is small they differ by less or, if the difference found is larger than ``margin``, by more. The former is
     two one-sided tests (Schuirmann 1987), of which the nearer margin's decides, at the strictness of a 95 % interval
-    within the margin. Bonett and Price's (2012) adjusted Wald test, which adds one item that a alone has right and one
-    that b alone has: arms that never differ on a few items are not shown to be equal. Items are the unit, as in
-    :func:`pooled`.
+    within the margin. As in Bonett and Price's (2012) adjusted Wald test, one item is added that a alone has right and
+    one that b alone has: arms that never differ on a few items are not shown to be equal. The t-test is that of
+    ``seeds.py``, with one seed over items alone.
     """
     import numpy as np
 
-    outcomes_a, outcomes_b = joined_outcomes(pairs, names)
-    changes = np.append((outcomes_a - outcomes_b).mean(axis=0), [1.0, -1.0])
-    error = math.sqrt(changes.var() / len(changes))
-    return math.erfc(abs(margin - abs(changes.mean())) / error / math.sqrt(2))
+    outcomes = joined_outcomes(pairs, names)
+    extra = np.broadcast_to(np.eye(2, dtype=np.int64)[:, None, :], (2, outcomes.shape[1], 2))
+    outcomes = np.concatenate([outcomes, extra], axis=2)
+    distance = margin - abs(float(outcomes[0].mean() - outcomes[1].mean()))
+    return variance_of(outcomes, (1, -1)).p_value(distance, outcomes.shape[1])
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:
@@ -231,49 +291,3 @@ def _sign_flip_p_value(values: np.ndarray) -> float:
     reach = len(probabilities) // 2
     as_far = np.abs(np.arange(-reach, reach + 1)) >= abs(values.sum())
     return float(min(1.0, probabilities[as_far].sum()))
-
-
-def joined_outcomes(
-    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], names: tuple[str, str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each item is correct, as integer arrays [seeds, items] of arm a and of arm b with items in one order."""
-    import numpy as np
-
-    labels = [name if len(pairs) == 1 else f"{name} (pair {seed})" for seed in range(len(pairs)) for name in names]
-    arms = [_by_item(arm, label) for arm, label in zip([arm for pair in pairs for arm in pair], labels, strict=True)]
-    first = arms[0]
-    for arm, label in zip(arms[1:], labels[1:], strict=True):
-        _check_same_items(first, arm, (labels[0], label))
-    outcomes = np.array([[arm[item].correct for item in first] for arm in arms], dtype=np.int64)
-    return outcomes[0::2], outcomes[1::2]
-
-
-def _by_item(predictions: Sequence[Prediction], label: str) -> dict[tuple[str, str], Prediction]:
-    """Predictions by task and id. Raises DataError where there are none or one occurs twice."""
-    if not predictions:
-        raise DataError("no predictions", where=label, remedy="evaluate on at least one item")
-    items: dict[tuple[str, str], Prediction] = {}
-    for prediction in predictions:
-        key = (prediction.task, prediction.id)
-        if key in items:
-            raise DataError(f"id {prediction.id!r} of task {prediction.task} occurs twice", where=label)
-        items[key] = prediction
-    return items
-
-
-def _check_same_items(
-    a: dict[tuple[str, str], Prediction], b: dict[tuple[str, str], Prediction], labels: tuple[str, str]
-) -> None:
-    """Raise DataError unless both arms answered the same questions: same ids, same gold answers."""
-    where, remedy = f"{labels[0]} against {labels[1]}", "evaluate both arms on the same items"
-    if a.keys() != b.keys():
-        problem = (
-            f"different items: {len(b.keys() - a.keys())} missing from {labels[0]}, "
-            f"{len(a.keys() - b.keys())} missing from {labels[1]}"
-        )
-        raise DataError(problem, where=where, remedy=remedy)
-    for (task, id_), prediction in a.items():
-        other = b[task, id_].answer
-        if prediction.answer != other:
-            problem = f"the gold answers of id {id_!r} of task {task} differ: {prediction.answer!r} and {other!r}"
-            raise DataError(problem, where=where, remedy=remedy)

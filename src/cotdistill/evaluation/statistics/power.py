@@ -1,4 +1,4 @@
-"""How many items, or how many seeds, show a difference: the power of McNemar's exact test. Loads no torch.
+"""How many items, or how many seeds, show a difference: the power of the tests of comparisons. Loads no torch.
 
 Only items on which the arms differ carry information. If a share ``discordant`` of items differs and the accuracies
 differ by d, arm a alone is right on (discordant + d) / 2 of the items and b alone on (discordant - d) / 2. The number
@@ -9,15 +9,12 @@ both (Miettinen 1968; Duffy 1984).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cotdistill.errors import ConfigError
-from cotdistill.records import Prediction
+from cotdistill.evaluation.statistics.seeds import ALPHA, MAX_SEEDS, WANTED, Variance
 
-__all__ = ["compare_over_tasks", "items_needed", "power", "seeds_needed"]
+__all__ = ["items_needed", "power", "seeds_needed"]
 
-ALPHA = 0.05
 MAX_ITEMS = 1_000_000
 
 
@@ -44,7 +41,7 @@ def power(difference: float, discordant: float, num_items: int, *, alpha: float 
     return float(np.sum(binom.pmf(counts, num_items, discordant) * found))
 
 
-def items_needed(difference: float, discordant: float, *, wanted: float = 0.8, alpha: float = ALPHA) -> int:
+def items_needed(difference: float, discordant: float, *, wanted: float = WANTED, alpha: float = ALPHA) -> int:
     """The number of items from which :func:`power` is ``wanted``, to within the steps of a discrete test.
 
     Raises ConfigError for a difference of 0, and where more than a million items would be needed.
@@ -67,68 +64,23 @@ def items_needed(difference: float, discordant: float, *, wanted: float = 0.8, a
     return high
 
 
-def seeds_needed(difference: float, spread: float, *, wanted: float = 0.8, alpha: float = ALPHA) -> int:
-    """How many training seeds an arm needs for a paired t-test over seeds to show ``difference`` with power ``wanted``.
+def seeds_needed(difference: float, spread: float, *, wanted: float = WANTED, alpha: float = ALPHA) -> int:
+    """How many training seeds an arm show ``difference`` with power ``wanted``, on as many items as one likes.
 
-    ``spread`` is the standard deviation between seeds of the difference in accuracy, both in the same unit.
+    ``spread`` is the standard deviation of an arm's accuracy between seeds, the same in both arms and in the unit of
+    ``difference``; the test is Welch's. ``ComparisonResult.seeds_needed`` says how many it takes on given items. Raises
+    ConfigError for a difference or a spread of 0, and where more than 1,000 seeds would be needed.
     """
-    from scipy.stats import nct, t
-
     if not difference or spread <= 0:
         raise ConfigError(
             f"a difference of {difference} with a spread of {spread} needs no seeds or infinitely many",
             remedy="give a difference other than 0 and a spread above 0",
         )
-    for seeds in range(2, 10_000):
-        critical = t.ppf(1 - alpha / 2, seeds - 1)
-        shift = abs(difference) / spread * math.sqrt(seeds)
-        if nct.sf(critical, seeds - 1, shift) + nct.cdf(-critical, seeds - 1, shift) >= wanted:
-            return seeds
-    raise ConfigError(f"more than 10,000 seeds are needed to show {difference}", remedy="look for a larger difference")
-
-
-@dataclass(frozen=True, slots=True)
-class DifferenceOverTasks:
-    """The mean of the tasks' differences in accuracy, and a 95 % interval for tasks and items drawn anew.
-
-    All are fractions.
-    """
-
-    difference: float
-    interval: tuple[float, float]
-    num_tasks: int
-    num_items: int
-    num_seeds: int
-
-
-def compare_over_tasks(
-    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], *, num_resamples: int = 10_000, seed: int = 0
-) -> DifferenceOverTasks:
-    """Arm a against arm b, macro-averaged over tasks, with a two-stage bootstrap: tasks, and items within each task.
-
-    ``pairs`` holds one (a, b) a training seed. An item keeps its outcomes under all seeds, and an interval says what
-    other tasks of the kind and other items would give, for these students. With one task only items are drawn.
-    Raises DataError as ``statistics.compare`` does.
-    """
-    import numpy as np
-
-    from cotdistill.evaluation.statistics.comparisons import joined_outcomes
-
-    outcomes_a, outcomes_b = joined_outcomes(pairs, ("a", "b"))
-    changes = (outcomes_a - outcomes_b).mean(axis=0)
-    tasks: dict[str, list[int]] = {}
-    for index, prediction in enumerate(pairs[0][0]):
-        tasks.setdefault(prediction.task, []).append(index)
-    draws = np.random.default_rng(seed)
-    means = np.empty((num_resamples, len(tasks)))
-    for column, members in enumerate(tasks.values()):
-        values, counts = np.unique(changes[members], return_counts=True)
-        drawn = draws.multinomial(len(members), counts / len(members), size=num_resamples)
-        means[:, column] = drawn @ values / len(members)
-    chosen = draws.integers(len(tasks), size=means.shape)
-    low, high = np.quantile(np.take_along_axis(means, chosen, axis=1).mean(axis=1), [0.025, 0.975])
-    difference = float(np.mean([changes[members].mean() for members in tasks.values()]))
-    return DifferenceOverTasks(difference, (float(low), float(high)), len(tasks), changes.size, len(pairs))
+    variance = Variance(2 * spread**2, 0.0, 0.0, 2.0, math.inf)
+    if found := variance.seeds_needed(difference, wanted=wanted, alpha=alpha):
+        return found
+    problem = f"more than {MAX_SEEDS:,} seeds are needed to show {difference}"
+    raise ConfigError(problem, remedy="look for a larger difference")
 
 
 def _check(difference: float, discordant: float) -> None:

