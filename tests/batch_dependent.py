@@ -33,7 +33,6 @@ def batch_dependent(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (
         "cotdistill.models.load.loading",
         "cotdistill.training.signals.capture",
-        "cotdistill.evaluation.answering",
         "cotdistill.evaluation.diagnosis.effect",
         "cotdistill.engines.transformers_engine",
     ):

@@ -85,8 +85,8 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "training": lambda runs: num_lines(runs, "training/*/metrics.jsonl") >= 2,
     "training on, after a checkpoint": lambda runs: num_lines(runs, "training/*/metrics.jsonl") >= 5,
     "saving a student": lambda runs: any(runs.glob("training/*/student")),
-    "evaluating": lambda runs: num_lines(runs, "evaluation/*/predictions.jsonl") >= 2,
-    "evaluating on": lambda runs: num_lines(runs, "evaluation/*/predictions.jsonl") >= 4,
+    "evaluating": lambda runs: num_lines(runs, "evaluation/*/completions.jsonl") >= 2,
+    "evaluating on": lambda runs: num_lines(runs, "evaluation/*/completions.jsonl") >= 4,
     "training another": lambda runs: num_lines(runs, "training/*/metrics.jsonl") >= 12,
 }
 """What is seen on disk when a run is killed, in the order in which it happens."""

@@ -10,14 +10,16 @@ import pytest
 from tests.tiny import save_tiny, tiny_tokenizer
 
 from cotdistill.config import EvaluationConfig, ModelConfig, load_experiment, validated
+from cotdistill.engines.engine import Completion, Request
+from cotdistill.engines.local import batches
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.evaluation.answering import plan_batches, vote
+from cotdistill.evaluation.answering import vote
 from cotdistill.evaluation.diagnosis.audit import audit_path
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.evaluation.read import Judged, read_evaluation
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.experiments.run import run_experiment
-from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
+from cotdistill.models.generate.stopping import holds_a_stop
 from cotdistill.records import Prediction, Question, Verdict
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
@@ -71,7 +73,7 @@ def test_few_shot_prompts_change_the_answers_and_the_folder(model, data_dir, tmp
 @pytest.mark.usefixtures("batch_dependent")
 def test_a_killed_evaluation_goes_on_to_the_same_outputs(model, data_dir, tmp_path, settings):
     whole = run(model, tmp_path / "whole", data_dir, **settings)
-    kept = whole.path / ("samples.jsonl" if "num_samples" in settings else "predictions.jsonl")
+    kept = whole.path / "completions.jsonl"
     lines = kept.read_text().splitlines(keepends=True)
     again = tmp_path / "again" / "evaluation" / whole.path.name
     again.mkdir(parents=True)
@@ -83,11 +85,11 @@ def test_a_killed_evaluation_goes_on_to_the_same_outputs(model, data_dir, tmp_pa
 
 def test_samples_are_kept_and_their_seed_counts(model, tmp_path):
     first = run(model, tmp_path, temperature=1.0, num_samples=3)
-    rows = list(read_rows(first.path / "samples.jsonl"))
-    assert sorted((row["id"], row["sample"]) for row in rows) == sorted(
+    rows = list(read_rows(first.path / "completions.jsonl"))
+    assert sorted((row["question"], row["draw"]) for row in rows) == sorted(
         (q.id, k) for q in questions() for k in range(3)
     )
-    assert len({row["output"] for row in rows}) > 6
+    assert len({row["text"] for row in rows}) > 6
     assert outputs(run(model, tmp_path, temperature=1.0, num_samples=3, seed=1)) != outputs(first)
 
 
@@ -95,7 +97,7 @@ def test_an_output_is_cut_before_a_stop_string(model, tmp_path):
     whole = run(model, tmp_path)
     stop = whole.predictions[0].output[2:4]
     for cut, full in zip(run(model, tmp_path, stop=[stop]), whole, strict=True):
-        assert cut.output == cut_at_stop(full.output, [stop])
+        assert cut.output == full.output.partition(stop)[0]
         assert cut.num_output_tokens <= full.num_output_tokens
 
 
@@ -107,8 +109,9 @@ def test_a_stop_string_is_seen_where_its_last_token_is_written():
     first = next(n for n in range(len(ids) + 1) if complete(ids[:n]))
     assert "\n\n" in tokenizer.decode(ids[:first])
     assert "\n\n" not in tokenizer.decode(ids[: first - 1])
-    assert cut_at_stop(text, ["\n\n", "Q:"]) == "Ann has\u00e9 7 apples."
-    assert cut_at_stop("no stop", ["\n\n"]) == "no stop"
+    cut = Completion.of(Request("k", ""), text, "length", 1, 1, stop=["Q:", "\n\n"])
+    assert (cut.text, cut.truncated) == ("Ann has\u00e9 7 apples.", False)
+    assert Completion.of(Request("k", ""), "no stop", "length", 1, 1, stop=["\n\n"]).truncated
 
 
 def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made(model, tmp_path):
@@ -137,11 +140,14 @@ def test_several_samples_need_a_temperature():
 
 
 def test_batches_hold_one_group_each_and_the_longest_first():
-    lengths = {0: 5, 1: 9, 2: 7, 4: 8, 5: 6}
-    assert plan_batches(lengths, 3) == [[(1, 0), (4, 0), (2, 0)], [(5, 0), (0, 0)]]
-    groups = ["a", "b", "a", "a", "b", "a"]
-    assert plan_batches(lengths, 2, groups=groups) == [[(2, 0), (5, 0)], [(0, 0)], [(1, 0), (4, 0)]]
-    assert plan_batches({0: 5, 1: 6}, 3, draws=2) == [[(1, 0), (1, 1), (0, 0)], [(0, 1)]]
+    def numbers(lengths: list[int], size: int, groups: str = "") -> list[list[str]]:
+        requests = [Request(str(n), "", group=groups[n : n + 1]) for n in range(len(lengths))]
+        planned = batches([(one, [0] * length) for one, length in zip(requests, lengths, strict=True)], size)
+        return [[request.key for request, _ in batch] for batch in planned]
+
+    assert numbers([5, 9, 7, 8, 6], 3) == [["1", "3", "2"], ["4", "0"]]
+    assert numbers([5, 9, 7, 8, 6], 2, "abaab") == [["3", "2"], ["0"], ["1", "4"]]
+    assert numbers([5, 5, 6, 6], 3) == [["2", "3", "0"], ["1"]]  # two draws each: they stay together
 
 
 def sample(extracted: str | None, task: str = "t", id_: str = "q", verdict: Verdict = "wrong") -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -12,8 +13,8 @@ import pytest
 from tests.annotation.teachers.faulty_server import FaultyServer
 from tests.command import Command, run_command
 
-from cotdistill.config import EvaluationConfig, ModelConfig, ModelServer
-from cotdistill.errors import ConfigError, ModelError
+from cotdistill.config import EvaluationConfig, Limits, ModelConfig, ServerSettings, validated
+from cotdistill.errors import ConfigError, DataError, ModelError
 from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.records import Question
 
@@ -33,8 +34,9 @@ def reply(prompt: str) -> str:
 
 
 def run(url: str, tmp_path, *, questions: list[Question] = QUESTIONS, **settings) -> Evaluation:
-    server = ModelServer(base_url=url, api_key_variable="OWN_KEY", concurrency=4, max_retries=2)
-    config = EvaluationConfig(server=server, max_new_tokens=32, **settings)
+    limits = Limits(concurrency=4, max_retries=2)
+    engine = ServerSettings(base_url=url, api_key_variable="OWN_KEY", limits=limits)
+    config = EvaluationConfig(engine=engine, max_new_tokens=32, **settings)
     return evaluate(ModelConfig(model="some-model"), questions, target="rationale", config=config, runs=tmp_path)
 
 
@@ -46,7 +48,7 @@ def served_run(url: str, tmp_path, **settings) -> str:
         "task": "rows.jsonl",
         "student": "some-model",
         "training": None,
-        "evaluation": {"server": {"base_url": url, "api_key_variable": "OWN_KEY"}},
+        "evaluation": {"engine": {"kind": "openai", "base_url": url, "api_key_variable": "OWN_KEY"}},
     }
     (tmp_path / "served.yaml").write_text(json.dumps(values | settings))
     return "served.yaml"
@@ -74,7 +76,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path):
     plan: Callable[[str, int], str] = lambda prompt, attempt: "error" if broken and prompt[0] in "78" else "ok"  # noqa: E731
     with FaultyServer(reply, plan) as server:
         started = time.monotonic()
-        with pytest.raises(ModelError, match=r"2 of 12 requests were not answered \(the first: status 500\)"):
+        with pytest.raises(DataError, match=r"2 of 12 are unanswered \(status_500 2; the server says: oops\)"):
             run(server.url, tmp_path)
         assert time.monotonic() - started < 60
         broken.clear()
@@ -93,7 +95,7 @@ def test_what_is_of_this_machine_alone_does_not_ask_again(tmp_path):
 
 def test_a_refused_key_ends_at_once_and_is_not_shown(tmp_path):
     with FaultyServer(reply, lambda prompt, attempt: "forbidden") as server:
-        with pytest.raises(ModelError, match=r"the server refuses every request \(status 401\)") as error:
+        with pytest.raises(ModelError, match=r"some-model at .*: the key is refused \(status 401\)") as error:
             run(server.url, tmp_path)
         assert SECRET not in str(error.value)
 
@@ -148,6 +150,13 @@ def test_several_samples_vote(tmp_path):
 
 def test_openai_itself_needs_a_key(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    config = EvaluationConfig(server=ModelServer())
+    config = EvaluationConfig(engine=ServerSettings())
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         evaluate(ModelConfig(model="m"), QUESTIONS, target="rationale", config=config, runs=tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed")
+def test_a_student_is_tested_by_vllm_as_a_teacher_is_asked(tmp_path):
+    config = validated(EvaluationConfig, {"engine": "vllm"}, where="evaluation")
+    with pytest.raises(ConfigError, match=r"needs the package vllm; pip install 'cotdistill\[vllm\]', or choose"):
+        evaluate(ModelConfig(model="builtin:nano-student"), QUESTIONS, target="rationale", config=config, runs=tmp_path)

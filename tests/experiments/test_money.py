@@ -14,6 +14,8 @@ from tests.tiny import save_tiny
 
 from cotdistill.config import load_experiment
 from cotdistill.experiments.cells import run_cell
+from cotdistill.experiments.estimate import estimate
+from cotdistill.experiments.make import make_rationales, plan_rationales
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import read_cell
 
@@ -26,7 +28,7 @@ teacher:
   kind: openai
   model: m
   base_url: URL
-  sampling: {max_tokens: 60}
+  sampling: {max_new_tokens: 60}
   limits: {concurrency: 4, max_cost: 0.025, price: {input: 10, output: 10}}
 student: ./student
 training: {epochs: 1, batch_size: 8, max_length: 512, dtype: float32}
@@ -41,7 +43,7 @@ def right(prompt: str) -> str:
 
 
 def spent(runs: Path) -> float:
-    (log,) = runs.glob("answers/*/answers.jsonl")
+    (log,) = runs.glob("completions/*/completions.jsonl")
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     return sum(row["input_tokens"] + row["output_tokens"] for row in rows) * 10 / 1e6
 
@@ -68,3 +70,28 @@ def test_the_cells_of_an_experiment_share_one_budget_across_restarts(tmp_path: P
         assert [read_cell(cell, folder).status for cell in raised.cells] == ["done", "done", "failed"]
         assert [state["status"] for state in made(raised, raised.cells[2:])] == ["done"]
     assert set(server.answered.values()) == {1}
+
+
+def test_a_plan_and_a_dry_run_say_the_same_cost_and_know_what_is_paid_for(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "student")
+    rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(200)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    file, runs = tmp_path / "paid.yaml", tmp_path / "runs"
+
+    def said() -> tuple[float, float]:
+        planned = plan(load_experiment(file, {"teacher.limits.max_cost": 100}))
+        arms = {cell.arm: cell.config for cell in planned.cells if not cell.untrained}
+        rehearsed = [plan_rationales(config, runs).estimate.cost for config in arms.values()]
+        total = estimate(planned, runs).cost
+        assert total is not None
+        return total, sum(cost or 0 for cost in rehearsed)
+
+    with FaultyServer(right) as server:
+        file.write_text(FILE.replace("URL", server.url), encoding="utf-8")
+        before = said()
+        assert before[0] == pytest.approx(before[1])
+        planned = plan(load_experiment(file, {"teacher.limits.max_cost": 100}))
+        make_rationales(next(cell.config for cell in planned.cells if not cell.untrained), runs)
+        after = said()
+    assert after[0] == pytest.approx(after[1])
+    assert 0 < after[0] < 0.6 * before[0]

@@ -1,7 +1,7 @@
 """Annotation: rationales for questions, from whichever teacher."""
 
 from cotdistill.annotation.annotate import annotate, collect_rationales, make_annotation, read_annotation
-from cotdistill.annotation.plan import Plan, plan
+from cotdistill.annotation.plan import Plan, plan, plan_typical
 from cotdistill.annotation.rationales import Missing, Rationales
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "collect_rationales",
     "make_annotation",
     "plan",
+    "plan_typical",
     "read_annotation",
 ]

@@ -36,19 +36,19 @@ def collect_rationales(
     annotation: AnnotationConfig,
     data_dir: Path | None = None,
     *,
-    answers: Path | None = None,
+    completions: Path | None = None,
 ) -> Rationales:
     """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
 
     ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA);
-    ``answers`` is the folder for the raw answers of a teacher that is asked, whose budget is for all that are there.
+    ``completions`` is the folder for those of a teacher that is asked, whose budget is for all that are there.
     The answer of a rationale is always the gold one. Raises DataError for rationales that were never released.
     """
     if annotation.selection is not None:
         raise ConfigError("a selection needs a folder for what it scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
-    for found in source_of(teacher, data_dir, answers).rationales(questions, annotation):
+    for found in source_of(teacher, data_dir, completions).rationales(questions, annotation):
         if isinstance(found, Missing):
             left_out.append(Dropped(found.question.id, found.reason, found.evidence))
         elif refused := refusal(found, annotation.keep):
@@ -93,12 +93,12 @@ def make_annotation(
     ``student`` is asked where ``annotation.selection`` needs one and names none.
     Raises DataError where nothing is left.
     """
-    answers = answers_folder(teacher, runs)
+    completions = completions_folder(teacher, runs)
     described = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
     with open_stage(runs, "annotation", described) as stage:
         if not stage.finished:
             clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
-            collect = partial(collect_rationales, data_dir=data_dir, answers=answers)
+            collect = partial(collect_rationales, data_dir=data_dir, completions=completions)
             if annotation.selection:
                 made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
             else:
@@ -129,9 +129,9 @@ def read_annotation(path: Path) -> Rationales:
     return Rationales(records, count_by(dropped.reason for dropped in left_out), path, left_out)
 
 
-def answers_folder(teacher: Teacher, runs: Path) -> Path:
-    """One folder a teacher: what it answered serves every annotation that asks the same again."""
-    return runs / "answers" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+def completions_folder(teacher: Teacher, runs: Path) -> Path:
+    """One folder a teacher: what it wrote serves every annotation that asks the same again."""
+    return runs / "completions" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
 
 
 def annotation_identity(
@@ -152,7 +152,7 @@ def annotation_identity(
         "annotation": identity(annotation.model_copy(update=_SAID_APART)),
         "perturbation": PERTURBATION_VERSION if annotation.perturbation else None,
         "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
-        "source": _source_identity(questions, teacher, annotation, data_dir, answers_folder(teacher, runs)),
+        "source": _source_identity(questions, teacher, annotation, data_dir, completions_folder(teacher, runs)),
         "selection": _selection_identity(annotation, student),
     }
 
@@ -169,10 +169,10 @@ def _source_identity(
     teacher: Teacher,
     annotation: AnnotationConfig,
     data_dir: Path | None,
-    answers: Path,
+    completions: Path,
 ) -> dict[str, Any]:
     """What the source says of itself, level by level where a selection takes several."""
-    source = source_of(teacher, data_dir, answers)
+    source = source_of(teacher, data_dir, completions)
     if annotation.selection is None:
         return source.identity(questions, annotation)
     levels = levels_of(annotation)

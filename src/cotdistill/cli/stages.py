@@ -171,13 +171,10 @@ def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> d
 
 
 def _write_data_card(experiment: Experiment, results: dict[str, CellResult], runs: Path) -> Path:
-    from cotdistill.config import OpenAITeacher
     from cotdistill.engines.costs import price_of
     from cotdistill.reports.data_card import AnnotatedArm, write_card
 
     arms = []
     for name, result in results.items():
-        teacher = result.cell.config.teacher
-        price = price_of(teacher) if isinstance(teacher, OpenAITeacher) else None
-        arms.append(AnnotatedArm(name, result.stages["annotation"], price))
+        arms.append(AnnotatedArm(name, result.stages["annotation"], price_of(result.cell.config.teacher)))
     return write_card(arms, runs / experiment.name)

@@ -8,13 +8,13 @@ from cotdistill.config import (
     annotation,
     base,
     dotted,
+    engine,
     evaluation,
     experiment,
     loss,
     model,
     parts,
     selection,
-    server,
     task,
     training,
     validation,
@@ -23,13 +23,13 @@ from cotdistill.config.adapter import *
 from cotdistill.config.annotation import *
 from cotdistill.config.base import *
 from cotdistill.config.dotted import *
+from cotdistill.config.engine import *
 from cotdistill.config.evaluation import *
 from cotdistill.config.experiment import *
 from cotdistill.config.loss import *
 from cotdistill.config.model import *
 from cotdistill.config.parts import *
 from cotdistill.config.selection import *
-from cotdistill.config.server import *
 from cotdistill.config.task import *
 from cotdistill.config.training import *
 from cotdistill.config.validation import *
@@ -39,13 +39,13 @@ __all__ += adapter.__all__
 __all__ += annotation.__all__
 __all__ += base.__all__
 __all__ += dotted.__all__
+__all__ += engine.__all__
 __all__ += evaluation.__all__
 __all__ += experiment.__all__
 __all__ += loss.__all__
 __all__ += model.__all__
 __all__ += parts.__all__
 __all__ += selection.__all__
-__all__ += server.__all__
 __all__ += task.__all__
 __all__ += training.__all__
 __all__ += validation.__all__

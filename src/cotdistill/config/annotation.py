@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
-from cotdistill.config.model import Dtype, Model
+from cotdistill.config.engine import Sampling, ScriptedModel, ServedModel, TransformersModel, VLLMModel
 from cotdistill.config.parts import Part, own_shorthand
 from cotdistill.config.selection import Selection
-from cotdistill.config.server import ServerAddress
 from cotdistill.records import Format
 
 __all__ = [
@@ -20,15 +19,12 @@ __all__ = [
     "Corrupted",
     "DatasetTeacher",
     "HumanTeacher",
-    "Limits",
     "OpenAITeacher",
     "OwnTeacher",
     "Padded",
     "Perturbation",
-    "Price",
     "ProceduralTeacher",
     "Removed",
-    "Sampling",
     "ScriptedTeacher",
     "Shuffled",
     "Swapped",
@@ -79,102 +75,48 @@ class OwnTeacher(Settings):
     settings: dict[str, bool | int | float | str] = Field(default={})
 
 
-class Sampling(Settings):
-    """How a teacher's answers are drawn. The key under which an answer is kept holds all of it."""
+class _Asked(Settings):
+    """Base of the teachers that are asked: up to ``max_draws`` completions are drawn for a question, until one passes
+    ``annotation.keep``."""
 
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=1024, ge=1)
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-
-
-class Price(Settings):
-    """Money for a million tokens, in one currency."""
-
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-
-
-class Limits(Settings):
-    """How a server is asked. Nothing here changes an answer."""
-
-    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
-    timeout_seconds: float = Field(default=120.0, gt=0)
-    max_retries: int = Field(default=6, ge=0)
-    max_cost: float | None = Field(
-        default=None, gt=0, description="of all this teacher's answers in a folder of runs, in the price's currency"
-    )
-    max_total_tokens: int | None = Field(
-        default=None, ge=1, description="of all this teacher's answers in a folder of runs, with their prompts"
-    )
-    price: Price | None = Field(default=None, description="default: of engines/costs.py, where the model is there")
-    max_failed_share: float = Field(default=0.05, ge=0, le=1, description="more unanswered questions are an error")
-
-
-class OpenAITeacher(Settings):
-    """Any server that speaks OpenAI's chat completions; ``base_url`` names one that is not OpenAI's own.
-
-    The key comes from the environment variable ``api_key_variable``; a server of one's own may need none. Up to
-    ``max_draws`` answers are drawn for a question, until one passes ``annotation.keep``.
-    """
-
-    kind: Literal["openai"] = "openai"
-    model: str
-    base_url: ServerAddress | None = None
-    api_key_variable: Annotated[str, MACHINE] = "OPENAI_API_KEY"
-    sampling: Sampling = Sampling()
     max_draws: int = Field(default=1, ge=1)
-    limits: Annotated[Limits, MACHINE] = Limits()
+    max_failed_share: Annotated[float, MACHINE] = Field(
+        default=0.05, ge=0, le=1, description="more unanswered questions are an error"
+    )
 
 
-class _LocalTeacher(Settings):
-    """Base of the models that run in this process; ``max_draws`` is as of a server's."""
+class OpenAITeacher(ServedModel, _Asked):
+    """A model behind any server that speaks OpenAI's chat completions."""
 
-    model: Model
-    sampling: Sampling = Sampling()
-    max_draws: int = Field(default=1, ge=1)
+
+class _InProcess(_Asked):
+    """Base of those that run in this process."""
+
+    sampling: Sampling
 
     @model_validator(mode="after")
-    def draws_differ(self) -> _LocalTeacher:
-        if self.max_draws > 1 and self.sampling.temperature == 0:
+    def draws_differ(self) -> _InProcess:
+        if self.max_draws > 1 and not self.sampling.temperature:
             raise ValueError("max_draws above 1 needs a sampling.temperature above 0: all draws would be the same")
         return self
 
 
-class TransformersTeacher(_LocalTeacher):
-    """A model of transformers, in this process, ``max_batch_size`` prompts at once."""
-
-    kind: Literal["transformers"] = "transformers"
-    dtype: Dtype = "auto"
-    max_batch_size: Annotated[int, MACHINE] = Field(default=16, ge=1)
+class TransformersTeacher(TransformersModel, _InProcess):
+    """A model of transformers, in this process."""
 
 
-class VLLMTeacher(_LocalTeacher):
-    """A model of vllm, in this process; ``max_batch_size`` prompts are handed over, and then kept, at once.
-
-    ``max_model_len`` is the most tokens of prompt and answer together (default: what the model has).
-    """
-
-    kind: Literal["vllm"] = "vllm"
-    dtype: Dtype = "auto"
-    max_batch_size: Annotated[int, MACHINE] = Field(default=1024, ge=1)
-    max_model_len: int | None = Field(default=None, ge=1)
-    tensor_parallel_size: Annotated[int, MACHINE] = Field(default=1, ge=1)
-    gpu_memory_utilization: Annotated[float, MACHINE] = Field(default=0.9, gt=0, le=1)
+class VLLMTeacher(VLLMModel, _InProcess):
+    """A model of vllm, in this process."""
 
 
-class ScriptedTeacher(Settings):
-    """Answers written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and ``output``."""
+class ScriptedTeacher(ScriptedModel):
+    """Completions written elsewhere; questions without one are dropped."""
 
-    kind: Literal["scripted"] = "scripted"
-    answers: Annotated[FolderPath, PLACE]
+    max_failed_share: Annotated[float, MACHINE] = Field(default=1.0, ge=0, le=1)
 
 
 AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher
-"""Teachers that are asked with our prompts; their raw answers are kept."""
+"""Teachers that are asked with our prompts; their completions are kept."""
 
 Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OwnTeacher | AskedTeacher
 

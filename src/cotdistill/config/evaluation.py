@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cotdistill.config.base import Settings
+from cotdistill.config.engine import EngineSettings, ServerSettings, TransformersSettings
 from cotdistill.config.model import Dtype
-from cotdistill.config.server import ModelServer
 from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
@@ -32,11 +32,13 @@ class EvaluationConfig(Settings):
     )
     temperature: float = Field(default=0.0, ge=0, description="0: greedy")
     num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
-    num_beams: int = Field(default=1, ge=1, description="above 1: beam search, in place of greedy decoding")
+    num_beams: int = Field(default=1, ge=1, description="above 1: beam search by transformers, in place of greedy")
     seed: int = Field(default=0, description="of what is drawn at a temperature")
-    max_batch_size: int = Field(default=64, ge=1)
+    max_batch_size: int = Field(default=64, ge=1, description="of transformers; the other engines make their own")
     dtype: Dtype = "auto"
-    server: ModelServer | None = Field(default=None, description="where the student runs, named as the server does")
+    engine: EngineSettings = Field(
+        default=TransformersSettings(), description="what runs the student; a server knows it by its name there"
+    )
 
     @model_validator(mode="after")
     def own_names(self) -> EvaluationConfig:
@@ -55,6 +57,11 @@ class EvaluationConfig(Settings):
 
     @model_validator(mode="after")
     def beams_alone(self) -> EvaluationConfig:
-        if self.num_beams > 1 and (self.temperature or self.server):
-            raise ValueError("num_beams above 1 goes with neither a temperature nor a server")
+        if self.num_beams > 1 and (self.temperature or not isinstance(self.engine, TransformersSettings)):
+            raise ValueError("num_beams above 1 goes with neither a temperature nor another engine than transformers")
         return self
+
+    @property
+    def served(self) -> bool:
+        """Whether the student is behind a server, and so not on this machine."""
+        return isinstance(self.engine, ServerSettings)

@@ -70,8 +70,8 @@ class CellConfig(Settings):
 
     @model_validator(mode="after")
     def served_students_are_not_trained(self) -> CellConfig:
-        if self.evaluation.server and self.training:
-            raise ValueError("a student behind evaluation.server cannot be trained; set training: null")
+        if self.evaluation.served and self.training:
+            raise ValueError("a student behind a server (evaluation.engine) cannot be trained; set training: null")
         return self
 
     @model_validator(mode="after")

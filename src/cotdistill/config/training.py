@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
+from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
-from cotdistill.config.server import SignalServer
 
 __all__ = [
     "Alignment",

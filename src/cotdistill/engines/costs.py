@@ -1,12 +1,11 @@
-"""What asking costs: prices, an estimate before the first request, and a budget that is never overdrawn."""
+"""What asking costs: prices, and a budget that is never overdrawn."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
 
-from cotdistill.config import Limits, OpenAITeacher, Price
+from cotdistill.config import Limits, Price, ServedModel
+from cotdistill.engines.engine import Prompt
 from cotdistill.errors import ConfigError
 
 PRICES_OF = "2026-03"
@@ -20,53 +19,40 @@ PRICES = {
 """Examples: US dollars for a million tokens of OpenAI's own models, as others listed them in the month PRICES_OF. They
 are not kept up to date; ``limits.price`` overrides them, and is needed for a budget on any other model."""
 
+FREE = Price(input=0, output=0)
+"""Of what runs in this process."""
+
 _CHARACTERS_PER_TOKEN = 4
-_WORDS_TO_TOKENS = 1.5
 
 
-def estimated_tokens(text: str) -> int:
-    """About how many tokens ``text`` has for most tokenizers; English has four characters a token."""
-    return len(text) // _CHARACTERS_PER_TOKEN + 1
+def estimated_tokens(prompt: Prompt) -> int:
+    """About how many tokens a text has for most tokenizers; English has four characters a token."""
+    return len(prompt) // _CHARACTERS_PER_TOKEN + 1 if isinstance(prompt, str) else len(prompt)
 
 
-def price_of(teacher: OpenAITeacher) -> Price | None:
-    """The user's own, else the example for a model of OpenAI's own server, else unknown."""
-    return teacher.limits.price or (PRICES.get(teacher.model) if teacher.base_url is None else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What is left to ask: requests, tokens in and out, and money (None: the price is unknown)."""
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    cost: float | None
-
-    def __str__(self) -> str:
-        money = "unknown cost" if self.cost is None else f"about {self.cost:.2f} in the currency of the price"
-        return f"{self.requests} requests, about {self.input_tokens} tokens in and {self.output_tokens} out, {money}"
-
-
-NOTHING = Estimate(0, 0, 0, 0.0)
-
-
-def estimate(prompts: Iterable[str], typical_words: int, price: Price | None) -> Estimate:
-    """For one draw a prompt, with answers of ``typical_words``."""
-    sizes = [estimated_tokens(prompt) for prompt in prompts]
-    tokens_in, tokens_out = sum(sizes), int(len(sizes) * typical_words * _WORDS_TO_TOKENS)
-    return Estimate(len(sizes), tokens_in, tokens_out, None if price is None else cost(price, tokens_in, tokens_out))
+def price_of(asked: object) -> Price | None:
+    """The user's own, else the example for a model of OpenAI's own server, else unknown; None also where nothing is
+    paid, because the model is not behind a server."""
+    if not isinstance(asked, ServedModel):
+        return None
+    return asked.limits.price or (PRICES.get(asked.model) if asked.base_url is None else None)
 
 
 def cost(price: Price, input_tokens: int, output_tokens: int) -> float:
     return (price.input * input_tokens + price.output * output_tokens) / 1e6
 
 
-class Budget:
-    """Tokens and money spent, and reserved by requests under way, against the limits of a teacher.
+def spent(price: Price | None, input_tokens: int, output_tokens: int) -> str:
+    """For a line of progress."""
+    tokens = f"{input_tokens + output_tokens} tokens"
+    return tokens if price is None else f"{cost(price, input_tokens, output_tokens):.2f} spent, {tokens}"
 
-    ``spent`` counts the tokens of prompts and of answers that were paid for before. A reservation is the most that a
-    request can cost, so no answer overdraws the budget. Where what is reserved is in the way, a request waits for it.
+
+class Budget:
+    """Tokens and money spent, and reserved by requests under way, against the limits of a model that is asked.
+
+    ``spent`` are tokens of prompts and of completions that were paid for before. A reservation is the most that a
+    request can cost, so none overdraws the budget. Where what is reserved is in the way, a request waits for it.
     """
 
     def __init__(self, limits: Limits, price: Price | None, spent: tuple[int, int] = (0, 0)):
@@ -105,11 +91,4 @@ class Budget:
         if self._limits.max_cost is None or self._price is None:
             return True
         dearest = more * max(self._price.input, self._price.output) / 1e6
-        return self.spent_money() + dearest <= self._limits.max_cost
-
-    def spent_money(self) -> float:
-        return 0.0 if self._price is None else cost(self._price, self._input_tokens, self._output_tokens)
-
-    def __str__(self) -> str:
-        tokens = f"{self._input_tokens + self._output_tokens} tokens"
-        return tokens if self._price is None else f"{self.spent_money():.2f} spent, {tokens}"
+        return cost(self._price, self._input_tokens, self._output_tokens) + dearest <= self._limits.max_cost

@@ -1,31 +1,36 @@
-"""Answers that were written elsewhere, read from a file as if a server gave them."""
+"""Completions that were written elsewhere, read from a file as if a model gave them."""
 
 from __future__ import annotations
 
-from cotdistill.config import ScriptedTeacher
-from cotdistill.engines.asking import Answer, Request, Unanswered
+from collections.abc import Iterable, Iterator
+
+from cotdistill.config import Price, ScriptedModel
 from cotdistill.engines.costs import estimated_tokens
+from cotdistill.engines.engine import Completion, Failed, Kept, Request
 from cotdistill.errors import DataError
 from cotdistill.storage.jsonl import read_numbered_rows
 
 
-class ScriptedServer:
-    """The transport of a :class:`ScriptedTeacher`. Raises DataError for a row without ``id`` and ``output``."""
+class ScriptedEngine:
+    """What a :class:`ScriptedModel` holds. Raises DataError for a row without ``id`` and ``completion``."""
 
-    def __init__(self, teacher: ScriptedTeacher):
-        self._outputs: dict[str, str] = {}
-        for number, row in read_numbered_rows(teacher.answers):
-            if not isinstance(row.get("id"), str) or not isinstance(row.get("output"), str):
-                raise DataError(
-                    "row without id and output", where=f"{teacher.answers}, line {number}", remedy="give both as text"
-                )
-            self._outputs[row["id"]] = row["output"]
+    price: Price | None = None
 
-    async def complete(self, request: Request) -> Answer:
-        if request.question_id not in self._outputs:
-            raise Unanswered("no_answer", retryable=False)
-        text = self._outputs[request.question_id]
-        return Answer(text, None, estimated_tokens(request.prompt), estimated_tokens(text))
+    def __init__(self, scripted: ScriptedModel):
+        self._texts: dict[str, str] = {}
+        for number, row in read_numbered_rows(scripted.completions):
+            if not isinstance(row.get("id"), str) or not isinstance(row.get("completion"), str):
+                where = f"{scripted.completions}, line {number}"
+                raise DataError("row without id and completion", where=where, remedy="give both as text")
+            self._texts[row["id"]] = row["completion"]
 
-    async def close(self) -> None:
-        pass
+    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+        for request in requests:
+            if kept is None or request.key not in kept:
+                yield [self._outcome(request)]
+
+    def _outcome(self, request: Request) -> Completion | Failed:
+        text = self._texts.get(request.question)
+        if text is None:
+            return Failed(request.key, "not_in_the_script")
+        return Completion.of(request, text, None, estimated_tokens(request.prompt), estimated_tokens(text))

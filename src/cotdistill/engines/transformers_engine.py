@@ -1,56 +1,72 @@
-"""A teacher of transformers in this process, generating as evaluation does."""
+"""A model of transformers in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from cotdistill.config import TransformersTeacher
-from cotdistill.engines.asking import Answer, Request
-from cotdistill.models.generate.generation import Sampling, generate, num_positions
-from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cotdistill.config import Sampling, TransformersModel
+from cotdistill.engines.engine import Completion
+from cotdistill.engines.local import Batch, LocalEngine
+from cotdistill.models.generate import generation
+from cotdistill.models.generate.beams import beam_search
+from cotdistill.models.generate.generation import Generated, generate, num_positions
+from cotdistill.models.generate.stopping import holds_a_stop
 from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device, resolve_dtype
-from cotdistill.models.tokens.template import decode, encode_prompt, stop_token_ids
+from cotdistill.models.tokens.template import decode, stop_token_ids
 
 
-class TransformersEngine:
-    """The model of a :class:`TransformersTeacher` in memory. Raises ModelError where it cannot be loaded."""
+class TransformersEngine(LocalEngine):
+    """A model in memory, with ``num_beams`` above 1 by beam search. It must be in eval mode whenever it is asked."""
 
-    def __init__(self, teacher: TransformersTeacher):
-        device = pick_device()
-        self._teacher, self._settings = teacher, teacher.sampling
-        self._tokenizer = load_tokenizer(teacher.model)
-        self._model = load_model(teacher.model, dtype=resolve_dtype(teacher.dtype, device), device=device)
-        self._stop_ids = stop_token_ids(self._model, self._tokenizer)
-        stops = self._settings.stop
-        self._is_complete = holds_a_stop(self._tokenizer, stops) if stops else None
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling,
+        *,
+        max_batch_size: int,
+        num_beams: int = 1,
+    ):
+        super().__init__(tokenizer, sampling, max_batch_size=max_batch_size, num_positions=num_positions(model))
+        self._model, self._num_beams = model, num_beams
+        self._stop_ids = stop_token_ids(model, tokenizer)
+        self._is_complete = holds_a_stop(tokenizer, sampling.stop) if sampling.stop else None
 
-    def fits(self, request: Request) -> bool:
-        limit = num_positions(self._model)
-        return limit is None or len(self._encode(request)) + self._settings.max_tokens <= limit
+    @classmethod
+    def open(cls, asked: TransformersModel, *, num_beams: int = 1) -> TransformersEngine:
+        """Raises ModelError where the model cannot be loaded."""
+        device, tokenizer = pick_device(), load_tokenizer(asked.model)
+        model = load_model(asked.model, dtype=resolve_dtype(asked.dtype, device), device=device)
+        return cls(model, tokenizer, asked.sampling, max_batch_size=asked.max_batch_size, num_beams=num_beams)
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        prompts = [self._encode(request) for request in requests]
-        generated = generate(
+    def _complete(self, batch: Batch) -> Iterator[Completion]:
+        prompts, seeds = [prompt for _, prompt in batch], [request.seed or request.key for request, _ in batch]
+        for output in self._generated(prompts, seeds):
+            yield Completion.of(
+                batch[output.index][0],
+                decode(self._tokenizer, output.token_ids),
+                "stop" if output.finished else "length",
+                len(prompts[output.index]),
+                len(output.token_ids),
+                stop=self._sampling.stop,
+                token_ids=output.token_ids,
+            )
+
+    def _generated(self, prompts: Sequence[Sequence[int]], seeds: Sequence[str]) -> Iterator[Generated]:
+        settings = self._sampling
+        limit, stops = settings.max_new_tokens, self._stop_ids
+        if self._num_beams > 1:
+            return beam_search(
+                self._model, prompts, num_beams=self._num_beams, max_new_tokens=limit, stop_token_ids=stops
+            )
+        return generate(
             self._model,
             prompts,
-            max_new_tokens=self._settings.max_tokens,
-            max_batch_size=self._teacher.max_batch_size,
-            stop_token_ids=self._stop_ids,
+            max_new_tokens=limit,
+            max_batch_size=len(prompts),
+            stop_token_ids=stops,
             is_complete=self._is_complete,
-            sampling=self._sampling(requests),
+            sampling=generation.Sampling(settings.temperature, seeds, settings.top_p) if settings.temperature else None,
         )
-        answers: dict[int, Answer] = {}
-        for output in generated:
-            text = cut_at_stop(decode(self._tokenizer, output.token_ids), self._settings.stop)
-            finish = "stop" if output.finished else "length"
-            answers[output.index] = Answer(text, finish, len(prompts[output.index]), len(output.token_ids))
-        return [answers[place] for place in range(len(requests))]
-
-    def _encode(self, request: Request) -> list[int]:
-        return encode_prompt(self._tokenizer, request.prompt)
-
-    def _sampling(self, requests: Sequence[Request]) -> Sampling | None:
-        """Drawn by the request's key, which holds seed and draw: the same in whatever batch."""
-        if self._settings.temperature == 0:
-            return None
-        return Sampling(self._settings.temperature, [request.key for request in requests], self._settings.top_p)

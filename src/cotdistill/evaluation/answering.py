@@ -1,139 +1,121 @@
-"""A model's answers to prompts, batch by batch: resumable, cut at stop strings, by one output or a vote of several."""
+"""What a model answers to questions: its completions, judged, and the vote of several of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
-from cotdistill.config import EvaluationConfig, Model
+from cotdistill.config import (
+    EvaluationConfig,
+    Model,
+    Sampling,
+    ServedModel,
+    ServerSettings,
+    TransformersModel,
+    VLLMModel,
+    VLLMSettings,
+)
+from cotdistill.engines.asking import PROMPT_TOO_LONG, CompletionLog, ask, refuse_failures
+from cotdistill.engines.engine import Completion, Failed, Request
+from cotdistill.engines.opening import name_of, open_engine
 from cotdistill.errors import DataError
-from cotdistill.models.generate.beams import beam_search
-from cotdistill.models.generate.generation import Generated, Sampling, generate, num_positions
-from cotdistill.models.generate.stopping import cut_at_stop, holds_a_stop
-from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device, resolve_dtype
-from cotdistill.models.tokens.template import decode, encode_prompt, stop_token_ids
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Prediction, Question, Verdict
-from cotdistill.storage.jsonl import RowAppender
+from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.answers.reading import judge, same_answer
 from cotdistill.tasks.few_shot import STOPS
 
+LOG = "completions.jsonl"
+
+
+def asked_model(model: Model, config: EvaluationConfig) -> ServedModel | TransformersModel | VLLMModel:
+    """The evaluated model as what is asked: in the engine, and with the sampling, of ``config``."""
+    sampling = Sampling(
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+        seed=config.seed if config.temperature else None,
+        stop=stop_strings(config),
+    )
+    engine = {name: getattr(config.engine, name) for name in type(config.engine).model_fields}
+    if isinstance(config.engine, ServerSettings):
+        return ServedModel(model=model.model, sampling=sampling, **engine)
+    if isinstance(config.engine, VLLMSettings):
+        return VLLMModel(model=model, sampling=sampling, dtype=config.dtype, **engine)
+    return TransformersModel(model=model, sampling=sampling, dtype=config.dtype, max_batch_size=config.max_batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions with their prompts. ``first_statement`` says which statement of a completion is its answer."""
+
+    questions: Sequence[Question]
+    prompts: Sequence[str]
+    first_statement: bool = False
+
+    def requests(self, config: EvaluationConfig) -> Iterator[Request]:
+        """A few-shot prompt is raw text, to be continued, and begins as all others of its task."""
+        raw = config.few_shot > 0
+        for question, prompt in zip(self.questions, self.prompts, strict=True):
+            for draw, key in enumerate(keys(question, config)):
+                seed, group = f"{config.seed}/{question.task}/{question.id}/{draw}", question.task if raw else ""
+                yield Request(key, prompt, question.id, draw, raw=raw, group=group, seed=seed)
+
+
+def keys(question: Question, config: EvaluationConfig) -> list[str]:
+    """What each of a question's completions is kept under."""
+    return [content_key([question.task, question.id, draw]) for draw in range(config.num_samples)]
+
 
 def answer(
-    config_model: Model,
-    questions: Sequence[Question],
-    texts: Sequence[str],
-    config: EvaluationConfig,
-    folder: Path,
-    *,
-    first_statement: bool = False,
+    model: Model, asked: Asked, config: EvaluationConfig, folder: Path
 ) -> tuple[list[Prediction], dict[str, int]]:
     """Predictions in the order of the questions, and counts by reason of those that were not asked.
 
-    ``texts`` are the prompts; ``first_statement`` says which statement of an output is its answer. Outputs are kept in
-    ``predictions.jsonl``, or in ``samples.jsonl`` where several are drawn for a question. Whole batches are appended,
-    and a resumed run keeps whole ones only: the composition of a batch can change its rounding, and so it must stay.
+    Completions are kept in ``completions.jsonl``; a resumed run asks only for what is missing. Raises DataError where
+    no prompt leaves the model room, and where requests stay unanswered.
     """
-    device, draws = pick_device(), config.num_samples
-    tokenizer = load_tokenizer(config_model)
-    prompts = [_encode(tokenizer, text, raw=config.few_shot > 0) for text in texts]
-    model = load_model(config_model, dtype=resolve_dtype(config.dtype, device), device=device)
-    lengths = lengths_that_fit(list(map(len, prompts)), num_positions(model), config.max_new_tokens)
-    groups = [question.task for question in questions] if config.few_shot else None
-    batches = plan_batches(lengths, config.max_batch_size, groups=groups, draws=draws)
-    stops = stop_strings(config)
-    token_stops = stop_token_ids(model, tokenizer)
-    is_complete = holds_a_stop(tokenizer, stops) if stops else None
-
-    def judged(index: int, output: Generated) -> Prediction:
-        whole = decode(tokenizer, output.token_ids)
-        text = cut_at_stop(whole, stops)
-        finished = output.finished or len(text) < len(whole)  # beams go on behind a stop string
-        verdict = judge(text, questions[index], finished=finished, first=first_statement)
-        return prediction_of(questions[index], text, *verdict, len(prompts[index]), len(output.token_ids))
-
-    def key(index: int, draw: int) -> tuple[str, str, int]:
-        return questions[index].task, questions[index].id, draw
-
-    def written(batch: Sequence[tuple[int, int]]) -> Iterator[Generated]:
-        asked, limit = [prompts[i] for i, _ in batch], config.max_new_tokens
-        if config.num_beams > 1:
-            beams = config.num_beams
-            return beam_search(model, asked, num_beams=beams, max_new_tokens=limit, stop_token_ids=token_stops)
-        return generate(
-            model,
-            asked,
-            max_new_tokens=limit,
-            max_batch_size=len(batch),
-            stop_token_ids=token_stops,
-            is_complete=is_complete,
-            sampling=_sampling(config, [key(*unit) for unit in batch]),
-        )
-
-    with RowAppender(folder / ("samples.jsonl" if draws > 1 else "predictions.jsonl")) as appender:
-        done = {(row["task"], row["id"], row.pop("sample", 0)): Prediction.from_row(row) for row in appender.rows}
-        left = [batch for batch in batches if any(key(*unit) not in done for unit in batch)]
-        total = len(lengths) * draws
-        with track("evaluate", total, done=total - sum(map(len, left))) as progress:
-            for batch in left:
-                for output in written(batch):
-                    unit = batch[output.index]
-                    done[key(*unit)] = judged(unit[0], output)
-                    progress.advance()
-                for unit in batch:
-                    row = done[key(*unit)].to_row()
-                    appender.append(row | {"sample": unit[1]} if draws > 1 else row)
-    unasked = [i for i in range(len(prompts)) if i not in lengths]
-    voted = {i: vote([done[key(i, draw)] for draw in range(draws)], questions[i].answer_type) for i in lengths}
-    voted |= {i: prediction_of(questions[i], "", None, "truncated", len(prompts[i]), 0) for i in unasked}
-    return [voted[i] for i in range(len(prompts))], {"prompt_too_long": len(unasked)} if unasked else {}
+    settings, requests = asked_model(model, config), list(asked.requests(config))
+    engine = open_engine(settings, num_beams=config.num_beams)
+    with CompletionLog(folder / LOG) as log:
+        with track("evaluate", len(requests), done=sum(request.key in log for request in requests)) as progress:
+            failed = ask(engine, requests, log, progress)
+        too_long = {key: failure for key, failure in failed.items() if failure.reason == PROMPT_TOO_LONG}
+        _refuse_if_none_fits(too_long, len(requests), config.max_new_tokens)
+        others = [failure for failure in failed.values() if failure.key not in too_long]
+        refuse_failures(others, len(requests), where=f"model {name_of(settings)}")
+        predictions = []
+        for question in asked.questions:
+            first, *_ = own = keys(question, config)
+            if first in too_long:
+                tokens = too_long[first].input_tokens
+                predictions.append(_prediction(question, "", None, "truncated", tokens, 0))
+            else:
+                judged = [_judged(question, log[key], first_statement=asked.first_statement) for key in own]
+                predictions.append(vote(judged, question.answer_type))
+    num_too_long = len(too_long) // config.num_samples
+    return predictions, {PROMPT_TOO_LONG: num_too_long} if too_long else {}
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, raw: bool) -> list[int]:
-    """A few-shot prompt is raw text, to be continued; any other is put to the model as it was trained to be asked."""
-    return tokenizer(text)["input_ids"] if raw else encode_prompt(tokenizer, text)  # pyright: ignore[reportReturnType]
-
-
-def _sampling(config: EvaluationConfig, keys: Sequence[tuple[str, str, int]]) -> Sampling | None:
-    if config.temperature == 0:
-        return None
-    return Sampling(config.temperature, [f"{config.seed}/{task}/{id_}/{draw}" for task, id_, draw in keys])
-
-
-def lengths_that_fit(lengths: Sequence[int], num_positions: int | None, max_new_tokens: int) -> dict[int, int]:
-    """Prompts by index, with their lengths, that leave room for ``max_new_tokens`` in a model's positions."""
-    room = math.inf if num_positions is None else num_positions - max_new_tokens
-    fitting = {index: length for index, length in enumerate(lengths) if length <= room}
-    if not fitting:
+def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new_tokens: int) -> None:
+    if len(too_long) == num_requests:
+        shortest = min(failure.input_tokens for failure in too_long.values())
         raise DataError(
-            f"no prompt leaves room for {max_new_tokens} new tokens in the model's {num_positions} positions "
-            f"(the shortest has {min(lengths)} tokens)",
+            f"no prompt leaves room for {max_new_tokens} new tokens in the model's positions "
+            f"(the shortest has {shortest} tokens)",
             where="evaluation",
             remedy="lower evaluation.max_new_tokens",
         )
-    return fitting
 
 
-def plan_batches(
-    lengths: dict[int, int], max_batch_size: int, *, groups: Sequence[str] | None = None, draws: int = 1
-) -> list[list[tuple[int, int]]]:
-    """Batches of (prompt's index, number of the draw), longest prompts first: padding is least, and a lack of memory
-    shows at once. With ``groups``, by prompt, no batch has two: its rows begin alike."""
-    batches = []
-    for group in dict.fromkeys(groups or [""]):
-        members = [index for index in lengths if groups is None or groups[index] == group]
-        order = sorted(members, key=lambda index: (-lengths[index], index))
-        units = [(index, draw) for index in order for draw in range(draws)]
-        batches += [units[start : start + max_batch_size] for start in range(0, len(units), max_batch_size)]
-    return batches
+def _judged(question: Question, completion: Completion, *, first_statement: bool) -> Prediction:
+    text, tokens = completion.text, (completion.input_tokens, completion.output_tokens)
+    verdict = judge(text, question, finished=not completion.truncated, first=first_statement)
+    return _prediction(question, text, *verdict, *tokens)
 
 
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
-    """What ends an output besides the stop tokens."""
+    """What ends a completion besides the stop tokens."""
     return config.stop if config.stop is not None else STOPS if config.few_shot else ()
 
 
@@ -151,14 +133,8 @@ def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
     return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples))
 
 
-def prediction_of(
-    question: Question,
-    text: str,
-    extracted: str | None,
-    verdict: Verdict,
-    num_prompt_tokens: int,
-    num_output_tokens: int,
+def _prediction(
+    question: Question, text: str, stated: str | None, verdict: Verdict, prompt_tokens: int, output_tokens: int
 ) -> Prediction:
-    return Prediction(
-        question.id, question.task, question.answer, text, extracted, verdict, num_prompt_tokens, num_output_tokens
-    )
+    asked = (question.id, question.task, question.answer)
+    return Prediction(*asked, text, stated, verdict, prompt_tokens, output_tokens)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import EvaluationConfig, Model, identity
+from cotdistill.config import EvaluationConfig, Model, ServedModel, TransformersModel, TransformersSettings, identity
 from cotdistill.errors import DataError
-from cotdistill.evaluation.answering import answer, stop_strings
+from cotdistill.evaluation.answering import Asked, answer, asked_model, stop_strings
 from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
-from cotdistill.evaluation.served import answer_served, served_identity
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
@@ -23,7 +22,7 @@ from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_text
 from cotdistill.tasks.task import refuse_repeated_questions
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change of code changes what an evaluation makes."""
 
 
@@ -44,34 +43,30 @@ class Evaluation:
         return iter(self.predictions)
 
 
-def evaluation_identity(
-    model: Model,
-    questions: Sequence[Question],
-    texts: Sequence[str],
-    config: EvaluationConfig,
-    *,
-    first_statement: bool = False,
-) -> dict[str, Any]:
+def evaluation_identity(model: Model, asked: Asked, config: EvaluationConfig) -> dict[str, Any]:
     """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
+    settings, dtype = asked_model(model, config), None
+    if isinstance(settings, TransformersModel):
+        dtype = str(resolve_dtype(config.dtype, pick_device()))
+    elif not isinstance(settings, ServedModel):
+        dtype = config.dtype
     return {
         "version": VERSION,
-        "model": served_identity(model.model, config.server) if config.server else model_identity(model),
-        "questions": content_key(
-            [(question.task, question.id, question.answer, question.answer_type) for question in questions]
-        ),
-        "prompts": content_key(list(texts)),
+        "model": settings.at if isinstance(settings, ServedModel) else model_identity(model),
+        "questions": content_key([(q.task, q.id, q.answer, q.answer_type) for q in asked.questions]),
+        "prompts": content_key(list(asked.prompts)),
         "evaluation": identity(_decoding(config)),
-        "dtype": None if config.server else str(resolve_dtype(config.dtype, pick_device())),
-        "first_statement": first_statement,
+        "dtype": dtype,
+        "first_statement": asked.first_statement,
     }
 
 
 def _decoding(config: EvaluationConfig) -> EvaluationConfig:
-    """How outputs are drawn: without what the prompts and the model say themselves, and what is not used."""
-    unused: dict[str, Any] = {"tasks": None, "prompt": "auto", "server": None, "dtype": "auto"}
+    """How completions are drawn: without what the prompts and the model say themselves, and what is not used."""
+    unused: dict[str, Any] = {"tasks": None, "prompt": "auto", "dtype": "auto"}
     if config.temperature == 0:
         unused["seed"] = 0
-    if config.server is not None:  # it makes batches of its own
+    if not isinstance(config.engine, TransformersSettings):  # they make batches of their own
         unused["max_batch_size"] = EvaluationConfig.model_fields["max_batch_size"].default
     return config.model_copy(update=unused | {"stop": stop_strings(config) or None})
 
@@ -96,20 +91,13 @@ def evaluate(
     if not questions:
         raise DataError("no questions to evaluate on", remedy="check the task and its limits")
     refuse_repeated_questions(questions)
-    if config.few_shot:
-        texts = few_shot_texts(questions, data_dir)
-    else:
-        texts = [prompt_text(question, target) for question in questions]
-    first = target == "answer_then_rationale" and not config.few_shot
-    described = evaluation_identity(model, questions, texts, config, first_statement=first)
-    with open_stage(runs, "evaluation", described) as stage:
+    few_shot = config.few_shot > 0
+    texts = few_shot_texts(questions, data_dir) if few_shot else [prompt_text(each, target) for each in questions]
+    asked = Asked(questions, texts, first_statement=target == "answer_then_rationale" and not few_shot)
+    with open_stage(runs, "evaluation", evaluation_identity(model, asked, config)) as stage:
         if not stage.finished:
             write_rows(stage.path / QUESTIONS, (question.to_row() for question in questions))
-            if config.server:
-                dropped: dict[str, int] = {}
-                predictions = answer_served(model.model, questions, texts, config, stage.path, first_statement=first)
-            else:
-                predictions, dropped = answer(model, questions, texts, config, stage.path, first_statement=first)
+            predictions, dropped = answer(model, asked, config, stage.path)
             write_rows(stage.path / PREDICTIONS, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)

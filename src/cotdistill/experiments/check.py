@@ -65,7 +65,7 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
     load(config.task)
     tested = config.evaluation.tasks or (config.task,)
     refuse_repeated_questions(question for task in tested for question in load(task).test)
-    if config.evaluation.server is None:
+    if not config.evaluation.served:
         model_identity(config.student)
     if config.training is None:
         return

@@ -1,4 +1,4 @@
-"""What an experiment will take: stages, tokens, memory, time and money, before anything is loaded. Loads no torch.
+"""What an experiment will take: stages, tokens, memory, time and money, before any model is loaded. Loads no torch.
 
 Tokens are rows times words: ``WORDS`` a rationale by granularity and ``PROMPT_WORDS`` a question with its prompt, at
 ``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; where there are none, from a
@@ -8,12 +8,14 @@ and generated token, at the ``OPERATIONS`` a second of a machine.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cotdistill.annotation import plan_typical
 from cotdistill.config import (
     AnswerOnlyTeacher,
     AskedTeacher,
@@ -21,21 +23,24 @@ from cotdistill.config import (
     CellConfig,
     LiveTeacher,
     ModelConfig,
-    OpenAITeacher,
     Padded,
     Removed,
     ScriptedTeacher,
+    ServedModel,
 )
-from cotdistill.engines.costs import cost, price_of
+from cotdistill.engines.estimate import Estimate as ToAsk
+from cotdistill.engines.estimate import money
+from cotdistill.errors import DataError, ModelError
+from cotdistill.experiments.make import LoadTask, loading_once, plan_rationales
 from cotdistill.experiments.plan import Plan
 from cotdistill.experiments.result import CellResult, read_cell
 from cotdistill.experiments.shared import NOUNS, stage_keys
-from cotdistill.experiments.sizes import num_parameters, num_questions
+from cotdistill.experiments.sizes import are_here, num_parameters, num_questions
 from cotdistill.progress import duration
 
 WORDS = (31, 35, 46, 55, 66, 77)
 """Mean words of a rationale by granularity, in the granularity paper's GPT-4o release for SVAMP."""
-PROMPT_WORDS, ANSWER_WORDS, EXAMPLE_WORDS = 70, 5, 300
+PROMPT_WORDS, ANSWER_WORDS = 70, 5
 TOKENS_PER_WORD = 1.5
 OPERATIONS = {"cpu": (1.9e11, 3e10), "gpu": (1e14, 5e12)}
 """Of training and of generating, a second: SmolLM2-135M on two x86 cores gave the first; the second is a guess."""
@@ -90,10 +95,10 @@ def estimate(plan: Plan, runs: Path) -> Estimate:
         for noun in NOUNS
         if any(name == noun for name, _ in needed)
     }
-    rates = _Rates(done)
+    rates, load = _Rates(done), loading_once(lambda line: None)
     found = Estimate(len(results), len(done), stages)
     for (noun, _), cell in missing.items():
-        work = _work(noun, cell.config, rates)
+        work = _work(noun, cell.config, rates, runs, load)
         for name in ("training_tokens", "generated_tokens", "asked_tokens", "seconds", "cost"):
             setattr(found, name, _plus(getattr(found, name), getattr(work, name)))
     trained = [cell.config for (noun, _), cell in missing.items() if noun == "training"]
@@ -141,12 +146,12 @@ class _Rates:
         return "unknown size" if size is None else f"default for {size:,} parameters"
 
 
-def _work(noun: str, config: CellConfig, rates: _Rates) -> _Work:
+def _work(noun: str, config: CellConfig, rates: _Rates, runs: Path, load: LoadTask) -> _Work:
     rows, questions = num_questions(config.task)
     words = _rationale_words(config)
     tokens = _times(rows, (PROMPT_WORDS + words + ANSWER_WORDS) * TOKENS_PER_WORD)
     if noun == "annotation":
-        return _annotation_work(config, rows, words)
+        return _annotation_work(config, runs, load)
     if noun == "evaluation":
         return _evaluation_work(config, questions, words, rates)
     assert config.training is not None
@@ -160,20 +165,23 @@ def _work(noun: str, config: CellConfig, rates: _Rates) -> _Work:
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 
 
-def _annotation_work(config: CellConfig, rows: float | None, words: float) -> _Work:
-    """Only a server costs money. How fast teachers answer is unknown, and left out of the time."""
-    teacher = config.teacher
-    if not isinstance(teacher, AskedTeacher) or isinstance(teacher, ScriptedTeacher):
+def _annotation_work(config: CellConfig, runs: Path, load: LoadTask) -> _Work:
+    """What ``annotate --dry-run`` says. How fast teachers answer is unknown, and left out of the time."""
+    if not isinstance(config.teacher, AskedTeacher) or isinstance(config.teacher, ScriptedTeacher):
         return _Work()
-    tokens_in = _times(rows, (PROMPT_WORDS + EXAMPLE_WORDS) * TOKENS_PER_WORD)
-    tokens_out = _times(rows, (words + ANSWER_WORDS) * TOKENS_PER_WORD)
-    asked = _plus(tokens_in, tokens_out)
-    if not isinstance(teacher, OpenAITeacher):
-        return _Work(asked_tokens=asked)
-    price = price_of(teacher)
-    if price is None or tokens_in is None or tokens_out is None:
-        return _Work(asked_tokens=asked, cost=None)
-    return _Work(asked_tokens=asked, cost=cost(price, int(tokens_in), int(tokens_out)))
+    found = _to_ask(config, runs, load)
+    if found is None:
+        return _Work(asked_tokens=None, cost=None if isinstance(config.teacher, ServedModel) else 0)
+    return _Work(asked_tokens=found.input_tokens + found.output_tokens, cost=found.cost)
+
+
+def _to_ask(config: CellConfig, runs: Path, load: LoadTask) -> ToAsk | None:
+    """Of the cell's questions where they are on this machine, else of as many typical ones as there are."""
+    if all(map(are_here, (config.task, *(config.evaluation.tasks or ())))):
+        with contextlib.suppress(DataError, ModelError):
+            return plan_rationales(config, runs, load).estimate
+    rows = num_questions(config.task)[0]
+    return None if rows is None else plan_typical(rows, config.teacher, config.annotation)
 
 
 def _evaluation_work(config: CellConfig, questions: float | None, words: float, rates: _Rates) -> _Work:
@@ -224,7 +232,7 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
         f"{_count(found.generated_tokens).strip()} to generate, {_count(found.asked_tokens).strip()} asked of teachers",
         f"memory: {_count(found.memory_bytes)}B for the largest training, without activations",
         f"time: {time} with --jobs {jobs}{answers}",
-        f"money: {'unknown' if found.cost is None else f'about {found.cost:.2f}' if found.cost else 'none'}",
+        f"cost: {money(found.cost)}",
         *(f"rates for {student}: {source}" for student, source in found.rates.items()),
     ]
 

@@ -16,6 +16,7 @@ from cotdistill.config import AnyTask, BenchmarkTask, ModelConfig, ProceduralTas
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
 from cotdistill.tasks import load_task
 from cotdistill.tasks.benchmarks import benchmark
+from cotdistill.tasks.load_benchmark import find_data_file
 
 _SMOLLM2_PARAMETERS = (28_312_128, *[3_540_096] * 30)
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
@@ -83,6 +84,13 @@ def num_questions(task: AnyTask) -> tuple[int | None, int | None]:
     chosen = len(task.subtasks) if task.subtasks else subtasks
     test = round(test * min(1, chosen / subtasks))
     return min(train, task.num_train or train), min(test, (task.num_test or test) * chosen)
+
+
+def are_here(task: AnyTask) -> bool:
+    """Whether the task's questions are on this machine, and not only on the hub."""
+    if not isinstance(task, BenchmarkTask):
+        return True
+    return all(find_data_file(file, task.data_dir) for file in benchmark(task.name).files.values())
 
 
 @cache

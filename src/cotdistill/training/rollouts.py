@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.config import OnPolicy
+from cotdistill.config import OnPolicy, Sampling
+from cotdistill.engines.engine import Completion, Request
+from cotdistill.engines.transformers_engine import TransformersEngine
 from cotdistill.errors import TrainingError
-from cotdistill.models.generate.generation import Sampling, generate, num_positions
-from cotdistill.models.tokens.template import decode, stop_token_id, stop_token_ids
+from cotdistill.models.generate.generation import num_positions
+from cotdistill.models.tokens.template import decode, stop_token_id
 from cotdistill.tasks.answers.reading import statement_seam
 from cotdistill.training.data.examples import Example, Region
 from cotdistill.training.distributed import ALONE, Ranks
@@ -58,23 +60,19 @@ class Rollouts:
 
         A sample that the limit cut has no stop token: the student is not taught to stop half-way.
         """
-        sampling = Sampling(self.config.temperature, [f"{self.seed}/{step}/{i}/{e.id}" for i, e in examples.items()])
-        numbers, was_training = list(examples), student.training
+        sampling = Sampling(temperature=self.config.temperature, max_new_tokens=self.config.max_new_tokens)
+        engine = TransformersEngine(student, self.tokenizer, sampling, max_batch_size=MAX_ROWS)
+        asked = [Request(str(n), e.prompt, seed=f"{self.seed}/{step}/{n}/{e.id}") for n, e in examples.items()]
+        was_training = student.training
         student.eval()
         with torch.autocast(student.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            written = {
-                numbers[output.index]: (output.token_ids, output.finished)
-                for output in generate(
-                    student,
-                    [example.prompt for example in examples.values()],
-                    max_new_tokens=self.config.max_new_tokens,
-                    max_batch_size=MAX_ROWS,
-                    stop_token_ids=stop_token_ids(student, self.tokenizer),
-                    sampling=sampling,
-                )
-            }
+            outcomes = [outcome for together in engine.generate(asked) for outcome in together]
         student.train(was_training)
-        return {number: self._example(example, *written[number]) for number, example in examples.items()}
+        written = {int(outcome.key): outcome for outcome in outcomes if isinstance(outcome, Completion)}
+        return {
+            number: self._example(example, written[number].token_ids, finished=not written[number].truncated)
+            for number, example in examples.items()
+        }
 
     def counts(self, samples: Collection[Example], ranks: Ranks = ALONE) -> dict[str, Any]:
         """For a step's metrics: the mean number of a sample's tokens (its stop token counts) and how many were cut.
@@ -87,10 +85,10 @@ class Rollouts:
         tokens, cut, number = ranks.total([tokens, cut, len(samples)])
         return {"mean_length": tokens / number, "truncated": int(cut)}
 
-    def _example(self, example: Example, token_ids: list[int], finished: bool) -> Example:
+    def _example(self, example: Example, token_ids: Sequence[int], *, finished: bool) -> Example:
         regions = self._regions(example, token_ids)
         if not finished:
-            return example.with_response(token_ids, regions)
+            return example.with_response(list(token_ids), regions)
         return example.with_response([*token_ids, stop_token_id(self.tokenizer)], [*regions, example.regions[-1]])
 
     def _regions(self, example: Example, token_ids: Sequence[int]) -> list[Region]:

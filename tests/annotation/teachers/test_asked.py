@@ -53,7 +53,7 @@ def teacher(server: FaultyServer, **settings: Any) -> OpenAITeacher:
 
 
 def log_rows(runs: Path) -> list[dict[str, Any]]:
-    (log,) = runs.glob("answers/*/answers.jsonl")
+    (log,) = runs.glob("completions/*/completions.jsonl")
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
@@ -106,10 +106,10 @@ def test_what_stays_unanswered_is_listed_with_its_reason(tmp_path: Path) -> None
         return {3: "error", 7: "malformed"}.get(asked_number(prompt), "ok")
 
     with FaultyServer(right, plan) as server:
-        patient = teacher(server, limits={"max_retries": 1, "max_failed_share": 0.5})
+        patient = teacher(server, limits={"max_retries": 1}, max_failed_share=0.5)
         made = annotate(questions(10), patient, LEVEL, runs=tmp_path)
         strict = teacher(server, limits={"max_retries": 0})
-        with pytest.raises(DataError, match=r"2 of 10 questions are unanswered \(unanswered_malformed_answer 1, unans"):
+        with pytest.raises(DataError, match=r"2 of 10 are unanswered \(malformed_answer 1, status_500 1; the ser"):
             annotate(questions(10), strict, AnnotationConfig(granularity=4), runs=tmp_path)
     assert {(left.id, left.reason) for left in made.left_out} == {
         ("q3", "unanswered_status_500"),
@@ -120,14 +120,14 @@ def test_what_stays_unanswered_is_listed_with_its_reason(tmp_path: Path) -> None
 
 def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     price = Price(input=10.0, output=10.0)
-    sampling = Sampling(max_tokens=100)
+    sampling = Sampling(max_new_tokens=100)
 
     def limits(cost: float) -> dict[str, Any]:
         return {"max_cost": cost, "price": price}
 
     with FaultyServer(right) as server:
         poor = teacher(server, sampling=sampling, limits=limits(0.02))
-        with pytest.raises(DataError, match=r"unanswered_out_of_budget.*raise the budget, and run again"):
+        with pytest.raises(DataError, match=r"out_of_budget.*raise the budget, and run again"):
             annotate(questions(40), poor, LEVEL, runs=tmp_path)
         paid = len(log_rows(tmp_path))
         assert 0 < paid * 120 * 10 / 1e6 <= 0.02
@@ -146,7 +146,7 @@ def test_one_budget_is_for_all_that_a_teacher_answers_however_often_it_is_asked(
 ) -> None:
     limits = {"max_cost": 0.05, "price": Price(input=10.0, output=10.0)}
     with FaultyServer(right, counts_tokens=counts_tokens) as server:
-        poor = teacher(server, sampling=Sampling(max_tokens=100), limits=limits)
+        poor = teacher(server, sampling=Sampling(max_new_tokens=100), limits=limits)
         assert len(annotate(questions(8), poor, LEVEL, runs=tmp_path)) == 8
         spent = money(tmp_path)
         assert 0.005 < spent < 0.05
@@ -166,12 +166,12 @@ def test_further_draws_that_the_budget_does_not_reach_are_not_done_without(tmp_p
         return right(prompt) if seen[prompt] > 1 else "The answer is 0."
 
     def drawing(server: FaultyServer, max_total_tokens: int) -> OpenAITeacher:
-        sampling = Sampling(max_tokens=100, temperature=1.0)
+        sampling = Sampling(max_new_tokens=100, temperature=1.0)
         return teacher(server, max_draws=2, sampling=sampling, limits={"max_total_tokens": max_total_tokens})
 
     verified = LEVEL.model_copy(update={"keep": "verified"})
     with FaultyServer(second_time_right) as server:
-        with pytest.raises(DataError, match=r"unanswered \(unanswered_out_of_budget \d+\).*raise the budget"):
+        with pytest.raises(DataError, match=r"unanswered \(out_of_budget \d+\); raise the budget"):
             annotate(questions(10), drawing(server, 1600), verified, runs=tmp_path)
         assert len(annotate(questions(10), drawing(server, 5000), verified, runs=tmp_path)) == 10
     assert sum(server.answered.values()) == 20
@@ -189,7 +189,7 @@ def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
 def test_equal_prompts_that_fail_are_all_listed(tmp_path: Path) -> None:
     same = [Question(f"q{n}", "own", "train", f"What is {n // 2} + 1?", "2", "number") for n in range(4)]
     with FaultyServer(right, lambda prompt, attempt: "ok" if asked_number(prompt) else "error", latency=0.05) as server:
-        asked = teacher(server, limits={"max_retries": 0, "max_failed_share": 0.5})
+        asked = teacher(server, limits={"max_retries": 0}, max_failed_share=0.5)
         made = annotate(same, asked, LEVEL, runs=tmp_path)
     assert [left.id for left in made.left_out] == ["q0", "q1"]
     assert [r.id for r in made] == ["q2", "q3"]
@@ -208,19 +208,19 @@ def test_where_the_key_is_found_changes_nothing(tmp_path: Path, monkeypatch: pyt
 
 def test_the_levels_of_a_selection_share_one_budget(tmp_path: Path) -> None:
     mix = AnnotationConfig(selection=GranularityMix(shares={2: 0.5, 3: 0.5}))
-    limits = {"max_cost": 0.03, "price": Price(input=10.0, output=10.0), "max_failed_share": 1.0}
+    limits = {"max_cost": 0.03, "price": Price(input=10.0, output=10.0)}
     with FaultyServer(right) as server:
-        made = annotate(
-            questions(80), teacher(server, sampling=Sampling(max_tokens=100), limits=limits), mix, runs=tmp_path
-        )
+        asked = teacher(server, sampling=Sampling(max_new_tokens=100), limits=limits, max_failed_share=1.0)
+        made = annotate(questions(80), asked, mix, runs=tmp_path)
     assert made.dropped["unanswered_out_of_budget"] > 0
     assert money(tmp_path) <= 0.03
 
 
 def test_a_budget_that_draws_wait_for_serves_the_next_draw_too(tmp_path: Path) -> None:
-    limits = {"max_total_tokens": 5000, "max_failed_share": 1.0}
+    limits = {"max_total_tokens": 5000}
     with FaultyServer(lambda prompt: "The answer is -1.") as server:
-        asked = teacher(server, sampling=Sampling(max_tokens=900, temperature=1.0), max_draws=2, limits=limits)
+        sampling = Sampling(max_new_tokens=900, temperature=1.0)
+        asked = teacher(server, sampling=sampling, max_draws=2, max_failed_share=1.0, limits=limits)
         kept = LEVEL.model_copy(update={"keep": "verified"})
         with pytest.raises(DataError, match="no rationale is left"):
             annotate(questions(10), asked, kept, runs=tmp_path)
@@ -269,11 +269,11 @@ def test_a_server_that_is_gone_ends_the_work_soon(tmp_path: Path) -> None:
 def test_a_damaged_log_of_answers_is_named_by_its_line(tmp_path: Path) -> None:
     with FaultyServer(right) as server:
         annotate(questions(3), teacher(server), LEVEL, runs=tmp_path)
-        (log,) = tmp_path.glob("answers/*/answers.jsonl")
+        (log,) = tmp_path.glob("completions/*/completions.jsonl")
         lines = log.read_text("utf-8").splitlines(keepends=True)
         log.write_text("".join([lines[0], "{\n", lines[2]]), encoding="utf-8")
         for look in (plan, annotate):
-            with pytest.raises(DataError, match=r"answers.jsonl, line 2: malformed"):
+            with pytest.raises(DataError, match=r"completions.jsonl, line 2: malformed"):
                 look(questions(4), teacher(server), LEVEL, runs=tmp_path)
 
 
@@ -301,9 +301,9 @@ def test_prices_can_be_overridden_and_a_budget_needs_one() -> None:
 
 def test_answers_from_a_script(tmp_path: Path) -> None:
     script = tmp_path / "outputs.jsonl"
-    script.write_text('{"id": "q1", "output": "1 + 1 = 2.\\nThe answer is 2."}\n')
-    made = annotate(questions(2), ScriptedTeacher(answers=script), LEVEL, runs=tmp_path)
-    assert ([r.id for r in made], made.dropped) == (["q1"], {"unanswered_no_answer": 1})
+    script.write_text('{"id": "q1", "completion": "1 + 1 = 2.\\nThe answer is 2."}\n')
+    made = annotate(questions(2), ScriptedTeacher(completions=script), LEVEL, runs=tmp_path)
+    assert ([r.id for r in made], made.dropped) == (["q1"], {"unanswered_not_in_the_script": 1})
 
 
 CHILD = """

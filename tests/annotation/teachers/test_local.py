@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 from cotdistill.annotation import annotate
 from cotdistill.annotation.teachers.prompting import teacher_prompt
 from cotdistill.config import AnnotationConfig, TransformersTeacher, VLLMTeacher, validated
-from cotdistill.engines.asking import Answer, Request
+from cotdistill.engines.engine import Completion, Request
+from cotdistill.engines.local import Batch
 from cotdistill.engines.transformers_engine import TransformersEngine
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question
@@ -22,7 +23,7 @@ LEVEL = AnnotationConfig(granularity=1)
 
 
 def teacher(**sampling: Any) -> TransformersTeacher:
-    settings = {"max_tokens": 12} | sampling
+    settings = {"max_new_tokens": 12} | sampling
     return validated(
         TransformersTeacher,
         {"model": "builtin:nano-student", "sampling": settings, "max_batch_size": 4},
@@ -39,7 +40,7 @@ def questions(number: int) -> list[Question]:
 
 
 def log_rows(runs: Path) -> list[dict[str, Any]]:
-    (log,) = runs.glob("answers/*/answers.jsonl")
+    (log,) = runs.glob("completions/*/completions.jsonl")
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
@@ -51,29 +52,29 @@ class Interrupted(Exception):
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that were generated."""
     sizes: list[int] = []
-    answer = TransformersEngine.answer
+    complete = TransformersEngine._complete
 
-    def counted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer]:
-        sizes.append(len(requests))
-        return answer(self, requests)
+    def counted(self: TransformersEngine, batch: Batch) -> Iterator[Completion]:
+        sizes.append(len(batch))
+        return complete(self, batch)
 
-    monkeypatch.setattr(TransformersEngine, "answer", counted)
+    monkeypatch.setattr(TransformersEngine, "_complete", counted)
     return sizes
 
 
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 0.8, "top_p": 0.9, "seed": 3}])
 def test_batches_give_what_single_prompts_give(tmp_path: Path, sampling: dict[str, Any]) -> None:
     made = annotate(questions(10), teacher(**sampling), LEVEL, runs=tmp_path)
-    alone = TransformersEngine(teacher(**sampling))
+    alone = TransformersEngine.open(teacher(**sampling))
     rows = {row["question"]: row for row in log_rows(tmp_path)}
     assert len(made) == len(rows) == 10
     assert [r.teacher for r in made] == ["builtin:nano-student"] * 10
     for question in questions(10)[::3]:
         row = rows[question.id]
         prompt = teacher_prompt(question, 1, "cot", answer_conditioned=False)
-        assert alone.answer([Request(row["key"], question.id, prompt, 0)]) == [
-            Answer(row["text"], row["finish_reason"], row["input_tokens"], row["output_tokens"])
-        ]
+        ((single,),) = alone.generate([Request(row["key"], prompt, question.id)])
+        assert isinstance(single, Completion)
+        assert single.to_row() == row
     assert len({row["text"] for row in rows.values()}) > 1
 
 
@@ -84,15 +85,15 @@ def test_an_interrupted_run_goes_on_with_the_same_batches(
     """A prompt that is too long is never answered, so that it must not count where the others are cut into batches."""
     asked = [*questions(40), Question("long", "own", "train", "What is 1?" + " And 2?" * 2000, "1", "number")]
     whole = annotate(asked, teacher(), LEVEL, runs=tmp_path / "whole")
-    counted = TransformersEngine.answer
+    counted = TransformersEngine._complete
 
-    def interrupted(self: TransformersEngine, requests: Sequence[Request]) -> list[Answer]:
+    def interrupted(self: TransformersEngine, batch: Batch) -> Iterator[Completion]:
         if len(batches) == 14:
             raise Interrupted
-        return counted(self, requests)
+        return counted(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TransformersEngine, "answer", interrupted)
+        patch.setattr(TransformersEngine, "_complete", interrupted)
         with pytest.raises(Interrupted):
             annotate(asked, teacher(), LEVEL, runs=tmp_path / "cut")
     resumed = annotate(asked, teacher(), LEVEL, runs=tmp_path / "cut")
@@ -126,8 +127,8 @@ def test_a_stop_string_ends_an_answer_before_it(tmp_path: Path) -> None:
 
 def test_a_prompt_that_leaves_no_room_is_listed_and_the_others_are_answered(tmp_path: Path) -> None:
     long = Question("long", "own", "train", "What is 1?" + " And 2?" * 2000, "1", "number")
-    asked = teacher(max_tokens=4)
-    with pytest.raises(DataError, match=r"1 of 2 questions are unanswered \(unanswered_prompt_too_long 1\)"):
+    asked = teacher(max_new_tokens=4)
+    with pytest.raises(DataError, match=r"1 of 2 are unanswered \(prompt_too_long 1\); lower max_new_tokens"):
         annotate([*questions(1), long], asked, LEVEL, runs=tmp_path)
     made = annotate([*questions(40), long], asked, LEVEL, runs=tmp_path)
     assert (len(made), made.dropped) == (40, {"unanswered_prompt_too_long": 1})

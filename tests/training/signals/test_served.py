@@ -15,7 +15,7 @@ import torch
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from tests.training.signals.test_capture import examples
 
-from cotdistill.config import CachedTeacher, ForwardKL, ModelConfig, SignalServer, TrainingConfig, identity
+from cotdistill.config import CachedTeacher, ForwardKL, Limits, ModelConfig, SignalServer, TrainingConfig, identity
 from cotdistill.errors import ModelError
 from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import Example
@@ -131,9 +131,8 @@ def tokenizer_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConf
 
 
 def served(model: ModelConfig, url: str, *, name: str = "tiny", k: int = K, concurrency: int = 2) -> CachedTeacher:
-    server = SignalServer(
-        base_url=url, model=name, api_key_variable="OWN_KEY", concurrency=concurrency, max_retries=2, timeout_seconds=20
-    )
+    limits = Limits(concurrency=concurrency, max_retries=2, timeout_seconds=20)
+    server = SignalServer(base_url=url, model=name, api_key_variable="OWN_KEY", limits=limits)
     return CachedTeacher(model=model, store="topk", k=k, server=server)
 
 

@@ -1,9 +1,9 @@
-"""A teacher that is asked: prompts out, raw answers into a log, rationales from the log."""
+"""A teacher that is asked: prompts out, completions into a log, rationales from the log."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,28 +12,31 @@ from typing import Any
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Missing
 from cotdistill.annotation.teachers.prompting import prompts_fingerprint, teacher_prompt
-from cotdistill.config import AnnotationConfig, AskedTeacher, ScriptedTeacher, TransformersTeacher, VLLMTeacher
-from cotdistill.engines.asking import OUT_OF_BUDGET, AnswerLog, Request, logged_keys
-from cotdistill.engines.costs import Estimate, estimate
-from cotdistill.engines.teachers import Asked, ask, asked
-from cotdistill.errors import DataError
+from cotdistill.config import AnnotationConfig, AskedTeacher, Sampling, ScriptedTeacher, ServedModel
+from cotdistill.engines.asking import CompletionLog, ask, logged_keys, refuse_failures
+from cotdistill.engines.costs import FREE, price_of
+from cotdistill.engines.engine import Completion, Engine, Failed, Request
+from cotdistill.engines.estimate import Estimate, estimate
+from cotdistill.engines.opening import identity_of, name_of, open_engine
 from cotdistill.progress import track
 from cotdistill.rationales.measures import BANDS
-from cotdistill.records import Question, Rationale, count_by
-from cotdistill.storage.hashes import content_key, file_sha256
+from cotdistill.records import Question, Rationale
+from cotdistill.storage.hashes import content_key
 from cotdistill.storage.locks import hold
 from cotdistill.tasks.answers.reading import extract_answer, same_answer
 from cotdistill.tasks.answers.stripping import clean_rationale
 
-LOG = "answers.jsonl"
+LOG = "completions.jsonl"
+VERSION = 2
+"""Raised whenever a change of code changes which completions a model of this process gives."""
 
 
 @dataclass(frozen=True)
-class LiveSource:
-    """Rationales of a teacher that is asked; raw answers are kept below ``answers`` and are never asked for twice."""
+class AskedSource:
+    """Rationales of a teacher that is asked; its completions are kept in ``folder`` and are never asked for twice."""
 
     teacher: AskedTeacher
-    answers: Path
+    folder: Path
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
@@ -41,107 +44,108 @@ class LiveSource:
         A question whose next draw could not be had counts as unanswered, whatever its draws before gave. Raises
         DataError where the budget is spent or too many questions stay unanswered; what was answered is kept.
         """
-        with hold(self.answers):
-            log = AnswerLog(self.answers / LOG)
-            try:
-                yield from self._draw(questions, annotation, log)
-            finally:
-                log.close()
+        with hold(self.folder), CompletionLog(self.folder / LOG) as log:
+            yield from self._draw(questions, annotation, log)
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         written = {"granularity": annotation.granularity, "format": annotation.format}
         how = {"prompts": prompts_fingerprint(), "answer_conditioned": annotation.answer_conditioned}
-        if isinstance(self.teacher, ScriptedTeacher):
-            return written | how | {"script": file_sha256(self.teacher.answers)}
-        in_process = isinstance(self.teacher, TransformersTeacher | VLLMTeacher)
-        return written | how | ({"model": self._asked.model} if in_process else {})
+        if isinstance(self.teacher, ServedModel):
+            return written | how
+        return written | how | {"version": VERSION, "model": self._model}
 
     def plan(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
         """What is left to ask: a first draw for every question that is not in the log. Asks nothing."""
-        done = logged_keys(self.answers / LOG)
+        done = logged_keys(self.folder / LOG)
         keyed = {self._key(question, annotation, 0): question for question in questions}
-        return self._estimate([question for key, question in keyed.items() if key not in done], annotation)
+        return self.estimate([question for key, question in keyed.items() if key not in done], annotation)
 
     # ---- asking ----
 
     def _draw(
-        self, questions: Sequence[Question], annotation: AnnotationConfig, log: AnswerLog
+        self, questions: Sequence[Question], annotation: AnnotationConfig, log: CompletionLog
     ) -> Iterator[Rationale | Missing]:
         found: list[Rationale | Missing | None] = [None] * len(questions)
+        failures: dict[int, Failed] = {}
         open_places = list(range(len(questions)))
-        for draw in range(self._asked.max_draws):
+        for draw in range(getattr(self.teacher, "max_draws", 1)):
             keys = {place: self._key(questions[place], annotation, draw) for place in open_places}
             new = [questions[place] for place in open_places if keys[place] not in log]
-            failures = self._ask(new, annotation, draw, log) if new else {}
+            failed = self._ask(new, annotation, draw, log) if new else {}
             for place, key in keys.items():
-                if row := log.get(key):
-                    found[place] = self._rationale(questions[place], annotation, row)
+                if key in log:
+                    failures.pop(place, None)
+                    found[place] = self._rationale(questions[place], annotation, log[key])
                 else:
-                    found[place] = Missing(questions[place], f"unanswered_{failures[key]}")
+                    failures[place] = failed[key]
+                    found[place] = Missing(questions[place], f"unanswered_{failed[key].reason}")
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
-        missing = [outcome for outcome in found if isinstance(outcome, Missing)]
-        self._refuse_failures(missing, len(questions))
+        share, remedy = self.teacher.max_failed_share, "see to the server, or raise teacher.max_failed_share"
+        refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self._name}", remedy=remedy)
         for outcome in found:
             assert outcome is not None, "every question was drawn for"
             yield outcome
 
-    def _ask(self, new: list[Question], annotation: AnnotationConfig, draw: int, log: AnswerLog) -> dict[str, str]:
+    def _ask(
+        self, new: list[Question], annotation: AnnotationConfig, draw: int, log: CompletionLog
+    ) -> dict[str, Failed]:
         if not isinstance(self.teacher, ScriptedTeacher):
-            print(f"asking {self._asked.name}: {self._estimate(new, annotation)}", file=sys.stderr)
-        requests = (self._request(question, annotation, draw) for question in new)
+            print(f"asking {self._name}: {self.estimate(new, annotation)}", file=sys.stderr)
         with track("asking", len(new)) as progress:
-            return ask(self.teacher, requests, log, progress)
-
-    def _refuse_failures(self, missing: list[Missing], num_questions: int) -> None:
-        if not missing or len(missing) <= self._asked.limits.max_failed_share * num_questions:
-            return
-        counts = ", ".join(f"{reason} {count}" for reason, count in count_by(m.reason for m in missing).items())
-        spent = any(one.reason.endswith(OUT_OF_BUDGET) for one in missing)
-        remedy = "raise the budget" if spent else "see to the server, or raise limits.max_failed_share"
-        problem = f"{len(missing)} of {num_questions} questions are unanswered ({counts})"
-        where = f"teacher {self._asked.name}"
-        raise DataError(problem, where=where, remedy=f"{remedy}, and run again: what was answered is kept")
+            return ask(self._engine, self._requests(new, annotation, draw), log, progress)
 
     # ---- requests and what comes of them ----
 
     @cached_property
-    def _asked(self) -> Asked:
-        return asked(self.teacher)
+    def _engine(self) -> Engine:
+        return open_engine(self.teacher)
+
+    @cached_property
+    def _model(self) -> Any:
+        return identity_of(self.teacher)
+
+    @property
+    def _name(self) -> str:
+        return name_of(self.teacher)
 
     @cached_property
     def _sampling(self) -> dict[str, Any]:
-        return self._asked.sampling.model_dump(mode="json")
+        return getattr(self.teacher, "sampling", Sampling()).model_dump(mode="json")
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str:
         conditioned = annotation.answer_conditioned
         return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
 
     def _key(self, question: Question, annotation: AnnotationConfig, draw: int) -> str:
-        return content_key([self._asked.model, self._prompt(question, annotation), self._sampling, draw])
+        return content_key([self._model, self._prompt(question, annotation), self._sampling, draw])
 
-    def _request(self, question: Question, annotation: AnnotationConfig, draw: int) -> Request:
-        return Request(self._key(question, annotation, draw), question.id, self._prompt(question, annotation), draw)
+    def _requests(self, questions: Iterable[Question], annotation: AnnotationConfig, draw: int) -> Iterator[Request]:
+        for question in questions:
+            prompt, key = self._prompt(question, annotation), self._key(question, annotation, draw)
+            yield Request(key, prompt, question.id, draw)
 
-    def _estimate(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
+    def estimate(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
+        """What a draw for each of the questions takes."""
         band = BANDS[annotation.granularity or 1].words
         prompts = (self._prompt(question, annotation) for question in questions)
-        return estimate(prompts, (band.fewest + band.most) // 2, self._asked.price)
+        price = price_of(self.teacher) if isinstance(self.teacher, ServedModel) else FREE
+        return estimate(prompts, (band.fewest + band.most) // 2, price)
 
-    def _rationale(self, question: Question, annotation: AnnotationConfig, row: dict[str, Any]) -> Rationale:
-        stated = extract_answer(row["text"], question.answer_type, question.choices)
+    def _rationale(self, question: Question, annotation: AnnotationConfig, completion: Completion) -> Rationale:
+        stated = extract_answer(completion.text, question.answer_type, question.choices)
         agrees = None if stated is None else same_answer(stated, question.answer, question.answer_type)
         meta = {
             "teacher_answer": stated,
             "teacher_agrees": agrees,
             "answer_conditioned": annotation.answer_conditioned,
-            "finish_reason": row["finish_reason"],
-            "draw": row["draw"],
-            "key": row["key"],
-            "input_tokens": row["input_tokens"],
-            "output_tokens": row["output_tokens"],
+            "finish_reason": completion.finish_reason,
+            "draw": completion.draw,
+            "key": completion.key,
+            "input_tokens": completion.input_tokens,
+            "output_tokens": completion.output_tokens,
         }
-        text = clean_rationale(row["text"])
-        return Rationale(question, text, self._asked.name, annotation.granularity, annotation.format, meta)
+        text = clean_rationale(completion.text)
+        return Rationale(question, text, self._name, annotation.granularity, annotation.format, meta)
 
 
 def _accepted(outcome: Rationale | Missing | None, annotation: AnnotationConfig) -> bool:

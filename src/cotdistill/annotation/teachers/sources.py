@@ -46,17 +46,17 @@ class Source(Protocol):
         ...
 
 
-def source_of(teacher: Teacher, data_dir: Path | None, answers: Path | None = None) -> Source:
+def source_of(teacher: Teacher, data_dir: Path | None, completions: Path | None = None) -> Source:
     """The source that a teacher's settings describe.
 
-    ``data_dir`` is for those that name no folder of their own; below ``answers`` raw answers of asked ones are kept.
+    ``data_dir`` is for those that name no folder of their own; in ``completions`` those of asked ones are kept.
     """
     if isinstance(teacher, AskedTeacher):
-        from cotdistill.annotation.teachers.asked import LiveSource
+        from cotdistill.annotation.teachers.asked import AskedSource
 
-        if answers is None:
-            raise ConfigError(f"the teacher {teacher.kind} needs a folder for its answers", remedy="give runs")
-        return LiveSource(teacher, answers)
+        if completions is None:
+            raise ConfigError(f"the teacher {teacher.kind} needs a folder for its completions", remedy="give runs")
+        return AskedSource(teacher, completions)
     if isinstance(teacher, DatasetTeacher):
         return DatasetSource(teacher.teacher, teacher.data_dir or data_dir)
     if isinstance(teacher, HumanTeacher):

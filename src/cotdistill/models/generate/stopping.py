@@ -13,8 +13,3 @@ def holds_a_stop(tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> Ca
     """Whether tokens end with or near a stop string; called after every token, it looks at the last ones only."""
     window = max(len(stop.encode()) for stop in stops) + 1  # a token is a byte at least
     return lambda token_ids: any(stop in decode(tokenizer, token_ids[-window:]) for stop in stops)
-
-
-def cut_at_stop(text: str, stops: Sequence[str]) -> str:
-    """``text`` before the first stop string in it."""
-    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]

@@ -74,7 +74,7 @@ def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: 
 
 def teacher_identity(config: CachedTeacher) -> str:
     """The content of the teacher's files or, behind a server, its name and address: more is not known of it there."""
-    return model_identity(config.model) if config.server is None else config.server.identity
+    return model_identity(config.model) if config.server is None else config.server.served.at
 
 
 def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
@@ -192,9 +192,14 @@ def _append_answers(
     left = [example for example in examples if example.key not in writer.keys]
     total = sum(map(len, examples))
     with track("capture", total, done=total - sum(map(len, left))) as progress:
-        for example, rows in served_rows(config, left, tokenizer):
+        for example, rows in served_rows(config, left, tokenizer, spent=_spent(examples, left)):
             writer.append({example.key: rows})
             progress.advance(len(example), f"{writer.num_rows} rows")
+
+
+def _spent(examples: Sequence[Example], left: Sequence[Example]) -> tuple[int, int]:
+    """Tokens that were paid for with the rows that are there already; one is written for each request."""
+    return sum(map(len, examples)) - sum(map(len, left)), len(examples) - len(left)
 
 
 @torch.no_grad()

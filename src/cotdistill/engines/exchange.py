@@ -1,0 +1,161 @@
+"""Many requests to a server at once: a bounded number under way, paced, tried again, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from random import Random
+from typing import Generic, Protocol, TypeVar
+
+from cotdistill.config import Limits
+from cotdistill.engines.asking import OUT_OF_BUDGET
+from cotdistill.engines.costs import Budget
+from cotdistill.engines.engine import Failed
+from cotdistill.errors import ModelError
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
+
+
+class Unanswered(Exception):
+    """A request failed for this ``reason`` (one of a few words); ``said`` are the server's own words, ``retry_after``
+    is its wish, in seconds, and ``lost`` says that it was not reached."""
+
+    def __init__(
+        self, reason: str, *, retryable: bool, said: str = "", retry_after: float | None = None, lost: bool = False
+    ):
+        super().__init__(reason)
+        self.reason, self.retryable, self.said = reason, retryable, said
+        self.retry_after, self.lost = retry_after, lost
+
+
+class Job(Protocol):
+    """What is sent, with about how many tokens."""
+
+    @property
+    def key(self) -> str: ...
+
+
+class Reply(Protocol):
+    """What came back, and what it is charged for."""
+
+    @property
+    def input_tokens(self) -> int: ...
+
+    @property
+    def output_tokens(self) -> int: ...
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R", bound=Reply)
+
+
+class Exchange(Generic[J, R]):
+    """``send`` answers a job, or raises Unanswered for what concerns it alone, and a CotDistillError for what makes all
+    others pointless (a wrong key, an unknown model). ``num_tokens`` are a job's in its prompt, about, and
+    ``most_output`` the most that can come back.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[J], Awaitable[R]],
+        close: Callable[[], Awaitable[None]],
+        limits: Limits,
+        budget: Budget,
+        *,
+        num_tokens: Callable[[J], int],
+        most_output: int,
+        where: str,
+    ):
+        self._send, self._close, self._limits, self._budget = send, close, limits, budget
+        self._num_tokens, self._most_output, self._where = num_tokens, most_output, where
+        self._next_turn = 0.0
+        self._lost_in_a_row = 0
+
+    def outcomes(self, jobs: Iterable[J]) -> Iterator[list[R | Failed]]:
+        """As they come, those that come at one time together. ``jobs`` is consumed as the work goes on.
+
+        The loop runs only while the next outcome is waited for. So an interrupt, wherever it comes, ends in this
+        generator or at its caller, and what is under way is given up at once.
+        """
+        loop = asyncio.new_event_loop()
+        queue: asyncio.Queue[R | Failed | Exception | None] = asyncio.Queue()
+        waiting = iter(jobs)
+        workers = [loop.create_task(self._work(waiting, queue)) for _ in range(self._limits.concurrency)]
+        at_work = len(workers)
+        try:
+            while at_work:
+                come = [loop.run_until_complete(queue.get())]
+                come += [queue.get_nowait() for _ in range(queue.qsize())]
+                at_work -= come.count(None)
+                if answered := [each for each in come if each is not None and not isinstance(each, Exception)]:
+                    yield answered
+                if problem := next((each for each in come if isinstance(each, Exception)), None):
+                    raise problem
+        finally:
+            for worker in workers:
+                worker.cancel()
+            loop.run_until_complete(asyncio.gather(*workers, return_exceptions=True))
+            loop.run_until_complete(self._close())
+            loop.close()
+
+    async def _work(self, waiting: Iterator[J], queue: asyncio.Queue[R | Failed | Exception | None]) -> None:
+        try:
+            for job in waiting:
+                queue.put_nowait(await self._within_budget(job))
+        except Exception as error:  # raised in turn where the outcomes are waited for
+            queue.put_nowait(error)
+        queue.put_nowait(None)
+
+    async def _within_budget(self, job: J) -> R | Failed:
+        most = self._num_tokens(job) + self._most_output
+        if not await self._budget.reserve(most):
+            return Failed(job.key, OUT_OF_BUDGET)
+        try:
+            reply = await self._answered(job)
+            self._budget.spend(reply.input_tokens, reply.output_tokens)
+            return reply
+        except Unanswered as failure:
+            return Failed(job.key, failure.reason, failure.said)
+        finally:
+            await self._budget.release(most)
+
+    async def _answered(self, job: J) -> R:
+        """The reply, after at most ``max_retries`` further tries; the wait doubles, or is what the server asks for."""
+        jitter = Random(job.key)  # spreads the tries of many requests that failed together
+        for attempt in range(self._limits.max_retries + 1):
+            await self._turn(self._num_tokens(job))
+            try:
+                reply = await asyncio.wait_for(self._send(job), self._limits.timeout_seconds)
+                self._lost_in_a_row = 0
+                return reply
+            except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+                failure = Unanswered("timeout", retryable=True)
+            except Unanswered as error:
+                failure = error
+                self._count_lost(error)
+            if not failure.retryable or attempt == self._limits.max_retries:
+                raise failure
+            backing_off = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt) * jitter.uniform(0.5, 1.0)
+            await asyncio.sleep(backing_off if failure.retry_after is None else failure.retry_after)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _count_lost(self, failure: Unanswered) -> None:
+        """Give a server up where no request reaches it any more: as many in a row as can be under way, with all of
+        their tries. A refusal is an answer, and a timeout may be of one request."""
+        if failure.reason == "timeout":
+            return
+        self._lost_in_a_row = self._lost_in_a_row + 1 if failure.lost else 0
+        if self._lost_in_a_row >= self._limits.concurrency * (self._limits.max_retries + 1):
+            remedy = "see to the server, and run again: what was answered is kept"
+            raise ModelError("the server cannot be reached", where=self._where, remedy=remedy)
+
+    async def _turn(self, tokens: int) -> None:
+        """Wait for a turn: at most so many requests and prompt tokens a minute, evenly spread."""
+        per_request, per_token = self._limits.requests_per_minute, self._limits.tokens_per_minute
+        now = time.monotonic()
+        start = max(now, self._next_turn)
+        seconds = (60 / per_request if per_request else 0.0, tokens * 60 / per_token if per_token else 0.0)
+        self._next_turn = start + max(seconds)
+        if start > now:
+            await asyncio.sleep(start - now)

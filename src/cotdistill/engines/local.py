@@ -1,0 +1,74 @@
+"""Models of this process: asked batch by batch, longest prompts first."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.config import Price, Sampling
+from cotdistill.engines.asking import PROMPT_TOO_LONG
+from cotdistill.engines.engine import Completion, Failed, Kept, Request
+from cotdistill.models.tokens.template import encode_prompt
+
+Batch = list[tuple[Request, Sequence[int]]]
+"""Requests with their prompts' token ids."""
+
+
+class LocalEngine(ABC):
+    """Base of the engines of this process. ``num_positions`` are the tokens, prompt and completion together, that the
+    model has room for (None: without limit)."""
+
+    price: Price | None = None
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling,
+        *,
+        max_batch_size: int,
+        num_positions: int | None,
+    ):
+        self._tokenizer, self._sampling = tokenizer, sampling
+        self._max_batch_size, self._num_positions = max_batch_size, num_positions
+
+    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+        """The batches follow from the requests alone, those that are kept included: where anything of a batch is
+        missing, all of it is made again. A prompt that does not fit is in no batch."""
+        encoded: dict[tuple[bool, object], Sequence[int]] = {}
+        fitting: Batch = []
+        for request in requests:
+            prompt = (request.raw, request.prompt if isinstance(request.prompt, str) else request.key)
+            if prompt not in encoded:
+                encoded[prompt] = self._encode(request)
+            if self._fits(encoded[prompt]):
+                fitting.append((request, encoded[prompt]))
+            else:
+                yield [Failed(request.key, PROMPT_TOO_LONG, input_tokens=len(encoded[prompt]))]
+        for batch in batches(fitting, self._max_batch_size):
+            if kept is None or any(request.key not in kept for request, _ in batch):
+                yield [*self._complete(batch)]
+
+    @abstractmethod
+    def _complete(self, batch: Batch) -> Iterator[Completion]: ...
+
+    def _fits(self, prompt: Sequence[int]) -> bool:
+        return self._num_positions is None or len(prompt) + self._sampling.max_new_tokens <= self._num_positions
+
+    def _encode(self, request: Request) -> Sequence[int]:
+        if not isinstance(request.prompt, str):
+            return request.prompt
+        if request.raw:
+            return self._tokenizer(request.prompt)["input_ids"]  # pyright: ignore[reportReturnType]
+        return encode_prompt(self._tokenizer, request.prompt)
+
+
+def batches(encoded: Batch, max_batch_size: int) -> list[Batch]:
+    """Longest prompts first: padding is least, and a lack of memory shows at once. None has two groups."""
+    found = []
+    for group in dict.fromkeys(request.group for request, _ in encoded):
+        members = [member for member in encoded if member[0].group == group]
+        ordered = sorted(members, key=lambda member: -len(member[1]))  # equal ones in their order
+        found += [ordered[start : start + max_batch_size] for start in range(0, len(ordered), max_batch_size)]
+    return found

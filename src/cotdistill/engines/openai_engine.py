@@ -1,0 +1,150 @@
+"""A model behind a server that speaks OpenAI's API. The key never reaches a file or an error text."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cotdistill.config import ServedModel
+from cotdistill.engines.costs import Budget, estimated_tokens, price_of
+from cotdistill.engines.engine import Completion, Failed, Kept, Request, Scored, TokenScores
+from cotdistill.engines.exchange import Exchange, Unanswered
+from cotdistill.engines.replies import MALFORMED, completion_of, scores_of, words_of
+from cotdistill.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import openai
+
+_LONGEST_RETRY_AFTER = 300.0  # seconds
+_NO_KEY = "none"
+_POINTLESS = {401: "the key is refused", 403: "access is refused", 404: "there is no such model or address"}
+
+NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
+"""Said where tokens are scored: the defaults may be the model's own, and some servers apply them to
+log-probabilities."""
+
+
+class OpenAIEngine:
+    """The model of a :class:`ServedModel`. Raises ConfigError where its key or the package is missing."""
+
+    def __init__(self, served: ServedModel):
+        key = os.environ.get(served.api_key_variable)
+        self._served, self._where = served, f"model {served.at}"
+        self.price = price_of(served)
+        if not key and served.base_url is None:
+            raise ConfigError(
+                f"the environment variable {served.api_key_variable} is not set",
+                where=self._where,
+                remedy=f"export {served.api_key_variable}=..., or set base_url to a server of your own",
+            )
+        try:
+            import openai
+        except ImportError:
+            remedy = "pip install 'cotdistill[openai]'"
+            raise ConfigError("asking a server needs the package openai", where=self._where, remedy=remedy) from None
+        self._openai, self._key = openai, key or _NO_KEY
+
+    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+        """Raises ModelError for a key or a model that the server refuses, and where it cannot be reached any more."""
+        sampling, client = self._served.sampling, self._client()
+
+        async def complete(request: Request) -> Completion:
+            path = "/completions" if request.raw else "/chat/completions"
+            return completion_of(await self._answer(client, path, self._body(request)), request, sampling.stop)
+
+        exchange = Exchange(
+            complete,
+            client.close,
+            self._served.limits,
+            Budget(self._served.limits, self.price, kept.num_tokens() if kept else (0, 0)),
+            num_tokens=lambda request: estimated_tokens(request.prompt),
+            most_output=sampling.max_new_tokens,
+            where=self._where,
+        )
+        return exchange.outcomes(request for request in requests if kept is None or request.key not in kept)
+
+    def score(
+        self, sequences: Iterable[Scored], k: int, spent: tuple[int, int] = (0, 0)
+    ) -> Iterator[list[TokenScores | Failed]]:
+        """By ``prompt_logprobs``, as vLLM's completions have them; raises as :meth:`generate` does."""
+        client, neutral = self._client(), {"max_tokens": 1, "prompt_logprobs": k, **NEUTRAL}
+
+        async def score(scored: Scored) -> TokenScores:
+            body = {"model": self._served.model, "prompt": list(scored.token_ids), **neutral}
+            return scores_of(await self._answer(client, "/completions", body), scored)
+
+        exchange = Exchange(
+            score,
+            client.close,
+            self._served.limits,
+            Budget(self._served.limits, self.price, spent),
+            num_tokens=lambda scored: len(scored.token_ids),
+            most_output=1,
+            where=self._where,
+        )
+        return exchange.outcomes(sequences)
+
+    def _client(self) -> openai.AsyncOpenAI:
+        return self._openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self._served.base_url,
+            timeout=self._served.limits.timeout_seconds,
+            max_retries=0,  # ours are counted, paced and kept within the budget
+        )
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        sampling = self._served.sampling
+        # OpenAI's newer models refuse max_tokens in a chat, other servers know nothing else.
+        limit = "max_completion_tokens" if self._served.base_url is None and not request.raw else "max_tokens"
+        prompt: dict[str, Any] = {"prompt": request.prompt}
+        if not request.raw:
+            prompt = {"messages": [{"role": "user", "content": request.prompt}]}
+        body = {limit: sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed + request.draw
+        return {"model": self._served.model, **prompt, **body}
+
+    async def _answer(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
+        """The server's answer as plain values. Raises Unanswered, and ModelError where all others are pointless."""
+        try:
+            return json.loads(await client.post(path, body=body, cast_to=str))
+        except self._openai.APITimeoutError:
+            raise Unanswered("timeout", retryable=True) from None
+        except self._openai.APIStatusError as error:
+            raise self._refusal(error) from None
+        except self._openai.APIConnectionError:
+            raise Unanswered("connection", retryable=True, lost=True) from None
+        except (self._openai.OpenAIError, ValueError, RecursionError):  # no JSON, or cut
+            raise Unanswered(MALFORMED, retryable=True) from None
+
+    def _refusal(self, error: openai.APIStatusError) -> Exception:
+        status, said = error.status_code, words_of(error.body, self._key)
+        if status in _POINTLESS or (status == 429 and error.code == "insufficient_quota"):
+            problem = f"{_POINTLESS.get(status, 'the account has no credit left')} (status {status})"
+            return ModelError(
+                f"{problem}: {said}" if said else problem, where=self._where, remedy="mend that and run again"
+            )
+        retryable = status in (408, 409, 429) or status >= 500
+        wait = _seconds(error.response.headers.get("retry-after"))
+        return Unanswered(f"status_{status}", retryable=retryable, said=said, retry_after=wait)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header as seconds from now: it holds a number of seconds or a date."""
+    if not retry_after:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)

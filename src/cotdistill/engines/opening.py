@@ -1,0 +1,51 @@
+"""From settings to a model that can be asked, and to what stands for it in keys. What is heavy is loaded here only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cotdistill.config import ScriptedModel, ServedModel, TransformersModel, VLLMModel
+from cotdistill.engines.engine import Engine
+from cotdistill.storage.hashes import file_sha256
+
+AskedModel = ServedModel | TransformersModel | VLLMModel | ScriptedModel
+
+
+def open_engine(asked: AskedModel, *, num_beams: int = 1) -> Engine:
+    """Raises ConfigError for a package or key that is missing, ModelError for a model, DataError for a script."""
+    if isinstance(asked, ScriptedModel):
+        from cotdistill.engines.scripted import ScriptedEngine
+
+        return ScriptedEngine(asked)
+    if isinstance(asked, ServedModel):
+        from cotdistill.engines.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(asked)
+    if isinstance(asked, VLLMModel):
+        from cotdistill.engines.vllm_engine import VLLMEngine
+
+        return VLLMEngine(asked)
+    from cotdistill.engines.transformers_engine import TransformersEngine
+
+    return TransformersEngine.open(asked, num_beams=num_beams)
+
+
+def identity_of(asked: AskedModel) -> Any:
+    """All that says which model it is: the content of its files, a server's address and name, a script's content.
+
+    Loads nothing. Raises ModelError for a model of this process that is not there, DataError for a script.
+    """
+    if isinstance(asked, ServedModel):
+        return asked.at
+    if isinstance(asked, ScriptedModel):
+        return [asked.kind, file_sha256(asked.completions)]
+    from cotdistill.models.load.source import model_identity
+
+    return [asked.kind, model_identity(asked.model), asked.dtype]
+
+
+def name_of(asked: AskedModel) -> str:
+    """The name that stands in records and error lines."""
+    if isinstance(asked, ScriptedModel):
+        return asked.kind
+    return asked.model if isinstance(asked, ServedModel) else asked.model.model
