@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from cotdistill.models.generate.beams import beam_search
 
-VOCAB = 12
+VOCAB = 16
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from cotdistill.errors import ModelError
-from cotdistill.models.generate import generation, shared_prefix
+from cotdistill.models.generate import abilities, generation, shared_prefix
+from cotdistill.models.generate import batch as batches
 from cotdistill.models.generate.generation import Generated, Sampling
 from cotdistill.models.generate.kv_cache import ROOM, growing_cache
 
@@ -153,7 +154,7 @@ def test_rows_that_are_left_close_up_with_few_moves():
 
 def test_prompts_are_read_with_others_of_their_length():
     prompts = [[0] * length for length in (9, 5, 5, 4, 1, 1, 1)]
-    pieces = [[len(prompt) for prompt in piece] for piece in generation._of_like_length(prompts, 10)]
+    pieces = [[len(prompt) for prompt in piece] for piece in batches._of_like_length(prompts, 10)]
     assert pieces == [[9], [5, 5], [4, 1], [1, 1]]
 
 
@@ -175,9 +176,9 @@ def few_shot_prompts() -> list[list[int]]:
 @pytest.mark.parametrize(("batch", "read"), [(2, 512), (64, 512), (64, 40)])
 def test_a_shared_prefix_changes_nothing(model, few_shot_prompts, batch, read, monkeypatch):
     """However many of the tokens behind it are read at a time."""
-    monkeypatch.setitem(generation.READ_TOKENS, "cpu", read)
+    monkeypatch.setitem(batches.READ_TOKENS, "cpu", read)
     assert shared_prefix.num_shared(few_shot_prompts) == 100
-    assert shared_prefix.can_share(model)
+    assert abilities.can_share(model)
     stops = {3, 7, 11}
     expected = reference(model, few_shot_prompts, stops, new=ROOM + 5)
     before = model.config._attn_implementation

@@ -21,7 +21,7 @@ from cotdistill.models.forward.heads import PackedTexts, last_hidden_states
 _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 """Token ids that any vocabulary has, in texts of two lengths."""
 
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 """By which a token's hidden state may differ, by the type that is computed in: rounding stays far below, and a text
 that sees another one is far above."""
 
@@ -90,7 +90,7 @@ def hidden_states(
 def differ(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     """Whether hidden states ``[tokens, hidden]`` differ by more than rounding anywhere, or are not finite."""
     difference = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
-    return not bool(difference.max() <= _TOLERANCE[dtype])
+    return not bool(difference.max() <= TOLERANCE[dtype])
 
 
 def _unfit(model: PreTrainedModel, problem: str) -> ModelError:

@@ -38,13 +38,19 @@ def attends_to_packed_texts(model: PreTrainedModel, dtype: torch.dtype) -> bool:
     So where every layer looks back over all tokens by torch's scaled dot product and nothing else. The model is asked
     itself, because no property of its class says so; ``dtype`` is what matrix products compute in.
     """
+    try:
+        return takes_other_attention(model) and _as_if_alone(model, dtype)
+    except Exception:  # in whatever way a family of models cannot, and there are hundreds
+        return False
+
+
+def takes_other_attention(model: PreTrainedModel) -> bool:
+    """Whether the model's attention may be replaced: every layer looks back over all tokens, and positions are the
+    same in every batch. What else its attention computes it must be asked."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     if model.config._attn_implementation not in ("sdpa", NAME) or rope.get("rope_type") in _BY_ROW:
         return False
-    try:
-        return model._supports_attention_backend and grows_in_place(model) and _as_if_alone(model, dtype)
-    except Exception:  # in whatever way a family of models cannot, and there are hundreds
-        return False
+    return model._supports_attention_backend and grows_in_place(model)
 
 
 def _as_if_alone(model: PreTrainedModel, dtype: torch.dtype) -> bool:
@@ -77,14 +83,21 @@ def _attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )  # pyright: ignore[reportReturnType]
-    if any(others.get(name) is not None for name in _MORE):
-        raise NotImplementedError(f"{type(module).__name__} computes more than plain attention")
+    refuse_more(module, attention_mask, others)
     queries, keys, values = (s.split([texts.num_shared, *texts.lengths], dim=2) for s in (query, key, value))
     attended = [_causal(queries[0], keys[0], values[0], dropout, scaling)] if texts.num_shared else []
     for own_query, own_key, own_value in zip(queries[1:], keys[1:], values[1:], strict=True):
         all_keys, all_values = torch.cat([keys[0], own_key], dim=2), torch.cat([values[0], own_value], dim=2)
         attended.append(_causal(own_query, all_keys, all_values, dropout, scaling))
     return torch.cat([states.transpose(1, 2) for states in attended], dim=1), None
+
+
+def refuse_more(module: nn.Module, attention_mask: Tensor | None, others: dict[str, Any]) -> None:
+    """Raise NotImplementedError for a family that gives its attention more than queries, keys and values: by another
+    argument, or by numbers of each head in the mask (Doge's are trained, and start at nothing that would show)."""
+    by_head = attention_mask is not None and attention_mask.shape[1] > 1
+    if by_head or any(others.get(name) is not None for name in _MORE):
+        raise NotImplementedError(f"{type(module).__name__} computes more than plain attention")
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None) -> Tensor:

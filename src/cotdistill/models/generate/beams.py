@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
+from cotdistill.models.generate.abilities import way_of
 from cotdistill.models.generate.generation import Generated
 
 
@@ -20,18 +21,14 @@ def beam_search(
     max_new_tokens: int,
     stop_token_ids: Collection[int],
 ) -> Iterator[Generated]:
-    """The likeliest continuation of each prompt among ``num_beams``, all prompts in one batch, in their order.
+    """The likeliest continuation of each prompt among ``num_beams``, in their order: all prompts in one batch where the
+    model can read them so (see ``abilities``).
 
     Scores are divided by length, as is Transformers' default; the model's own generation settings (penalties and the
     like) are not used, as they are not in ``generate``. ``model`` must be in eval mode.
     """
     assert not model.training
     stops = sorted(stop_token_ids)
-    longest = max(map(len, prompts))
-    # any id will do for padding: it is masked
-    ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    mask = (torch.arange(longest) >= longest - lengths[:, None]).long()
     settings = GenerationConfig(
         num_beams=num_beams,
         do_sample=False,
@@ -39,12 +36,27 @@ def beam_search(
         eos_token_id=stops,
         pad_token_id=stops[0],
     )
+    together = way_of(model).side_by_side
+    if not together:  # beams are rows too, which change places
+        settings.use_cache = False
+    size = len(prompts) if together else 1
+    for start in range(0, len(prompts), size):
+        for row, tokens in enumerate(_continued(model, prompts[start : start + size], settings)):
+            end = next((place for place, token in enumerate(tokens) if token in stop_token_ids), None)
+            yield Generated(start + row, tokens[:end], end is not None)
+
+
+def _continued(model: PreTrainedModel, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[list[int]]:
+    """The tokens behind each prompt, all of them in one batch."""
+    longest = max(map(len, prompts))
+    # any id will do for padding: it is masked
+    ids = torch.tensor([[settings.pad_token_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = (torch.arange(longest) >= longest - lengths[:, None]).long()
     own: Any = model.generation_config
     model.generation_config = GenerationConfig()  # what settings leave out would be taken from the model's
     try:
         found = model.generate(ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings)  # pyright: ignore[reportCallIssue]
     finally:
         model.generation_config = own
-    for index, tokens in enumerate(cast("torch.Tensor", found)[:, longest:].tolist()):
-        end = next((place for place, token in enumerate(tokens) if token in stop_token_ids), None)
-        yield Generated(index, tokens[:end], end is not None)
+    return cast("torch.Tensor", found)[:, longest:].tolist()

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from cotdistill.errors import ModelError
-from cotdistill.models.generate.kv_cache import growing_cache, grows_in_place, joined
-from cotdistill.models.generate.shared_prefix import (
-    MIN_SHARED,
-    attending_to_prefix,
-    can_share,
-    compute_prefix,
-    num_shared,
-)
-
-READ_TOKENS = {"cpu": 512}
-"""Prompt tokens that are read in one forward pass, by kind of device: prompts of like length are read together, so that
-little is spent on padding."""
-MANY_READ_TOKENS = 8192
-"""The same for every other kind."""
+from cotdistill.models.generate.abilities import can_share, not_finite, ways_of
+from cotdistill.models.generate.batch import Batch, Way, WholeText
+from cotdistill.models.generate.shared_prefix import MIN_SHARED, num_shared
 
 IsComplete = Callable[[Sequence[int]], bool]
 """Whether what was written so far ends a continuation, for example because it holds a stop string."""
@@ -68,19 +55,30 @@ def generate(
     A continuation ends before the first of ``stop_token_ids``, where ``is_complete`` says so (the tokens that made it
     so are kept), or after ``max_new_tokens`` tokens (the stop token counted). Longest prompts come first: rows of a
     batch need little padding, and a lack of memory shows at once. Padding is masked, so a prompt's continuation does
-    not depend on its batch but for rounding. ``model`` must be in eval mode. Raises ModelError for a prompt that is
-    empty or does not fit the model's positions.
+    not depend on its batch but for rounding; a model that cannot do so writes them one by one. ``model`` must be in
+    eval mode. Raises ModelError for a prompt that is empty or does not fit the model's positions, and for logits that
+    are not finite.
     """
     assert not model.training, "dropout would make the continuation random"
     _check_lengths(model, prompts, max_new_tokens)
-    order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
     ends = _Ends(frozenset(stop_token_ids), is_complete)
-    for start in range(0, len(order), max_batch_size):
-        indices = order[start : start + max_batch_size]
-        choose = _Choice(sampling, indices)
-        batch = _Batch(model, [prompts[i] for i in indices], max_new_tokens)
-        for row, token_ids, finished in _generate_batch(batch, choose, len(indices), max_new_tokens, ends):
-            yield Generated(indices[row], token_ids, finished)
+    for way, order in ways_of(model, list(map(len, prompts)), max_new_tokens):
+        size = max_batch_size if way.side_by_side else 1
+        for start in range(0, len(order), size):
+            indices = order[start : start + size]
+            choose = _Choice(model, sampling, indices)
+            batch = _batch(model, [prompts[i] for i in indices], max_new_tokens, way)
+            for row, token_ids, finished in _generate_batch(batch, choose, len(indices), max_new_tokens, ends):
+                yield Generated(indices[row], token_ids, finished)
+
+
+def _batch(model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int, way: Way) -> Batch | WholeText:
+    if way.argument is None:
+        return WholeText(model, prompts[0])
+    shared = num_shared(prompts) if len(prompts) > 1 else 0
+    if shared < MIN_SHARED or not can_share(model):
+        shared = 0
+    return Batch(model, prompts, max_new_tokens, way, num_shared=shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class _Ends:
 
 
 def _generate_batch(
-    batch: _Batch, choose: _Choice, num_prompts: int, max_new_tokens: int, ends: _Ends
+    batch: Batch | WholeText, choose: _Choice, num_prompts: int, max_new_tokens: int, ends: _Ends
 ) -> Iterator[tuple[int, list[int], bool]]:
     """Row, tokens and whether it finished, for each prompt of the batch."""
     written: list[list[int]] = [[] for _ in range(num_prompts)]
@@ -131,7 +129,8 @@ def _closed_up(kept: Sequence[bool]) -> list[int]:
 class _Choice:
     """The next token of each row: the most probable, or one drawn with the row's own random numbers."""
 
-    def __init__(self, sampling: Sampling | None, indices: Sequence[int]):
+    def __init__(self, model: PreTrainedModel, sampling: Sampling | None, indices: Sequence[int]):
+        self.model = model
         self.temperature = sampling.temperature if sampling else None
         self.top_p = sampling.top_p if sampling else 1.0
         self.draws = [random.Random(sampling.seeds[i]) for i in indices] if sampling else []
@@ -139,13 +138,20 @@ class _Choice:
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
         """Token ids ``[rows]`` from float32 ``logits [rows, vocabulary]``; ``rows`` names the prompt of each row."""
         if self.temperature is None:
-            return logits.argmax(dim=-1)
+            tokens = logits.argmax(dim=-1)  # a NaN is the largest of all to it
+            self._check(logits.gather(-1, tokens[:, None]))
+            return tokens
         probabilities = (logits / self.temperature).softmax(dim=-1)
         if self.top_p < 1:
             probabilities = _nucleus(probabilities, self.top_p)
         cumulative = probabilities.double().cumsum(dim=-1)
+        self._check(cumulative[:, -1])
         points = torch.tensor([self.draws[row].random() for row in rows], dtype=torch.float64, device=logits.device)
         return torch.searchsorted(cumulative, points[:, None] * cumulative[:, -1:], right=True)[:, 0]
+
+    def _check(self, chosen: Tensor) -> None:
+        if not chosen.isfinite().all():
+            raise not_finite(self.model)
 
 
 def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
@@ -153,95 +159,6 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     ordered, places = probabilities.sort(dim=-1, descending=True)
     beyond = ordered.cumsum(dim=-1) - ordered >= top_p
     return torch.zeros_like(probabilities).scatter(-1, places, ordered.masked_fill(beyond, 0.0))
-
-
-class _Batch:
-    """Left-padded rows, longest first, with their key-value cache, which advance one token at a time.
-
-    What the rows begin with in common is held once, apart from the cache (see ``shared_prefix``); padding, mask and
-    cache are about the tokens behind it.
-    """
-
-    def __init__(self, model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int):
-        self.model = model
-        shared = num_shared(prompts) if len(prompts) > 1 else 0
-        if shared < MIN_SHARED or not can_share(model):
-            shared = 0
-        self.prefix = compute_prefix(model, prompts[0][:shared]) if shared else None
-        self.num_shared = shared
-        self.unread: list[Sequence[int]] = [prompt[shared:] for prompt in prompts]
-        self.length = max(map(len, self.unread))
-        padding = torch.tensor([self.length - len(own) for own in self.unread])
-        # [rows, all tokens that there may be]; each step sees its first columns.
-        self.mask = (torch.arange(self.length + max_new_tokens) >= padding[:, None]).long().to(model.device)
-        self.positions = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
-
-    @torch.inference_mode()
-    def next_tokens(self, choose: _Choice, rows: Sequence[int]) -> list[int]:
-        """The chosen next token of every row, which becomes the row's next input."""
-        if self.unread:
-            logits = self._read()
-        else:
-            logits = self._forward(self.inputs, self.mask[:, : self.length], self.positions, self.cache)
-            self.positions = self.positions + 1
-        tokens = choose(logits, rows)
-        self.inputs = tokens[:, None]
-        self.length += 1
-        return tokens.tolist()
-
-    def _read(self) -> Tensor:
-        """Read the prompts, some rows at a time; the float32 logits ``[rows, vocabulary]`` of their next tokens."""
-        parts: list[DynamicCache] = []
-        logits = []
-        for own in _of_like_length(self.unread, self._most_read_tokens()):
-            padding = torch.tensor([len(own[0]) - len(tokens) for tokens in own])
-            places = torch.arange(len(own[0]))
-            # any id will do for padding: it is masked
-            ids = torch.tensor([[0] * (len(own[0]) - len(tokens)) + list(tokens) for tokens in own])
-            mask = (places >= padding[:, None]).long()
-            positions = self.num_shared + (places - padding[:, None]).clamp(min=0)
-            parts.append(growing_cache(self.model))
-            device = self.model.device
-            logits.append(self._forward(ids.to(device), mask.to(device), positions.to(device), parts[-1]))
-        self.cache = joined(parts)
-        self.unread = []
-        return torch.cat(logits)
-
-    def _most_read_tokens(self) -> int:
-        """All of them where a layer of the cache is not our own: such ones cannot be joined."""
-        if not grows_in_place(self.model):
-            return sum(map(len, self.unread)) * len(self.unread)
-        return READ_TOKENS.get(self.model.device.type, MANY_READ_TOKENS)
-
-    def _forward(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-        prefix: dict[str, Any] = {"shared_prefix": self.prefix} if self.prefix else {}
-        with attending_to_prefix(self.model) if self.prefix else nullcontext():
-            output = self.model(
-                input_ids=inputs,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-                **prefix,
-            )
-        return output.logits[:, -1].float()
-
-    @torch.inference_mode()
-    def keep(self, places: list[int]) -> None:
-        """Drop all rows but those at ``places``, which come in this order."""
-        kept = torch.tensor(places, device=self.model.device)
-        self.cache.batch_select_indices(kept)
-        self.mask, self.inputs, self.positions = self.mask[kept], self.inputs[kept], self.positions[kept]
-
-
-def _of_like_length(prompts: Sequence[Sequence[int]], most_tokens: int) -> Iterator[Sequence[Sequence[int]]]:
-    """``prompts``, longest first, cut into pieces of ``most_tokens`` with their padding, or of one prompt."""
-    start = 0
-    while start < len(prompts):
-        end = start + max(1, most_tokens // len(prompts[start]))
-        yield prompts[start:end]
-        start = end
 
 
 def num_positions(model: PreTrainedModel) -> int | None:

@@ -79,7 +79,19 @@ def grows_in_place(model: PreTrainedModel) -> bool:
     return all(type(layer) is GrowingLayer for layer in growing_cache(model).layers)
 
 
-def joined(caches: Sequence[DynamicCache]) -> DynamicCache:
+def keep_rows(cache: Any, indices: Tensor) -> None:
+    """Keep these rows of a model's ``cache`` only, in this order."""
+    if type(cache) is not DynamicCache:
+        cache.batch_select_indices(indices)
+        return
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.batch_select_indices(indices)
+        else:  # of a recurrent layer too, which has no other name for it
+            layer.reorder_cache(indices)
+
+
+def joined(caches: Sequence[Any]) -> Any:
     """One cache of the rows of all ``caches``, each padded on its left to the longest. Several must be of
     :class:`GrowingLayer` alone; they are used up."""
     whole = caches[0]

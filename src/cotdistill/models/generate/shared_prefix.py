@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import eager_mask
 
 from cotdistill.models.forward.attention import computing_attention_with
-from cotdistill.models.forward.packed_attention import attends_to_packed_texts
+from cotdistill.models.forward.packed_attention import refuse_more
 from cotdistill.models.generate.kv_cache import GrowingLayer, growing_cache
 
 NAME = "cotdistill_shared_prefix"
@@ -33,11 +33,6 @@ def num_shared(prompts: Sequence[Sequence[int]]) -> int:
     first, last = ordered[0], ordered[-1]  # what these two share, all between them share
     limit = min(map(len, prompts)) - 1
     return next((i for i in range(limit) if first[i] != last[i]), limit)
-
-
-def can_share(model: PreTrainedModel) -> bool:
-    """Whether the model's attention can be replaced and looks back over all tokens in every layer."""
-    return attends_to_packed_texts(model, model.dtype)
 
 
 @torch.inference_mode()
@@ -69,13 +64,15 @@ def _attention(
     *,
     scaling: float,
     shared_prefix: Prefix,
-    **unused: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Softmax attention to the prefix and to each row's own tokens together.
 
-    query ``[rows, heads, new tokens, head size]``, key and value ``[rows, key heads, own tokens, head size]``,
-    attention_mask ``[rows, 1, new tokens, own tokens]`` (0, or very negative where a token is not seen).
+    query ``[rows, heads, new tokens, head size]``, key and value ``[rows, key heads, own tokens, head size]``, where
+    values may be of another size, attention_mask ``[rows, 1, new tokens, own tokens]`` (0, or very negative where a
+    token is not seen). Raises NotImplementedError for a family that wants more of its attention.
     """
+    refuse_more(module, attention_mask, others)
     prefix_key, prefix_value = (states[0] for states in shared_prefix[cast("int", module.layer_idx)])
     rows, heads, length, size = query.shape
     key_heads, num_prefix, _ = prefix_key.shape
@@ -87,9 +84,9 @@ def _attention(
     scores = torch.cat([to_prefix, to_own.flatten(2, 3)], dim=3)
     weights = scores.softmax(dim=3, dtype=torch.float32).to(query.dtype)
     prefix_weights = weights[..., :num_prefix].transpose(0, 1).reshape(key_heads, rows * num_queries, num_prefix)
-    of_prefix = (prefix_weights @ prefix_value).view(key_heads, rows, num_queries, size).transpose(0, 1)
+    of_prefix = (prefix_weights @ prefix_value).view(key_heads, rows, num_queries, -1).transpose(0, 1)
     attended = of_prefix + weights[..., num_prefix:] @ value
-    return attended.reshape(rows, heads, length, size).transpose(1, 2), None
+    return attended.reshape(rows, heads, length, -1).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, _attention)
