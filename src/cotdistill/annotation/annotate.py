@@ -24,7 +24,7 @@ from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a change of code changes what an annotation holds."""
 
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"

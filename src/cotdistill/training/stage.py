@@ -35,7 +35,7 @@ from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a change of code changes what a training makes."""
 
 

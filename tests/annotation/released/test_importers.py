@@ -118,7 +118,11 @@ def test_every_released_file_imports_with_the_rows_of_the_manifest(shared_data: 
 
 @pytest.mark.shared
 def test_the_release_layout_gives_what_our_copy_of_it_holds(shared_data: Path, tmp_path: Path) -> None:
-    """The exact instructions and outputs of the release, put back into its own layout."""
+    """The exact instructions and outputs of the release, put back into its own layout.
+
+    One solution ends in "Hence answer should be D", which its preparation did not read.
+    """
+    restated = {"eit-aqua_gemini_level2_ranked-00101": "D"}
     listed = {}
     for name in ("SVAMP_llama_level1_ranked", "aqua_gemini_level2_ranked", "stqa_gemini_level6_ranked"):
         with gzip.open(shared_data / "eit_cot" / f"{name}.jsonl.gz", "rt") as lines:
@@ -132,7 +136,8 @@ def test_the_release_layout_gives_what_our_copy_of_it_holds(shared_data: Path, t
             record = found.get(f"{name}-{number:05}")
             if record is not None:
                 assert list(record.question.choices or ()) == (row["choices"] or []), row["id"]
-                assert record.question.answer == row["meta"]["teacher_answer"], row["id"]
+                stated = restated.get(row["id"], row["meta"]["teacher_answer"])
+                assert record.question.answer == stated, row["id"]
         assert len(made.records) >= 0.98 * 300 * len(listed)
 
 

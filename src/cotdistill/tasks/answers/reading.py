@@ -1,38 +1,36 @@
 """From a model's output to a verdict: find the stated answer, read it, compare it with the gold one.
 
-Strict where it counts: only a statement ("The answer is ...", or LaTeX's box where there is none) is read, never the
-last number that happens to stand there. All patterns are linear or see bounded text, so a megabyte of anything is
-judged at once.
+Strict where it counts: only a statement ("The answer is ...", "Answer:", a box) is read, never the last number that
+happens to stand there, and what a model thinks between marks is not looked at.
 """
 
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 from cotdistill.records import AnswerType, Question, Verdict
-from cotdistill.tasks.answers.mathematics import last_box, same_math
-from cotdistill.tasks.answers.types import boxed, comparable, read_answer
-
-STATEMENT = re.compile(r"\banswer\s{1,3}is\b(?!\s{1,3}not\b)", re.IGNORECASE)
-_NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
-MAX_STATEMENTS = 8
-"""So many statements, from the last backwards or the first onwards, are looked at."""
-_MAX_BOX_SEARCH = 20_000
-"""Characters at the end of an output among which a box is looked for."""
-
-_WORD = string.ascii_letters + string.digits + ".,/$-"
-
-_OPENING = re.compile(
-    r"(?:\b(?:so|and so|thus|therefore|hence|finally)\b,?\s{1,3})?(?:\bthe\s{1,3})?"
-    r"(?:\b(?:final|correct|right|best)\s{1,3})?$",
-    re.IGNORECASE,
+from cotdistill.tasks.answers.mathematics import same_math
+from cotdistill.tasks.answers.statements import (
+    NO_ANSWER,
+    NO_ANSWER_AT_ALL,
+    Statement,
+    find_statements,
+    opening_start,
+    openers,
+    spoken,
+    visible,
 )
-"""The words before "answer is" that belong to the statement."""
-_MAX_OPENING = 60
+from cotdistill.tasks.answers.types import comparable, first_sentence, read_answer
+
+_NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
+_MAX_QUESTIONS = 8
+
+Read = Callable[[str], str | None]
 
 
 def extract_answer(
@@ -40,17 +38,90 @@ def extract_answer(
 ) -> str | None:
     """The canonical form of the answer that ``output`` states, or None.
 
-    The last readable statement wins, which lets a model correct itself. With ``first`` it is the first one, for a model
-    that answers and then explains. What it writes after starting another question is not looked at.
+    The last statement wins, which lets a model correct itself: a remark ("the answer is clear") is none, one that cannot
+    be read or says that there is no answer gives None. With ``first`` it is the first readable one, for a model that
+    answers and then explains. Thoughts between marks are skipped, and so is what follows once a model that has stated
+    its answer starts another question.
     """
-    output = _before_next_question(output)
-    if answer_type == "math" and not STATEMENT.search(output):
-        return read_answer(last_box(output[-_MAX_BOX_SEARCH:]) or "", answer_type)
-    for stated in _first_statements(output) if first else _statements(output):
-        answer = read_answer(stated, answer_type, choices)
-        if answer is not None:
+    text, thought, closed = visible(output)
+    if not closed:
+        return None
+    read = partial(read_answer, answer_type=answer_type, choices=choices)
+    if first:
+        return _first_stated(find_statements(text, first=True), read)
+    found = find_statements(_before_next_question(text.lstrip(), answer_type, read))
+    if not found and thought and "\n" not in text.strip():
+        return read(text.strip())
+    return _last_stated(found, answer_type, read)
+
+
+def _first_stated(found: Sequence[Statement], read: Read) -> str | None:
+    answers = (_read_statement(statement, read)[0] for statement in found)
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _last_stated(found: Sequence[Statement], answer_type: AnswerType, read: Read) -> str | None:
+    """The answer of the last statement that is none of remarks; a conditional one must agree with the one before it."""
+    hypothetical: str | None = None
+    remark: str | None = None
+    for statement in reversed(found):
+        if statement.kind == "denial":
+            return None
+        answer, final = _read_statement(statement, read)
+        if answer is not None and _is_remark(statement, answer_type):
+            remark = remark or answer
+            continue
+        denies = NO_ANSWER_AT_ALL if answer_type in ("text", "list", "math") else NO_ANSWER
+        if denies.match(statement.text) and (answer is None or denies is NO_ANSWER_AT_ALL):
+            return None
+        if answer is None:
+            if final or _states_something(statement, answer_type):
+                return None
+        elif hypothetical is not None:
+            return answer if answer == hypothetical else None
+        elif not statement.conditional:
             return answer
-    return None
+        else:
+            hypothetical = answer
+    return hypothetical if hypothetical is not None else remark
+
+
+def _read_statement(statement: Statement, read: Read) -> tuple[str | None, bool]:
+    """What a statement says, and whether it is final where that cannot be read: a retraction, or an unreadable box."""
+    if statement.kind == "box":
+        return read(statement.text), True
+    if not statement.text.strip("$\\[( \n*:=_"):
+        return None, False
+    said = spoken(statement.text)
+    if said is None:
+        return None, False
+    answers = map(read, said.texts)
+    return next((answer for answer in answers if answer is not None), None), said.certain
+
+
+_REMARK = re.compile(
+    r"\W{0,4}(?:in (?:its |the |a )?(?:simpl|lowest|correct|right|standard|reduced|accordance|line|agreement)\w*"
+    r"|(?:given|based|consistent|verified|confirmed|simplified|rounded|expressed|written|derived|obtained|shown) \w"
+    r"|(?:in)?correct\b|consistent\b|right\b|wrong\b|clear\b|obvious\b|reasonable\b)",
+    re.IGNORECASE,
+)
+
+
+def _is_remark(statement: Statement, answer_type: AnswerType) -> bool:
+    """Whether a text says something about the answer and is not itself one, as far as it can be told."""
+    return statement.kind == "said" and answer_type in ("text", "list", "math") and bool(_REMARK.match(statement.text))
+
+
+_MENTIONED = {"number": re.compile(r"[0-9]|\\(?:frac|sqrt|pi)|√|π"), "letter": re.compile(r"\([A-Z]\)|^\W*[B-HJ-Z]\b")}
+
+
+def _states_something(statement: Statement, answer_type: AnswerType) -> bool:
+    """Whether a statement that cannot be read states an answer nevertheless, "2x + 1" or "(A) or (B)"."""
+    mentioned = _MENTIONED.get(answer_type)
+    sentence = first_sentence(statement.text)
+    if mentioned is None or _REMARK.match(sentence) or re.match(r"\W*not\b", sentence):
+        return False
+    return spoken(statement.text) is not None and mentioned.search(sentence) is not None
 
 
 def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bool:
@@ -61,6 +132,8 @@ def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bo
     """
     if extracted is None:
         return False
+    if extracted == gold:
+        return True
     if answer_type == "number":
         one, other = read_answer(extracted, "number"), read_answer(gold, "number")
         return one is not None and other is not None and Fraction(one) == Fraction(other)
@@ -73,11 +146,25 @@ def judge(output: str, question: Question, *, finished: bool, first: bool = Fals
     ``first``: the first statement counts, not the last (see :func:`extract_answer`).
     """
     if not finished:
-        output = _certain_part(output, question.answer_type)
+        output = _certain_part(output, question.answer_type, first=first)
     extracted = extract_answer(output, question.answer_type, question.choices, first=first)
     if extracted is None:
         return None, "unreadable" if finished else "truncated"
-    return extracted, "correct" if same_answer(extracted, question.answer, question.answer_type) else "wrong"
+    if same_answer(extracted, question.answer, question.answer_type) or _is_gold_line(output, question, first=first):
+        return extracted, "correct"
+    return extracted, "wrong"
+
+
+def _is_gold_line(output: str, question: Question, *, first: bool) -> bool:
+    """Whether the whole line of a statement is the gold answer, which may hold full stops of its own ("Mt. Everest")."""
+    if question.answer_type not in ("text", "list", "math"):
+        return False
+    text = _before_next_question(visible(output)[0].lstrip(), question.answer_type, lambda stated: stated.strip())
+    ends = [end for _, end in openers(text, first=first)]
+    if not ends:
+        return False
+    line = text[ends[0 if first else -1] :].lstrip(" :\n").partition("\n")[0].strip()
+    return any(comparable(written) == comparable(question.answer) for written in (line, line.removesuffix(".")))
 
 
 def statement_seam(output: str, *, first: bool = False) -> int:
@@ -85,52 +172,36 @@ def statement_seam(output: str, *, first: bool = False) -> int:
 
     An output that states nothing is all rationale: the seam is its end, or with ``first`` its start.
     """
-    statements = STATEMENT.finditer(output)
+    found = openers(output, first=first)
     if first:
-        statement = next(statements, None)
-        return (output.find("\n", statement.end()) + 1 or len(output)) if statement else 0
-    starts = [statement.start() for statement in statements]
-    return opening_start(output, starts[-1]) if starts else len(output)
+        return (output.find("\n", found[0][1]) + 1 or len(output)) if found else 0
+    return opening_start(output, found[-1][0]) if found else len(output)
 
 
-def opening_start(text: str, start: int) -> int:
-    """Where the statement opens whose "answer is" begins at ``start``."""
-    opening = _OPENING.search(text[max(0, start - _MAX_OPENING) : start])
-    return start - len(opening[0]) if opening else start
+def _before_next_question(output: str, answer_type: AnswerType, read: Read) -> str:
+    """``output`` up to the question that a model begins once it has stated an answer to the one that it was asked."""
+    if "Question" not in output and "Q" not in output:
+        return output
+    for question in islice(_NEXT_QUESTION.finditer(output), _MAX_QUESTIONS):
+        before = output[: question.start() + 1]
+        if _last_stated(find_statements(before), answer_type, read) is not None:
+            return before
+    return output
 
 
-def _before_next_question(output: str) -> str:
-    output = output.lstrip()
-    start = _NEXT_QUESTION.search(output)
-    return output[: start.start() + 1] if start else output
+_SURE_END = re.compile(r"[.!?][\"')\]*$]{0,3}(?=\s)|\n|</answer>|。")
 
 
-def _statements(output: str) -> Iterator[str]:
-    """What follows each "answer is", up to the next one, from the last backwards; else what a last box holds."""
-    starts = list(STATEMENT.finditer(output))
-    end = len(output)
-    for statement in reversed(starts[-MAX_STATEMENTS:]):
-        yield output[statement.end() : end]
-        end = statement.start()
-    if not starts:
-        yield from boxed(output[-_MAX_BOX_SEARCH:])[-1:]
+def _certain_part(output: str, answer_type: AnswerType, *, first: bool) -> str:
+    """The part of an output cut at the token limit that cannot change its meaning by going on; empty where a statement
+    is under way behind it, "The answer is 3," of 3,000.
 
-
-def _first_statements(output: str) -> Iterator[str]:
-    """As :func:`_statements`, from the first onwards."""
-    starts = list(islice(STATEMENT.finditer(output), MAX_STATEMENTS))
-    for statement in starts:
-        following = STATEMENT.search(output, statement.end())
-        yield output[statement.end() : following.start() if following else len(output)]
-    if not starts:
-        yield from boxed(output[:_MAX_BOX_SEARCH])[:1]
-
-
-def _certain_part(output: str, answer_type: AnswerType) -> str:
-    """The part of an output cut at the token limit that cannot change its meaning by going on.
-
-    A last word may be half of one ("1" of "19"); a list or a text is whole only where its sentence or line ends.
+    A statement is whole where its sentence, its line or its box ends.
     """
-    if answer_type in ("list", "text", "math"):
-        return output[: max(output.rfind(end) for end in (". ", "! ", "? ", "\n")) + 1]
-    return output if not output[-1:].isalnum() else output.rstrip(_WORD)
+    ends = [match.end() for match in deque(_SURE_END.finditer(output), 1)]
+    ends += [statement.end for statement in find_statements(output)[-1:] if statement.kind == "box"]
+    if output.endswith(".") and answer_type not in ("list", "text", "math"):
+        ends.append(len(output))
+    certain = output[: max(ends, default=0)]
+    is_under_way = not first and any(start >= len(certain) or end > len(certain) for start, end in openers(output)[-1:])
+    return "" if is_under_way else certain

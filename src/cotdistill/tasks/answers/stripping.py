@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from textwrap import dedent
 from typing import NamedTuple
 
-from cotdistill.tasks.answers.reading import MAX_STATEMENTS, STATEMENT, opening_start
+from cotdistill.tasks.answers.statements import opening_start, openers, without_marks
 from cotdistill.tasks.answers.types import first_sentence
 
 _GIVES_REASON = re.compile(r"\b(?:because|since|as|so|but)\b", re.IGNORECASE)
 _MAX_CLOSING = 120
 """Characters of the longest answer that closes a rationale; more is reasoning."""
 
-_THINKING = re.compile(r"</?(?:think|thinking|thought|reasoning)>[ \t]*\n?", re.IGNORECASE)
 _MARKS_ALONE = re.compile(r"^[ \t]*(?:\\[\[\]()]|\$\$|```|\*\*)[ \t]*(?:\n|\Z)", re.MULTILINE)
 _BULLET = re.compile(r"(?:(?<=\n)|\A)[ \t]*(?:[*>-]|#{1,6})?[ \t]*\Z")
 _MAX_BULLET = 40
@@ -32,7 +31,7 @@ def clean_rationale(text: str) -> str:
     Indentation relative to the margin, blank lines and spaces within lines stay as they are. Cleaning again changes
     nothing.
     """
-    return split_statement(dedent(_THINKING.sub("", text.replace("\r\n", "\n"))).strip())[0]
+    return split_statement(dedent(without_marks(text.replace("\r\n", "\n"))).strip())[0]
 
 
 def split_statement(rationale: str) -> tuple[str, str | None]:
@@ -43,12 +42,12 @@ def split_statement(rationale: str) -> tuple[str, str | None]:
     reasoning and closes in the statement is closed at the end of the reasoning; one with nothing in it is left out.
     """
     end, closing = len(rationale), None
-    for statement in reversed(list(STATEMENT.finditer(rationale))[-MAX_STATEMENTS:]):
-        stated = rationale[statement.end() : end].strip()
+    for start, begin in reversed(openers(rationale)):
+        stated = rationale[begin:end].strip()
         if not _only_answer(stated):
             break
         closing = stated if closing is None else closing
-        end = _without_bullet(rationale, opening_start(rationale, statement.start()))
+        end = _without_bullet(rationale, opening_start(rationale, start))
     if closing is None:
         return rationale.strip(), None
     return _closed(rationale, end).strip(), closing
