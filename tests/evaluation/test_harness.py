@@ -146,5 +146,28 @@ def test_lm_eval_runs_its_tasks_on_a_student_and_no_task_twice(tmp_path, monkeyp
     again = evaluate_with_harness(student, tasks, runs=tmp_path / "runs", limit=4, max_batch_size=2, dtype="float32")
     assert again == done
     assert {path: path.stat().st_mtime_ns for path in done.path.rglob("*.jsonl")} == marks
-    with pytest.raises(ConfigError, match="lm-eval knows no such task"):
-        evaluate_with_harness(student, ["no_such_task"], runs=tmp_path / "runs")
+
+
+def test_tasks_that_cannot_run_here_are_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'cotdistill[lm-eval]'")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    student = ModelConfig(model=str(save_tiny(tmp_path / "student")))
+    monkeypatch.delattr(harness, "load_harness")
+    (tmp_path / "rows.jsonl").write_text('{"question": "1?", "answer": "1"}\n', encoding="utf-8")
+    for name in ("parses", "fails"):
+        text = GENERATING.replace("DATA", str(tmp_path / "rows.jsonl")) + f"process_results: !function {name}.judge\n"
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "parses.py").write_text("def parse_latex(text): pass\ndef judge(doc, results): return {}\n")
+    (tmp_path / "fails.py").write_text("raise AssertionError('`antlr4` is\\nrequired')\n")
+    monkeypatch.setattr(harness, "_version", lambda package: "4.13.2")
+    for task, line in {
+        "no_such_task": "tasks: lm-eval knows no such task",
+        f"{tmp_path}/fails.yaml": "fails.yaml: lm-eval cannot load it (`antlr4` is required); check the connection",
+        str(
+            tmp_path / "parses.yaml"
+        ): "parses.yaml: it reads LaTeX with antlr4-python3-runtime 4.11, and here is 4.13.2",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            evaluate_with_harness(student, [task], runs=tmp_path / "runs")
+        assert line in str(error.value)
+        assert "\n" not in str(error.value)

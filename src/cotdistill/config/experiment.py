@@ -76,12 +76,11 @@ class CellConfig(Settings):
 
     @model_validator(mode="after")
     def tests_are_not_trained_on(self) -> CellConfig:
+        trained_on = self.task.train if self.training and isinstance(self.task, FileTask) else None
         for task in self.evaluation.tasks or ():
-            own = isinstance(task, FileTask) and isinstance(self.task, FileTask) and task.test == self.task.train
-            if self.training and own and task.test:
-                name = task.test.name
-                remedy = f"write {{train: {name}}} for its held-out share"
-                raise ValueError(f"evaluation.tasks tests on all of {name}, which is trained on; {remedy}")
+            if trained_on and isinstance(task, FileTask) and task.test == trained_on:
+                remedy = f"write {{train: {trained_on.name}}} for its held-out share"
+                raise ValueError(f"evaluation.tasks tests on all of {trained_on.name}, which is trained on; {remedy}")
         return self
 
 

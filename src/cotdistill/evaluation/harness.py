@@ -32,6 +32,8 @@ METRICS = ("exact_match", "acc", "em", "pass@1")
 """The metrics that say of one item whether it is right; the first that a task has decides verdicts."""
 UNREADABLE = ("[invalid]", "")
 """What lm-eval's filters give where they find no answer."""
+_ANTLR = "antlr4-python3-runtime"
+_LATEX_EXTRAS = "pip install 'cotdistill[lm-eval,math]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +120,44 @@ def run_tasks(
     """The samples that lm-eval logs, by task; ``tasks`` are its names, files or settings."""
     from lm_eval.evaluator import simple_evaluate  # pyright: ignore[reportMissingImports]
 
-    try:
-        results = simple_evaluate(
-            model=harness,
-            tasks=list(tasks),
-            limit=limit,
-            bootstrap_iters=0,
-            log_samples=True,
-            task_manager=task_manager(include),
-        )
-    except KeyError as error:
-        remedy = "lm-eval ls tasks lists them"
-        raise ConfigError(f"lm-eval knows no such task ({error})", where="tasks", remedy=remedy) from None
+    results = simple_evaluate(
+        model=harness,
+        tasks=list(tasks),
+        limit=limit,
+        bootstrap_iters=0,
+        log_samples=True,
+        task_manager=task_manager(include),
+    )
     assert results is not None, "only the first of several processes gets results"
     return results["samples"]
+
+
+def check_tasks(tasks: Sequence[str], include: Path | None) -> None:
+    """Raise ConfigError for a task that lm-eval does not know, or cannot load or judge with the packages that are here.
+
+    Tasks that read LaTeX do so by sympy's parser, which needs antlr 4.11 and would fail once all outputs are there.
+    """
+    for task in tasks:
+        try:
+            loaded = task_manager(include).load([task])["tasks"]
+        except KeyError as error:
+            remedy = "lm-eval ls tasks lists them"
+            raise ConfigError(f"lm-eval knows no such task ({error})", where="tasks", remedy=remedy) from None
+        except Exception as error:  # a task is code of its own, and its data set is fetched
+            problem = f"lm-eval cannot load it ({' '.join(str(error).split()) or type(error).__name__})"
+            remedy = f"check the connection; tasks that read LaTeX need {_LATEX_EXTRAS}"
+            raise ConfigError(problem, where=task, remedy=remedy) from None
+        judges = [getattr(one.config.process_results, "__globals__", {}) for one in loaded.values()]
+        if any("parse_latex" in names for names in judges) and not _version(_ANTLR).startswith("4.11"):
+            problem = f"it reads LaTeX with {_ANTLR} 4.11, and here is {_version(_ANTLR) or 'none'}"
+            raise ConfigError(problem, where=task, remedy=_LATEX_EXTRAS)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @cache
@@ -261,6 +287,7 @@ def _run_missing(
     """Run each of ``tasks`` that has no file of samples yet, and write its own."""
     files = _sample_files(tasks, folder)
     missing = [task for task, path in files.items() if not path.exists()]
+    check_tasks(missing, include)
     harness = load_harness(model, max_batch_size=max_batch_size, dtype=dtype) if missing else None
     for task in missing:
         rows = [
