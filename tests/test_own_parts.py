@@ -19,24 +19,35 @@ BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """A folder with the files of the documentation's example, and some questions."""
+    """A folder with the files of the documentation's examples."""
     for name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    sums = [{"question": f"What is {10 + i} plus {3 * i}?", "answer": str(10 + 4 * i)} for i in range(20)]
-    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sums), encoding="utf-8")
     return tmp_path
 
 
 def test_the_example_of_the_documentation_runs(example: Path) -> None:
-    outcome = run_command(example, "run", "sums.yaml")
+    outcome = run_command(example, "run", "own.yaml")
     assert outcome.status == 0, outcome.err
     runs = example / "runs"
     (annotation,) = (runs / "annotation").glob("*/rationales.jsonl")
-    first = json.loads(annotation.read_text(encoding="utf-8").splitlines()[0])
-    assert (first["teacher"], first["meta"]["teacher_agrees"]) == ("by_hand", True)
-    assert first["rationale"].startswith("Add")
-    assert (runs / "sums" / "figures" / "words.svg").is_file()
+    rows = [json.loads(line) for line in annotation.read_text(encoding="utf-8").splitlines()]
+    assert (len(rows), rows[0]["question"]) == (19, "What is 11 plus 22?")
+    assert (rows[0]["teacher"], rows[0]["meta"]["teacher_agrees"]) == ("by_hand", True)
+    assert rows[0]["rationale"] == "Add 22 to 11.\n11 + 22 = 33"
+    assert (runs / "own" / "figures" / "words.svg").is_file()
     assert len(list((runs / "training").glob("*/manifest.json"))) == 2
+    (evaluation, *_) = (runs / "evaluation").glob("*/predictions.jsonl")
+    assert len(evaluation.read_text().splitlines()) == 3
+
+
+def test_a_teacher_is_asked_with_a_prompt_of_the_users_own(example: Path) -> None:
+    outcome = run_command(example, "annotate", "asked.yaml")
+    assert outcome.status == 0, outcome.err
+    (log,) = (example / "runs" / "completions").glob("*/completions.jsonl")
+    assert len(log.read_text().splitlines()) == 5, outcome.err
+    (example / "prompts.py").write_text("def short(question, granularity, format, gold):\n    return str(gold)\n")
+    run_command(example, "annotate", "asked.yaml")
+    assert len(log.read_text().splitlines()) == 6, "each question is asked the same, and asked again"
 
 
 def loss_config(folder: Path, kind: str, **settings: Any) -> TrainingConfig:

@@ -159,7 +159,7 @@ def annotation_identity(
 
 _SAID_APART = {
     name: AnnotationConfig.model_fields[name].default
-    for name in ("decontaminate", "selection", "granularity", "format", "answer_conditioned")
+    for name in ("decontaminate", "selection", "granularity", "format", "answer_conditioned", "prompt")
 }
 """Settings that count only with what they are about: evaluation questions, a student, and a source that heeds them."""
 

@@ -187,6 +187,10 @@ class AnnotationConfig(Settings):
     answer_conditioned: bool = Field(
         default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
     )
+    prompt: Part | None = Field(
+        default=None,
+        description="a function of your own, of (question, granularity, format, gold), in place of our prompts",
+    )
     perturbation: Annotated[
         Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
     ] = None

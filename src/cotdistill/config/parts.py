@@ -44,10 +44,14 @@ class Part(str, Keyed):
         return _load(self)
 
     def call(self, *values: Any, **settings: Any) -> Any:
-        """What the function gives. Raises ConfigError, which names the function's own line, where it raises."""
+        """What the function gives, an iterator as a list.
+
+        Raises ConfigError, which names the function's own line, where the function raises.
+        """
         function = self.load()
         try:
-            return function(*values, **settings)
+            given = function(*values, **settings)
+            return list(given) if isinstance(given, Iterator) else given
         except Exception as error:  # whatever a user's function does
             frames = traceback.extract_tb(error.__traceback__)[1:]
             line = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(self)

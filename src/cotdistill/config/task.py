@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from cotdistill.config.base import PLACE, FolderPath, Settings, from_folder
+from cotdistill.config.parts import Part, is_part, own_shorthand
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
@@ -18,6 +19,8 @@ __all__ = [
     "BenchmarkTask",
     "FileTask",
     "HubTask",
+    "OwnBenchmark",
+    "OwnQuestions",
     "ProceduralTask",
     "TaskConfig",
     "TestedTask",
@@ -121,6 +124,24 @@ class HubTask(OwnTask):
         return self
 
 
+class OwnBenchmark(OwnTask):
+    """Questions from a function of your own, named in the place of the kind: ``{kind: sums.py:NAME, settings: {...}}``.
+
+    It is called with "train" and with "test", and with its settings as keywords, and gives rows with the columns of a
+    file. ``plan`` runs it, to count them.
+    """
+
+    kind: Literal["own"] = "own"
+    function: Part
+    settings: dict[str, bool | int | float | str] = Field(default={})
+    train: Literal["train"] | None = "train"
+    test: Literal["test"] | None = "test"
+
+    def side_name(self, side: Literal["train", "test"]) -> str:
+        """The name under which questions are tested and reported."""
+        return self.name or self.function.name
+
+
 class ProceduralTask(Settings):
     """Questions made by generators that follow BIG-Bench-Hard's texts. Train and test are disjoint by construction."""
 
@@ -149,6 +170,8 @@ def task_shorthand(value: Any, file: Literal["train", "test"] = "train") -> Any:
     """``svamp``, ``procedural`` and ``my.jsonl`` stand for a whole section; ``kind`` may be left out where clear."""
     if isinstance(value, str | Path):
         name = str(value)
+        if is_part(name):
+            return own_shorthand(name)
         if name == "procedural":
             return {"kind": "procedural"}
         if Path(name).suffix or "/" in name:
@@ -159,7 +182,7 @@ def task_shorthand(value: Any, file: Literal["train", "test"] = "train") -> Any:
             return {"kind": "procedural"} | {key: v for key, v in value.items() if key != "name"}
         own = "hub" if "hub" in value else "file" if {"train", "test"} & value.keys() else None
         return {"kind": own or ("benchmark" if "name" in value else "procedural")} | value
-    return value
+    return own_shorthand(value)
 
 
 def tested_shorthand(value: Any) -> Any:
@@ -167,7 +190,9 @@ def tested_shorthand(value: Any) -> Any:
     return task_shorthand(value, "test")
 
 
-AnyTask = BenchmarkTask | FileTask | HubTask | ProceduralTask
+OwnQuestions = FileTask | HubTask | OwnBenchmark
+"""Tasks whose rows are the user's, in columns that are found out."""
+AnyTask = BenchmarkTask | OwnQuestions | ProceduralTask
 _ByKind = Annotated[AnyTask, Field(discriminator="kind")]
 TaskConfig = Annotated[_ByKind, BeforeValidator(task_shorthand)]
 TestedTask = Annotated[_ByKind, BeforeValidator(tested_shorthand)]

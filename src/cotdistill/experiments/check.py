@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cotdistill.config import CellConfig, FileTask, HubTask, HumanTeacher, OwnDivergence, OwnTeacher, models_of
+from cotdistill.config import CellConfig, HumanTeacher, OwnDivergence, OwnQuestions, OwnTeacher, models_of
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import LoadTask, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
@@ -21,12 +21,12 @@ def check_inputs(cells: Iterable[Cell]) -> list[Task]:
     Raises DataError for questions that cannot be used, or that have no rationales where a cell wants people's, and
     ModelError for a built-in model that there is not.
     """
-    own: dict[str, FileTask | HubTask] = {}
+    own: dict[str, OwnQuestions] = {}
     need_rationales: set[str] = set()
     for cell in cells:
         _refuse_unknown_models(cell)
         for task in (cell.config.task, *(cell.config.evaluation.tasks or ())):
-            if isinstance(task, FileTask | HubTask):
+            if isinstance(task, OwnQuestions):
                 key = canonical_json(task.model_dump(mode="json"))
                 own[key] = task
                 if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
@@ -35,7 +35,7 @@ def check_inputs(cells: Iterable[Cell]) -> list[Task]:
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
             remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
-            raise DataError("no question has a rationale", where=own[key].train, remedy=remedy)
+            raise DataError("no question has a rationale", where=own[key].side_name("train"), remedy=remedy)
     return list(loaded.values())
 
 
@@ -71,6 +71,8 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
         return
     if isinstance(config.teacher, OwnTeacher):
         config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
+    if config.annotation.prompt:
+        config.annotation.prompt.check("question", "granularity", "format", "gold", settings={})
     for term in config.training.loss:
         if isinstance(term, OwnDivergence):
             term.function.check("log_p", "log_q", settings=term.settings)

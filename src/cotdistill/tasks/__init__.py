@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cotdistill.config import AnyTask, BenchmarkTask, FileTask, HubTask
+from cotdistill.config import AnyTask, BenchmarkTask, OwnQuestions
 from cotdistill.tasks.benchmarks import benchmark
 from cotdistill.tasks.load_benchmark import load_benchmark
 from cotdistill.tasks.task import Task
@@ -19,7 +19,7 @@ def load_task(config: AnyTask) -> Task:
     """
     if isinstance(config, BenchmarkTask):
         return load_benchmark(benchmark(config.name), config)
-    if isinstance(config, FileTask | HubTask):
+    if isinstance(config, OwnQuestions):
         from cotdistill.tasks.files import load_own
 
         return load_own(config)

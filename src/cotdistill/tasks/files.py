@@ -1,14 +1,13 @@
-"""The user's own questions, from files or the hub: answer types found out, a test share held out if need be."""
+"""The user's own questions, from files, the hub or a function: answer types told, a share held out for the test."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from cotdistill.config import FileTask, HubTask
+from cotdistill.config import FileTask, HubTask, OwnBenchmark, OwnQuestions
 from cotdistill.errors import DataError
 from cotdistill.records import AnswerType, Question
 from cotdistill.tasks.answers.types import is_number, plain, read_gold
@@ -18,11 +17,13 @@ from cotdistill.tasks.hub import read_split
 from cotdistill.tasks.tables import read_table
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
+Row = Mapping[str, Any]
+
 _NAMED = 3
 """So many rows that do not fit are named, and the others counted."""
 
 
-def load_own(config: FileTask | HubTask) -> Task:
+def load_own(config: OwnQuestions) -> Task:
     """The questions of ``config.train`` and ``config.test``.
 
     Where there is no ``test``, a share of ``train`` is held out by a hash of the questions. Rows without an id of their
@@ -46,12 +47,12 @@ def load_own(config: FileTask | HubTask) -> Task:
     )
 
 
-def _drafts(config: FileTask | HubTask, side: Literal["train", "test"]) -> tuple[list[Draft], int]:
+def _drafts(config: OwnQuestions, side: Literal["train", "test"]) -> tuple[list[Draft], int]:
     """The rows of one side as drafts, and the number of repeated ones left out."""
     source = config.train if side == "train" else config.test
     if source is None:
         return [], 0
-    rows = read_split(config, side) if isinstance(config, HubTask) else read_table(Path(source))
+    rows = _rows(config, side)
     drafts: list[Draft] = []
     num_repeated = 0
     made_ids: set[str] = set()
@@ -64,20 +65,46 @@ def _drafts(config: FileTask | HubTask, side: Literal["train", "test"]) -> tuple
         made_ids.add(draft.id)
         drafts.append(draft)
     if not drafts:
-        where = config.hub if isinstance(config, HubTask) else source
-        raise DataError("no rows", where=where, remedy="give a file with at least one question")
+        where = source if isinstance(config, FileTask) else f"{config.side_name(side)}, {side}"
+        raise DataError("no rows", where=where, remedy="give at least one question")
     refuse_repeated_ids((draft.id, draft.place) for draft in drafts)
     return drafts, num_repeated
 
 
-def _held_out(drafts: list[Draft], config: FileTask | HubTask) -> tuple[list[Draft], list[Draft]]:
+def _rows(config: OwnQuestions, side: Literal["train", "test"]) -> Iterable[tuple[str, Row]]:
+    """``(place, row)`` of one side. Raises DataError for what cannot be read as rows."""
+    if isinstance(config, HubTask):
+        return read_split(config, side)
+    if isinstance(config, OwnBenchmark):
+        return _written_rows(config, side)
+    path = config.train if side == "train" else config.test
+    assert path is not None, "only what the config names is read"
+    return read_table(path)
+
+
+def _written_rows(config: OwnBenchmark, side: Literal["train", "test"]) -> Iterator[tuple[str, Row]]:
+    config.function.check("split", settings=config.settings)
+    rows = config.function.call(side, **config.settings)
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        problem = f"{config.function.name} gives {type(rows).__name__}"
+        raise DataError(problem, where=config.function, remedy="give rows: mappings of columns")
+    for index, row in enumerate(rows):
+        place = f"{config.function}, {side} row {index}"
+        if not isinstance(row, Mapping):
+            raise DataError(f"{type(row).__name__} in place of a row", where=place, remedy="give mappings of columns")
+        yield place, row
+
+
+def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], list[Draft]]:
     """The drafts to train on, and those to test on."""
     sides: tuple[list[Draft], list[Draft]] = [], []
     for draft in drafts:
         sides[_is_held_out(draft.question, config.test_share)].append(draft)
     if not all(sides):
         problem = f"no question is left for {'testing' if sides[0] else 'training'}"
-        raise DataError(problem, where=config.train, remedy="give more rows, a test file, or another test_share")
+        raise DataError(
+            problem, where=config.side_name("train"), remedy="give more rows, a test file, or another test_share"
+        )
     return sides
 
 
@@ -101,7 +128,7 @@ def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, firs
 # ---- types ----------------------------------------------------------------------------------------------------------
 
 
-def _answer_types(drafts: Sequence[Draft], config: FileTask | HubTask) -> dict[str, tuple[AnswerType, int | None]]:
+def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> dict[str, tuple[AnswerType, int | None]]:
     """Each draft's answer type by its place, with what indices of choices count from: as configured, else letter where
     there are choices, else inferred."""
     if config.answer_type != "auto":

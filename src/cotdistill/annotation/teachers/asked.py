@@ -11,7 +11,7 @@ from typing import Any
 
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Missing
-from cotdistill.annotation.teachers.prompting import prompts_fingerprint, teacher_prompt
+from cotdistill.annotation.teachers.prompting import own_prompt, prompts_fingerprint, teacher_prompt
 from cotdistill.config import AnnotationConfig, AskedTeacher, Sampling, ScriptedTeacher, ServedModel
 from cotdistill.engines.asking import CompletionLog, ask, logged_keys, refuse_failures
 from cotdistill.engines.costs import FREE, price_of
@@ -49,7 +49,8 @@ class AskedSource:
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         written = {"granularity": annotation.granularity, "format": annotation.format}
-        how = {"prompts": prompts_fingerprint(), "answer_conditioned": annotation.answer_conditioned}
+        prompts = annotation.prompt.identity if annotation.prompt else prompts_fingerprint()
+        how = {"prompts": prompts, "answer_conditioned": annotation.answer_conditioned}
         if isinstance(self.teacher, ServedModel):
             return written | how
         return written | how | {"version": VERSION, "model": self._model}
@@ -114,6 +115,8 @@ class AskedSource:
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str:
         conditioned = annotation.answer_conditioned
+        if annotation.prompt:
+            return own_prompt(annotation.prompt, question, annotation)
         return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
 
     def _key(self, question: Question, annotation: AnnotationConfig, draw: int) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from cotdistill.config import AnnotationConfig, Part
 from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Format, Question
 from cotdistill.storage.hashes import content_key
@@ -52,6 +53,19 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
         known_answer=known,
         question=_asked(question.question, question.choices),
     )
+
+
+def own_prompt(part: Part, question: Question, annotation: AnnotationConfig) -> str:
+    """What a function of the user's own writes; it is told the gold answer only where that may be in the prompt.
+
+    Raises ConfigError where the function gives anything but text.
+    """
+    gold = question.answer if annotation.answer_conditioned else None
+    prompt = part.call(question, annotation.granularity, annotation.format, gold)
+    if not isinstance(prompt, str) or not prompt.strip():
+        problem = f"{part.name} gives {'an empty prompt' if isinstance(prompt, str) else type(prompt).__name__}"
+        raise ConfigError(f"{problem} for question {question.id!r}", where=part, remedy="give the prompt's text")
+    return prompt
 
 
 def prompts_fingerprint() -> str:
