@@ -216,7 +216,9 @@ def test_only_several_seeds_speak_of_arms_and_say_how_many_would_do():
     needed = lost.seeds_needed(0.05)
     assert said(lost).startswith("No difference shown between cot and answers: ")
     assert said(lost).endswith(f"200 items, 3 seeds; 5 points would take about {needed} seeds an arm).")
-    (row,) = seeds_table([comparison("a", "b", 0.1, 0.01), lost]).rows
+    table = seeds_table([comparison("a", "b", 0.1, 0.01), lost])
+    assert table is not None
+    (row,) = table.rows
     assert row[:3] == ("cot", "answers", "3")
     assert row[-2] == str(needed)
     assert seeds_table([comparison("a", "b", 0.1, 0.01)]) is None

@@ -59,10 +59,14 @@ def simulated(
     return hardness + noise < ability
 
 
-def share_found(num_simulations: int, num_seeds: int, seed: int = 1, **how) -> float:
-    draws = np.random.default_rng(seed)
-    found = (pooled(pairs_of(simulated(draws, num_seeds, **how))).p_value < 0.05 for _ in range(num_simulations))
-    return sum(found) / num_simulations
+def share_found(num_simulations: int, num_seeds: int, **how) -> float:
+    """How often the t-test finds p < 0.05; that of ``pooled`` is never smaller."""
+    draws, found = np.random.default_rng(1), 0
+    for _ in range(num_simulations):
+        outcomes = simulated(draws, num_seeds, **how)
+        difference = outcomes[0].mean() - outcomes[1].mean()
+        found += variance_of(outcomes, (1, -1)).p_value(difference, num_seeds) < 0.05
+    return found / num_simulations
 
 
 def test_without_differences_by_item_it_is_welchs_test_on_the_seeds_accuracies():
@@ -135,7 +139,7 @@ def test_an_untrained_arm_has_no_spread_of_its_own():
 
 def test_more_seeds_find_more_and_too_few_items_are_no_matter_of_seeds():
     variance = Variance(seeds=2 * 0.03**2, noise=0.0, items=0.0, num_arms=2.0, num_items=300)
-    needed = [variance.seeds_needed(points / 100) for points in (3, 5, 7)]
+    needed = [variance.seeds_needed(points / 100) or 0 for points in (3, 5, 7)]
     assert needed == sorted(needed, reverse=True)
     for points, seeds in zip((3, 5, 7), needed, strict=True):
         assert variance.power(points / 100, seeds) >= 0.8 > variance.power(points / 100, seeds - 1)
@@ -188,8 +192,11 @@ def test_equivalence_over_seeds_is_wider_than_that_of_these_students():
 
 
 def test_nulls_with_a_spread_between_seeds_are_rejected_no_more_often_than_promised():
-    """The paired test over items says "a beats b" in a quarter of them."""
-    assert share_found(200, 3, spread=0.03) <= 0.06 + 2 * (0.06 * 0.94 / 200) ** 0.5
+    """The paired test over items says "a beats b" in far more of them."""
+    assert share_found(1000, 3, spread=0.03) <= 0.06
+    draws = np.random.default_rng(1)
+    found = [pooled(pairs_of(simulated(draws, 3, spread=0.03))).items_p_value for _ in range(100)]
+    assert sum(p is not None and p < 0.05 for p in found) > 10
 
 
 @pytest.mark.slow
@@ -200,21 +207,20 @@ def test_nulls_with_a_spread_between_seeds_are_rejected_no_more_often_than_promi
 def test_nulls_are_rejected_in_six_of_a_hundred_cases_at_most(
     num_seeds: int, spread: float, by_item: float, chance: float
 ):
-    rejected = share_found(1500, num_seeds, spread=spread, by_item=by_item, chance=chance)
-    assert rejected <= 0.06 + 2 * (0.06 * 0.94 / 1500) ** 0.5
+    rejected = share_found(6000, num_seeds, spread=spread, by_item=by_item, chance=chance)
+    assert rejected <= 0.06 + 2 * (0.06 * 0.94 / 6000) ** 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.full
 def test_differences_are_found_with_the_power_predicted():
-    draws, shares, predicted = np.random.default_rng(8), [], []
-    for num_seeds in (3, 5, 8):
-        shares.append(share_found(600, num_seeds, spread=0.03, difference=0.07, num_items=400))
-        known = [variance_of(simulated(draws, 8, spread=0.03, num_items=400), (1, -1)) for _ in range(200)]
-        mean = Variance(*(float(np.mean([getattr(each, key) for each in known])) for key in Variance.__slots__))
-        predicted.append(mean.power(0.07, num_seeds))
-    assert shares == pytest.approx(predicted, abs=0.08)
-    assert shares[0] < 0.5 < shares[1] < 0.9 < shares[2]
+    """With three seeds some less often: their few degrees of freedom are themselves estimated."""
+    known = variance_of(simulated(np.random.default_rng(8), 2000, spread=0.03, num_items=400), (1, -1))
+    found = [share_found(2000, seeds, spread=0.03, difference=0.07, num_items=400) for seeds in (3, 5, 8)]
+    predicted = [known.power(0.07, seeds) for seeds in (3, 5, 8)]
+    assert found == pytest.approx(predicted, abs=0.12)
+    assert found[1:] == pytest.approx(predicted[1:], abs=0.06)
+    assert found[0] < 0.5 < found[1] < 0.9 < found[2]
 
 
 @pytest.mark.slow
