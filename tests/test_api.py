@@ -45,6 +45,9 @@ def test_the_example_of_the_package_works(models: Path, tmp_path: Path) -> None:
     assert trained.score.n == len(task.test)
     comparison = cot.compare(trained, before, names=("student", "base"))
     assert comparison.difference == trained.score.accuracy - before.score.accuracy
+    assert cot.compare([trained, trained], before).num_seeds == 2
+    with pytest.raises(cot.CotDistillError, match="2 evaluations of a and 3 of b"):
+        cot.compare([trained] * 2, [before] * 3)
 
     again = cot.evaluate(student, task.test, max_new_tokens=8, dtype="float32", runs=tmp_path)
     assert again == trained

@@ -27,7 +27,7 @@ from cotdistill.config import (
     load_experiment,
     validated,
 )
-from cotdistill.errors import ConfigError
+from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Format, Question, Rationale
 
 __all__ = ["annotate", "compare", "evaluate", "load_task", "plan", "run", "train"]
@@ -136,11 +136,27 @@ def evaluate(
     return evaluate_stage(model, questions, target=prompt_target(config, trained), config=config, runs=Path(runs))
 
 
-def compare(a: Evaluation, b: Evaluation, *, names: tuple[str, str] = ("a", "b")) -> ComparisonResult:
-    """The difference of two evaluations of the same questions: paired bootstrap interval and McNemar's exact p."""
-    from cotdistill.evaluation.statistics import comparisons as statistics
+def compare(
+    a: Evaluation | Sequence[Evaluation],
+    b: Evaluation | Sequence[Evaluation],
+    *,
+    names: tuple[str, str] = ("a", "b"),
+) -> ComparisonResult:
+    """The difference of two students on the same questions, or of two arms from an evaluation of each under every seed.
 
-    return statistics.compare(a.predictions, b.predictions, names=names)
+    Two students are compared for new questions (McNemar's exact p, paired bootstrap interval), arms for new questions
+    and new seeds (t-test). A single evaluation, as of an untrained model, stands against every seed of the other arm.
+    Raises DataError where questions differ or an arm lacks a seed.
+    """
+    from cotdistill.evaluation.statistics.comparisons import pooled
+
+    arms = [[one.predictions for one in (arm if isinstance(arm, Sequence) else [arm])] for arm in (a, b)]
+    most = max(map(len, arms))
+    first, second = (arm * most if len(arm) == 1 else arm for arm in arms)
+    if len(first) != len(second):
+        problem = f"{len(first)} evaluations of {names[0]} and {len(second)} of {names[1]}"
+        raise DataError(problem, where="compare", remedy="give one of each for every seed")
+    return pooled(list(zip(first, second, strict=True)), names=names)
 
 
 def run(
