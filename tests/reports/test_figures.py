@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from matplotlib.text import Text
 from tests.reports import material
@@ -18,6 +19,7 @@ from cotdistill.reports.figures.canvas import without_shared_words
 from cotdistill.reports.figures.cost import draw_cost
 from cotdistill.reports.figures.effect import draw_effect
 from cotdistill.reports.figures.flips import draw_compared_flips, draw_flips
+from cotdistill.reports.figures.seeds import draw_power
 
 EFFECTS = [
     {"id": "a", "correct": True, "effects": {"own": 2.0, "teacher": 3.0}, "attention": {"own": 0.5, "teacher": 0.25}},
@@ -76,6 +78,21 @@ def test_flips_of_the_first_comparison_are_those_that_it_counts():
     drawn = bars(draw_compared_flips(evidence).figure)
     assert sum(length for (gained, _), length in drawn.items() if gained) == compared.gained
     assert sum(length for (gained, _), length in drawn.items() if not gained) == compared.lost
+
+
+def test_power_over_seeds_is_drawn_where_several_seeds_tell():
+    evidence = material.study(60, seeds=(0, 1, 2))
+    assert draw_power(evidence) is None, "its comparisons are of one seed"
+    a, b = (evidence.arms[name] for name in ("large level 3", "large answers"))
+    pairs = [(one.predictions, other.predictions) for one, other in zip(a.cells, b.cells, strict=True)]
+    drawing = draw_power(replace(evidence, comparisons=[pooled(pairs, names=("large level 3", "large answers"))]))
+    assert drawing is not None
+    lines = drawing.figure.axes[0].get_lines()[2:]
+    assert [line.get_label() for line in lines] == ["3 points", "5 points", "7 points"]
+    for line in lines:
+        powers = np.asarray(line.get_ydata()).tolist()
+        assert powers == sorted(powers), "more seeds find more"
+    assert "3 seeds" in drawing.caption
 
 
 def test_an_untrained_arm_is_held_against_every_seed():

@@ -11,6 +11,7 @@ from cotdistill.reports.figures.cost import draw_cost
 from cotdistill.reports.figures.curves import draw_curves
 from cotdistill.reports.figures.flips import draw_compared_flips
 from cotdistill.reports.figures.granularity import draw_granularity, draw_length
+from cotdistill.reports.figures.seeds import draw_power
 from cotdistill.reports.figures.tasks import draw_tasks
 
 __all__ = ["Drawing", "draw_all", "write_figure"]
@@ -26,6 +27,7 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_tasks,
         draw_gain,
         draw_compared_flips,
+        draw_power,
         draw_strength,
         draw_cost,
         draw_length,
