@@ -34,6 +34,7 @@ INVENTED = {
     "CoT_collection_en.json", "cot_collection.jsonl",  # downloaded, and made from it
     "curve.json",  # made by recipes/nano
     "losses.py", "sums.py", "teacher.py", "own.yaml", "asked.yaml", "figures.py",  # of docs/own-parts.md
+    "coin_flips.py", "seeds.py",  # of docs/extending.md
     "utils.py",  # which shall not exist
 }  # fmt: skip
 """Names of files in the documentation that no checkout has."""
