@@ -175,8 +175,9 @@ def run(
     fails is in the result.
     """
     from cotdistill.experiments.run import run_experiment
+    from cotdistill.experiments.work import Work
 
-    result = run_experiment(_experiment(experiment, settings), Path(runs), jobs=jobs, say=_say)
+    result = run_experiment(_experiment(experiment, settings), Work(Path(runs), _say), jobs=jobs)
     if report:
         from cotdistill.reports import write_report
         from cotdistill.reports.result import evidence_of

@@ -19,6 +19,7 @@ from cotdistill.evaluation.evaluate import Evaluation, evaluate
 from cotdistill.evaluation.read import Judged, read_evaluation
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.experiments.run import run_experiment
+from cotdistill.experiments.work import Work
 from cotdistill.models.generate.stopping import holds_a_stop
 from cotdistill.records import Prediction, Question, Verdict
 from cotdistill.storage.jsonl import read_rows
@@ -128,7 +129,7 @@ def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made
     values = {"task": tasks[0], "student": model.model, "training": None, "evaluation": {"tasks": tasks}}
     (tmp_path / "run.yaml").write_text(json.dumps(values))
     with pytest.raises(DataError, match=r"two questions of task rows have the id 'q'; name each task once"):
-        run_experiment(load_experiment(tmp_path / "run.yaml"), tmp_path / "runs", say=lambda line: None)
+        run_experiment(load_experiment(tmp_path / "run.yaml"), Work(tmp_path / "runs", lambda line: None))
     assert not list((tmp_path / "runs").rglob("predictions.jsonl"))
     with pytest.raises(DataError, match="have the id 'navigate-0'"):
         evaluate(model, questions() * 2, target="rationale", config=EvaluationConfig(), runs=tmp_path / "runs")

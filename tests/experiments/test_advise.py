@@ -19,6 +19,7 @@ from cotdistill.experiments.advise.pilots import pilot
 from cotdistill.experiments.cells import run_cell
 from cotdistill.experiments.plan import plan
 from cotdistill.experiments.result import load_result
+from cotdistill.experiments.work import Work
 
 FILE = """
 name: tiny
@@ -43,7 +44,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     advised(folder)
     planned = plan(read(folder))
     for cell in planned.cells:
-        run_cell(cell, planned, folder / "runs" / "tiny", say=silent)
+        run_cell(cell, planned, Work(folder / "runs", silent))
     return folder
 
 
@@ -56,7 +57,7 @@ def read(lab: Path) -> Experiment:
 
 
 def advised(lab: Path, **settings: Any) -> Advice:
-    return advise(read(lab), lab / "runs", say=silent, **(SETTINGS | settings))
+    return advise(read(lab), Work(lab / "runs", silent), **(SETTINGS | settings))
 
 
 def stages(lab: Path) -> set[Path]:
@@ -134,11 +135,11 @@ def test_the_recipe_finds_a_good_arm_at_a_quarter_of_its_grid(tmp_path: Path) ->
     """The recipe's own numbers are in its README; here half of its arms, and what 600 questions cannot tell apart."""
     recipe = Path(__file__).parents[2] / "recipes" / "advise" / "nano.yaml"
     experiment = load_experiment(recipe, {"grid.annotation.format": ["cot"]})
-    advise(experiment, tmp_path, say=print)
+    advise(experiment, Work(tmp_path, print))
     planned = plan(experiment)
     for cell in planned.cells:
-        run_cell(cell, planned, tmp_path / experiment.name, say=print)
-    advice = advise(experiment, tmp_path, replay=True, say=print)
+        run_cell(cell, planned, Work(tmp_path, print))
+    advice = advise(experiment, Work(tmp_path, print), replay=True)
     assert advice.grid_done
     assert advice.cost < 0.26 * advice.grid_cost
     assert advice.regret is not None

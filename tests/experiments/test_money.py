@@ -18,6 +18,7 @@ from cotdistill.experiments.estimate import estimate
 from cotdistill.experiments.make import make_rationales, plan_rationales
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import read_cell
+from cotdistill.experiments.work import Work
 
 pytest.importorskip("openai")
 
@@ -52,10 +53,11 @@ def test_the_cells_of_an_experiment_share_one_budget_across_restarts(tmp_path: P
     save_tiny(tmp_path / "student")
     rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    file, folder = tmp_path / "paid.yaml", tmp_path / "runs" / "paid"
+    file = tmp_path / "paid.yaml"
 
     def made(planned: Plan, cells: Iterable[Cell]) -> list[dict[str, Any]]:
-        return [run_cell(cell, planned, folder, say=lambda line: None) for cell in cells]
+        work = Work(tmp_path / "runs", lambda line: None)
+        return [run_cell(cell, planned, work) for cell in cells]
 
     with FaultyServer(right) as server:
         file.write_text(FILE.replace("URL", server.url), encoding="utf-8")
@@ -67,7 +69,11 @@ def test_the_cells_of_an_experiment_share_one_budget_across_restarts(tmp_path: P
             assert "raise the budget, and run again" in states[2]["error"]
             assert 0.01 < spent(tmp_path / "runs") <= 0.025
         raised = plan(load_experiment(file, {"teacher.limits.max_cost": 1}))
-        assert [read_cell(cell, folder).status for cell in raised.cells] == ["done", "done", "failed"]
+        assert [read_cell(cell, tmp_path / "runs" / "paid").status for cell in raised.cells] == [
+            "done",
+            "done",
+            "failed",
+        ]
         assert [state["status"] for state in made(raised, raised.cells[2:])] == ["done"]
     assert set(server.answered.values()) == {1}
 
@@ -81,7 +87,7 @@ def test_a_plan_and_a_dry_run_say_the_same_cost_and_know_what_is_paid_for(tmp_pa
     def said() -> tuple[float, float]:
         planned = plan(load_experiment(file, {"teacher.limits.max_cost": 100}))
         arms = {cell.arm: cell.config for cell in planned.cells if not cell.untrained}
-        rehearsed = [plan_rationales(config, runs).estimate.cost for config in arms.values()]
+        rehearsed = [plan_rationales(config, Work(runs, print)).estimate.cost for config in arms.values()]
         total = estimate(planned, runs).cost
         assert total is not None
         return total, sum(cost or 0 for cost in rehearsed)
@@ -91,7 +97,7 @@ def test_a_plan_and_a_dry_run_say_the_same_cost_and_know_what_is_paid_for(tmp_pa
         before = said()
         assert before[0] == pytest.approx(before[1])
         planned = plan(load_experiment(file, {"teacher.limits.max_cost": 100}))
-        make_rationales(next(cell.config for cell in planned.cells if not cell.untrained), runs)
+        make_rationales(next(cell.config for cell in planned.cells if not cell.untrained), Work(runs, print))
         after = said()
     assert after[0] == pytest.approx(after[1])
     assert 0 < after[0] < 0.6 * before[0]

@@ -1,10 +1,17 @@
 """Annotation: rationales for questions, from whichever teacher."""
 
-from cotdistill.annotation.annotate import annotate, collect_rationales, make_annotation, read_annotation
+from cotdistill.annotation.annotate import (
+    AnnotationRequest,
+    annotate,
+    collect_rationales,
+    make_annotation,
+    read_annotation,
+)
 from cotdistill.annotation.plan import Plan, plan, plan_typical
 from cotdistill.annotation.rationales import Missing, Rationales
 
 __all__ = [
+    "AnnotationRequest",
     "Missing",
     "Plan",
     "Rationales",

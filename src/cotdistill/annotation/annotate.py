@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
 from pathlib import Path
@@ -58,6 +59,28 @@ def collect_rationales(
     return Rationales(tuple(records), count_by(dropped.reason for dropped in left_out), left_out=tuple(left_out))
 
 
+@dataclass(frozen=True, slots=True)
+class AnnotationRequest:
+    """What is to be annotated, by whom and how.
+
+    Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
+    out as ``config.decontaminate`` says. ``data_dir`` holds released rationales, for teachers that name no folder of
+    their own. ``student`` is asked where ``config.selection`` needs one and names none.
+    """
+
+    questions: Sequence[Question]
+    teacher: Teacher
+    config: AnnotationConfig
+    data_dir: Path | None = None
+    evaluation: Sequence[Question] = ()
+    student: Model | None = None
+
+    @property
+    def compared(self) -> Sequence[Question]:
+        """The evaluation questions that training questions are held against."""
+        return self.evaluation if self.config.decontaminate != "off" else ()
+
+
 def annotate(
     questions: Sequence[Question],
     teacher: Teacher,
@@ -68,39 +91,26 @@ def annotate(
     evaluation: Sequence[Question] = (),
     student: Model | None = None,
 ) -> Rationales:
-    """What :func:`make_annotation` makes of the same arguments, read."""
-    made = make_annotation(
-        questions, teacher, annotation, runs=runs, data_dir=data_dir, evaluation=evaluation, student=student
-    )
-    return read_annotation(made)
+    """What :func:`make_annotation` makes of a request with these arguments, read."""
+    request = AnnotationRequest(questions, teacher, annotation, data_dir, evaluation, student)
+    return read_annotation(make_annotation(request, runs))
 
 
-def make_annotation(
-    questions: Sequence[Question],
-    teacher: Teacher,
-    annotation: AnnotationConfig,
-    *,
-    runs: Path,
-    data_dir: Path | None = None,
-    evaluation: Sequence[Question] = (),
-    student: Model | None = None,
-) -> Path:
+def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
     """The folder ``runs/annotation/<key>`` with what :func:`collect_rationales` gives; a finished one stays as it is.
 
-    Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
-    out and counted as ``annotation.decontaminate`` says, and what is kept is perturbed where that is set. The manifest
+    Evaluation questions are left out and counted, and what is kept is perturbed where that is set. The manifest
     says for every evaluation set how many training questions are in it, ``dropped.jsonl`` holds what was left out.
-    ``student`` is asked where ``annotation.selection`` needs one and names none.
     Raises DataError where nothing is left.
     """
+    teacher, annotation = request.teacher, request.config
     completions = completions_folder(teacher, runs)
-    described = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
-    with open_stage(runs, "annotation", described) as stage:
+    with open_stage(runs, "annotation", annotation_identity(request, runs)) as stage:
         if not stage.finished:
-            clean, leaked, contamination = without_leaks(questions, evaluation, annotation.decontaminate)
-            collect = partial(collect_rationales, data_dir=data_dir, completions=completions)
+            clean, leaked, contamination = without_leaks(request)
+            collect = partial(collect_rationales, data_dir=request.data_dir, completions=completions)
             if annotation.selection:
-                made = select(clean, teacher, annotation, student=student, collect=collect, runs=runs)
+                made = select(clean, teacher, annotation, student=request.student, collect=collect, runs=runs)
             else:
                 made = collect(clean, teacher, annotation)
             kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
@@ -134,26 +144,18 @@ def completions_folder(teacher: Teacher, runs: Path) -> Path:
     return runs / "completions" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
 
 
-def annotation_identity(
-    questions: Sequence[Question],
-    teacher: Teacher,
-    annotation: AnnotationConfig,
-    runs: Path,
-    data_dir: Path | None,
-    evaluation: Sequence[Question],
-    student: Model | None,
-) -> dict[str, Any]:
-    """All that can change what :func:`annotate` makes of these arguments."""
-    compared = evaluation if annotation.decontaminate != "off" else ()
+def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any]:
+    """All that can change what :func:`make_annotation` makes of a request."""
+    config, compared = request.config, request.compared
     return {
         "version": VERSION,
-        "questions": content_key([question.to_row() for question in questions]),
-        "teacher": identity(teacher),
-        "annotation": identity(annotation.model_copy(update=_SAID_APART)),
-        "perturbation": PERTURBATION_VERSION if annotation.perturbation else None,
-        "evaluation": [annotation.decontaminate, content_key([q.question for q in compared])] if compared else None,
-        "source": _source_identity(questions, teacher, annotation, data_dir, completions_folder(teacher, runs)),
-        "selection": _selection_identity(annotation, student),
+        "questions": content_key([question.to_row() for question in request.questions]),
+        "teacher": identity(request.teacher),
+        "annotation": identity(config.model_copy(update=_SAID_APART)),
+        "perturbation": PERTURBATION_VERSION if config.perturbation else None,
+        "evaluation": [config.decontaminate, content_key([q.question for q in compared])] if compared else None,
+        "source": _source_identity(request, completions_folder(request.teacher, runs)),
+        "selection": _selection_identity(config, request.student),
     }
 
 
@@ -164,15 +166,10 @@ _SAID_APART = {
 """Settings that count only with what they are about: evaluation questions, a student, and a source that heeds them."""
 
 
-def _source_identity(
-    questions: Sequence[Question],
-    teacher: Teacher,
-    annotation: AnnotationConfig,
-    data_dir: Path | None,
-    completions: Path,
-) -> dict[str, Any]:
+def _source_identity(request: AnnotationRequest, completions: Path) -> dict[str, Any]:
     """What the source says of itself, level by level where a selection takes several."""
-    source = source_of(teacher, data_dir, completions)
+    questions, annotation = request.questions, request.config
+    source = source_of(request.teacher, request.data_dir, completions)
     if annotation.selection is None:
         return source.identity(questions, annotation)
     levels = levels_of(annotation)
@@ -189,11 +186,9 @@ def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> 
     return {"settings": settings, "student": model_identity(asked) if asked else None}
 
 
-def without_leaks(
-    questions: Sequence[Question], evaluation: Sequence[Question], decontaminate: str
-) -> tuple[list[Question], list[Dropped], dict[str, Any]]:
+def without_leaks(request: AnnotationRequest) -> tuple[list[Question], list[Dropped], dict[str, Any]]:
     """The questions that are trained on, those left out because they are evaluation questions, and what was found."""
-    compared = evaluation if decontaminate != "off" else ()
+    questions, decontaminate, compared = request.questions, request.config.decontaminate, request.compared
     by_set = overlap_by_set(questions, compared)
     overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)
     found = {

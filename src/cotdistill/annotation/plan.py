@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cotdistill.annotation.annotate import annotation_identity, completions_folder, without_leaks
+from cotdistill.annotation.annotate import AnnotationRequest, annotation_identity, completions_folder, without_leaks
 from cotdistill.annotation.select import levels_of
 from cotdistill.annotation.teachers.asked import AskedSource
-from cotdistill.config import AnnotationConfig, AskedTeacher, Model, Teacher
+from cotdistill.config import AnnotationConfig, AskedTeacher, Teacher
 from cotdistill.config.selection import LowestRankSurprisal
 from cotdistill.engines.estimate import NOTHING, Estimate
 from cotdistill.records import Question
@@ -39,26 +39,17 @@ class Plan:
         }
 
 
-def plan(
-    questions: Sequence[Question],
-    teacher: Teacher,
-    annotation: AnnotationConfig,
-    *,
-    runs: Path,
-    data_dir: Path | None = None,
-    evaluation: Sequence[Question] = (),
-    student: Model | None = None,
-) -> Plan:
-    """What :func:`annotate` would do with the same arguments.
+def plan(request: AnnotationRequest, runs: Path) -> Plan:
+    """What :func:`make_annotation` would do with the same request.
 
     Completions that are kept already are not counted. Further draws for those that ``annotation.keep`` refuses are
     not foreseen. Where a selection gives each question one of several levels, the levels are taken for equally common.
     """
-    identity = annotation_identity(questions, teacher, annotation, runs, data_dir, evaluation, student)
-    path = stage_path(runs, "annotation", identity)
-    clean, _, _ = without_leaks(questions, evaluation, annotation.decontaminate)
+    path = stage_path(runs, "annotation", annotation_identity(request, runs))
+    clean, _, _ = without_leaks(request)
     finished = is_finished(path)
-    left = NOTHING if finished else _left_to_ask(clean, teacher, annotation, completions_folder(teacher, runs))
+    teacher = request.teacher
+    left = NOTHING if finished else _left_to_ask(clean, teacher, request.config, completions_folder(teacher, runs))
     return Plan(len(clean), finished, left, path)
 
 

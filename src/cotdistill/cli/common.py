@@ -16,6 +16,7 @@ from cotdistill.version import __version__
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment
+    from cotdistill.experiments.work import Until, Work
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
@@ -53,7 +54,7 @@ def main() -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
             from cotdistill.training.launched import run_on_ranks
 
-            run_on_ranks(app)
+            run_on_ranks(lambda ranks: app(obj=ranks))
         else:
             app()
     except CotDistillError as error:
@@ -87,6 +88,13 @@ def read_experiment(file: Path, settings: list[str] | None) -> Experiment:
     from cotdistill.config import load_experiment, parse_overrides
 
     return load_experiment(file, parse_overrides(settings or []))
+
+
+def work_in(runs: Path, context: typer.Context | None = None, until: Until = "evaluate") -> Work:
+    """What making cells takes: where, up to which verb, and the ranks of a launched command's ``context``."""
+    from cotdistill.experiments.work import Work
+
+    return Work(runs, say, until, context.obj if context else None)
 
 
 def print_rows(rows: dict[str, dict[str, Any]], as_json: bool) -> None:

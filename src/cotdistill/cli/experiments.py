@@ -19,11 +19,13 @@ from cotdistill.cli.common import (
     app,
     read_experiment,
     say,
+    work_in,
 )
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment
     from cotdistill.experiments.result import ExperimentResult
+    from cotdistill.experiments.work import Work
 
 Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
 Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine, above 1 in processes of their own")]
@@ -32,6 +34,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan, and do 
 
 @app.command(rich_help_panel=BEGIN)
 def quickstart(
+    context: typer.Context,
     runs: Runs = Path("runs"),
     seed: Annotated[int, typer.Option(help="seed of the training order")] = 0,
     settings: Settings = None,
@@ -46,7 +49,7 @@ def quickstart(
     if dry_run:
         _print_plan(experiment, runs, 1, as_json)
         return
-    _run(experiment, runs, as_json=as_json)
+    _run(experiment, work_in(runs, context), as_json=as_json)
     if not as_json:
         print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
         print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")
@@ -54,6 +57,7 @@ def quickstart(
 
 @app.command("run", rich_help_panel=EXPERIMENTS)
 def run_command(
+    context: typer.Context,
     file: ExperimentFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
@@ -71,7 +75,8 @@ def run_command(
     if dry_run:
         _print_plan(experiment, runs, jobs, as_json)
     else:
-        _run(experiment, runs, jobs=jobs, executor=executor, arm=arm, only=only, as_json=as_json)
+        work = work_in(runs, context)
+        _run(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, as_json=as_json)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -96,6 +101,7 @@ def report(file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings =
 
 @app.command(rich_help_panel=EXPERIMENTS)
 def advise(
+    context: typer.Context,
     file: ExperimentFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
@@ -111,12 +117,11 @@ def advise(
 
     advice = advise_on(
         read_experiment(file, settings),
-        runs,
+        work_in(runs, context),
         student=student,
         budget_share=budget_share,
         keep=keep,
         replay=replay,
-        say=say,
     )
     print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
 
@@ -139,7 +144,7 @@ def reproduce_check(
 
 def _run(
     experiment: Experiment,
-    runs: Path,
+    work: Work,
     *,
     jobs: int = 1,
     executor: Literal["local", "ray"] = "local",
@@ -149,7 +154,7 @@ def _run(
 ) -> None:
     from cotdistill.experiments.run import run_experiment
 
-    result = run_experiment(experiment, runs, jobs=jobs, executor=executor, arm=arm, only=only, say=say)
+    result = run_experiment(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only)
     failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
     if only is None:
         _report(result, as_json)

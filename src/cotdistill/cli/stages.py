@@ -18,16 +18,18 @@ from cotdistill.cli.common import (
     print_rows,
     read_experiment,
     say,
+    work_in,
 )
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment
-    from cotdistill.experiments.make import Until
     from cotdistill.experiments.result import CellResult
+    from cotdistill.experiments.work import Work
 
 
 @app.command(rich_help_panel=STAGES)
 def annotate(
+    context: typer.Context,
     file: ExperimentFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
@@ -43,7 +45,7 @@ def annotate(
         print_rows(_left_to_ask(experiment, runs, arm), as_json)
         return
     rows: dict[str, dict[str, Any]] = {}
-    results = _made(experiment, runs, arm, "annotate", "annotation")
+    results = _made(experiment, work_in(runs, context, "annotate"), arm, "annotation")
     for name, result in results.items():
         stage = result.stage("annotation")
         counts = {"rationales": stage.summary["rationales"], "dropped": stage.dropped}
@@ -55,6 +57,7 @@ def annotate(
 
 @app.command(rich_help_panel=STAGES)
 def capture(
+    context: typer.Context,
     file: ExperimentFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
@@ -70,18 +73,24 @@ def capture(
     if dry_run:
         print_rows(_sizes_of_captures(experiment, runs, arm), as_json)
         return
-    results = _made(experiment, runs, arm, "capture", "teacher_signal")
+    results = _made(experiment, work_in(runs, context, "capture"), arm, "teacher_signal")
     stages = {name: result.stage("teacher_signal") for name, result in results.items()}
     print_rows({name: stage.summary | {"path": str(stage.path)} for name, stage in stages.items()}, as_json)
 
 
 @app.command(rich_help_panel=STAGES)
 def train(
-    file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+    context: typer.Context,
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train the student of each arm (and collect its rationales first)."""
     rows = {}
-    for name, result in _made(read_experiment(file, settings), runs, arm, "train", "training").items():
+    work = work_in(runs, context, "train")
+    for name, result in _made(read_experiment(file, settings), work, arm, "training").items():
         student = result.stages["training"] / "student"
         dropped = result.stage("training").dropped
         rows[name] = {"student": str(student), "dropped": dropped, **result.summary("training")}
@@ -90,11 +99,17 @@ def train(
 
 @app.command(rich_help_panel=STAGES)
 def evaluate(
-    file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, arm: Arm = None, as_json: AsJson = False
+    context: typer.Context,
+    file: ExperimentFile,
+    runs: Runs = Path("runs"),
+    settings: Settings = None,
+    arm: Arm = None,
+    as_json: AsJson = False,
 ) -> None:
     """Test the student of each arm (and make it first where it is missing)."""
     rows = {}
-    for name, result in _made(read_experiment(file, settings), runs, arm, "evaluate", "evaluation").items():
+    work = work_in(runs, context, "evaluate")
+    for name, result in _made(read_experiment(file, settings), work, arm, "evaluation").items():
         score = result.score()
         assert score is not None, "it is done"
         rows[name] = score.to_row() | {"path": str(result.stages["evaluation"])}
@@ -120,7 +135,7 @@ def import_command(
     print_rows({source: imported.to_row() | ({"path": str(out)} if out else {})}, as_json)
 
 
-def _made(experiment: Experiment, runs: Path, arm: str | None, until: Until, noun: str) -> dict[str, CellResult]:
+def _made(experiment: Experiment, work: Work, arm: str | None, noun: str) -> dict[str, CellResult]:
     """The cells that have a stage of this noun once the experiment is run so far, by their titles.
 
     Raises the error of the first cell that failed.
@@ -128,7 +143,7 @@ def _made(experiment: Experiment, runs: Path, arm: str | None, until: Until, nou
     from cotdistill.errors import CotDistillError
     from cotdistill.experiments.run import cells_of_arm, run_experiment
 
-    result = run_experiment(experiment, runs, arm=arm, until=until, say=say)
+    result = run_experiment(experiment, work, arm=arm)
     chosen = {cell.id for cell in cells_of_arm(result.plan, arm)}
     cells = [cell for cell in result.cells if cell.cell.id in chosen]
     for cell in cells:
@@ -144,29 +159,29 @@ def _by_name(cells: list[CellResult]) -> dict[str, CellResult]:
 
 
 def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
-    from cotdistill.experiments.make import loading_once, plan_rationales
+    from cotdistill.experiments.make import plan_rationales
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.run import cells_of_arm
 
-    load, rows = loading_once(say), {}
+    work, rows = work_in(runs), {}
     for cell in cells_of_arm(plan(experiment), arm):
         if not cell.untrained and cell.arm not in rows:
-            rows[cell.arm] = plan_rationales(cell.config, runs, load).to_row()
+            rows[cell.arm] = plan_rationales(cell.config, work).to_row()
     return rows
 
 
 def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
     from cotdistill.annotation import read_annotation
     from cotdistill.config import CachedTeacher
-    from cotdistill.experiments.make import loading_once, make_rationales, size_of_capture, with_trained_models
+    from cotdistill.experiments.make import make_rationales, size_of_capture, with_trained_models
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.run import cells_of_arm
 
-    load, planned, rows = loading_once(say), plan(experiment), {}
+    work, planned, rows = work_in(runs), plan(experiment), {}
     for cell in cells_of_arm(planned, arm):
         if cell.config.training and isinstance(cell.config.training.signal, CachedTeacher) and cell.arm not in rows:
-            config = with_trained_models(cell, planned, runs, load)
-            rows[cell.arm] = size_of_capture(config, read_annotation(make_rationales(config, runs, load)))
+            config = with_trained_models(cell, planned, work)
+            rows[cell.arm] = size_of_capture(config, read_annotation(make_rationales(config, work)))
     return rows
 
 

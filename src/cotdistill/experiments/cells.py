@@ -10,9 +10,10 @@ from typing import Any
 
 from cotdistill.config import load_experiment
 from cotdistill.errors import CotDistillError
-from cotdistill.experiments.make import LoadTask, Say, Until, loading_once, make_cell
+from cotdistill.experiments.make import make_cell
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import cell_path
+from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import unattended
@@ -20,21 +21,19 @@ from cotdistill.storage.locks import unattended
 _LONGEST_ERROR = 2000  # characters
 
 
-def run_cell(
-    cell: Cell, plan: Plan, folder: Path, *, until: Until = "evaluate", say: Say, load: LoadTask | None = None
-) -> dict[str, Any]:
+def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
     """Make what is missing of a cell, and return its state, which is also written to its file.
 
     What goes wrong in the cell is part of its state. Raises ArtifactError where not even that can be written.
     """
     try:
-        with unattended(say):
-            state = _made(cell, plan, folder.parent, until, say, load or loading_once(say))
+        with unattended(work.say):
+            state = _made(cell, plan, work)
     except Exception as error:
         if not isinstance(error, CotDistillError):
             traceback.print_exc()
         state = failed(str(error) if isinstance(error, CotDistillError) else f"{type(error).__name__}: {error}")
-    write_json_atomically(cell_path(cell, folder), state)
+    write_json_atomically(cell_path(cell, work.runs / plan.experiment.name), state)
     return state
 
 
@@ -43,18 +42,18 @@ def failed(error: str) -> dict[str, Any]:
     return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR], "stages": {}, "seconds": None}
 
 
-def run_cell_by_id(file: str, runs: str, id: str, until: Until) -> dict[str, Any]:
-    """:func:`run_cell` for a process that knows of the experiment only its file."""
+def run_cell_by_id(file: str, id: str, until: Until) -> dict[str, Any]:
+    """:func:`run_cell` for a process that knows of the experiment only its file, ``runs/<name>/experiment.yaml``."""
     planned = plan(load_experiment(Path(file)))
-    return run_cell(planned.cell(id), planned, Path(file).parent, until=until, say=_say)
+    return run_cell(planned.cell(id), planned, Work(Path(file).parents[1], _say, until))
 
 
-def _made(cell: Cell, plan: Plan, runs: Path, until: Until, say: Say, load: LoadTask) -> dict[str, Any]:
-    stages = make_cell(cell, plan, runs, until=until, say=say, load=load)
+def _made(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
+    stages = make_cell(cell, plan, work)
     return {
-        "status": "done" if until == "evaluate" else "begun",
+        "status": "done" if work.until == "evaluate" else "begun",
         "error": None,
-        "stages": {noun: os.path.relpath(folder, runs) for noun, folder in stages.items()},
+        "stages": {noun: os.path.relpath(folder, work.runs) for noun, folder in stages.items()},
         "seconds": round(sum(_seconds(folder) for folder in stages.values()), 3),
     }
 

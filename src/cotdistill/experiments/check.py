@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from cotdistill.config import CellConfig, HumanTeacher, OwnDivergence, OwnQuestions, OwnTeacher, models_of
 from cotdistill.errors import DataError, ModelError, nearest
-from cotdistill.experiments.make import LoadTask, with_first_models
+from cotdistill.experiments.make import with_first_models
 from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.experiments.work import LoadTask
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
 from cotdistill.models.load.source import model_identity
 from cotdistill.storage.hashes import canonical_json

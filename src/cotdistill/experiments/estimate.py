@@ -31,11 +31,12 @@ from cotdistill.config import (
 from cotdistill.engines.estimate import Estimate as ToAsk
 from cotdistill.engines.estimate import money
 from cotdistill.errors import DataError, ModelError
-from cotdistill.experiments.make import LoadTask, loading_once, plan_rationales
+from cotdistill.experiments.make import plan_rationales
 from cotdistill.experiments.plan import Plan
 from cotdistill.experiments.result import CellResult, read_cell
 from cotdistill.experiments.shared import NOUNS, stage_keys
 from cotdistill.experiments.sizes import are_here, num_parameters, num_questions
+from cotdistill.experiments.work import Work
 from cotdistill.progress import duration
 
 WORDS = (31, 35, 46, 55, 66, 77)
@@ -95,10 +96,10 @@ def estimate(plan: Plan, runs: Path) -> Estimate:
         for noun in NOUNS
         if any(name == noun for name, _ in needed)
     }
-    rates, load = _Rates(done), loading_once(lambda line: None)
+    rates, made_with = _Rates(done), Work(runs, lambda line: None)
     found = Estimate(len(results), len(done), stages)
     for (noun, _), cell in missing.items():
-        work = _work(noun, cell.config, rates, runs, load)
+        work = _work(noun, cell.config, rates, made_with)
         for name in ("training_tokens", "generated_tokens", "asked_tokens", "seconds", "cost"):
             setattr(found, name, _plus(getattr(found, name), getattr(work, name)))
     trained = [cell.config for (noun, _), cell in missing.items() if noun == "training"]
@@ -146,12 +147,12 @@ class _Rates:
         return "unknown size" if size is None else f"default for {size:,} parameters"
 
 
-def _work(noun: str, config: CellConfig, rates: _Rates, runs: Path, load: LoadTask) -> _Work:
+def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Work:
     rows, questions = num_questions(config.task)
     words = _rationale_words(config)
     tokens = _times(rows, (PROMPT_WORDS + words + ANSWER_WORDS) * TOKENS_PER_WORD)
     if noun == "annotation":
-        return _annotation_work(config, runs, load)
+        return _annotation_work(config, made_with)
     if noun == "evaluation":
         return _evaluation_work(config, questions, words, rates)
     assert config.training is not None
@@ -165,21 +166,21 @@ def _work(noun: str, config: CellConfig, rates: _Rates, runs: Path, load: LoadTa
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 
 
-def _annotation_work(config: CellConfig, runs: Path, load: LoadTask) -> _Work:
+def _annotation_work(config: CellConfig, made_with: Work) -> _Work:
     """What ``annotate --dry-run`` says. How fast teachers answer is unknown, and left out of the time."""
     if not isinstance(config.teacher, AskedTeacher) or isinstance(config.teacher, ScriptedTeacher):
         return _Work()
-    found = _to_ask(config, runs, load)
+    found = _to_ask(config, made_with)
     if found is None:
         return _Work(asked_tokens=None, cost=None if isinstance(config.teacher, ServedModel) else 0)
     return _Work(asked_tokens=found.input_tokens + found.output_tokens, cost=found.cost)
 
 
-def _to_ask(config: CellConfig, runs: Path, load: LoadTask) -> ToAsk | None:
+def _to_ask(config: CellConfig, made_with: Work) -> ToAsk | None:
     """Of the cell's questions where they are on this machine, else of as many typical ones as there are."""
     if all(map(are_here, (config.task, *(config.evaluation.tasks or ())))):
         with contextlib.suppress(DataError, ModelError):
-            return plan_rationales(config, runs, load).estimate
+            return plan_rationales(config, made_with).estimate
     rows = num_questions(config.task)[0]
     return None if rows is None else plan_typical(rows, config.teacher, config.annotation)
 

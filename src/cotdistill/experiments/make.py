@@ -5,15 +5,13 @@ What loads torch is imported where it is used: an annotation that is only read, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from cotdistill.annotation import AnnotationRequest, Rationales, make_annotation, read_annotation
 from cotdistill.annotation import Plan as AnnotationPlan
-from cotdistill.annotation import Rationales, make_annotation, read_annotation
 from cotdistill.annotation import plan as plan_annotation
 from cotdistill.config import (
-    AnyTask,
     CachedTeacher,
     CellConfig,
     EvaluationConfig,
@@ -22,8 +20,8 @@ from cotdistill.config import (
     with_models,
 )
 from cotdistill.experiments.plan import Cell, Plan
-from cotdistill.storage.hashes import canonical_json
-from cotdistill.tasks import Task, load_task
+from cotdistill.experiments.work import Work, reasons
+from cotdistill.records import Question
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
 
@@ -32,65 +30,57 @@ if TYPE_CHECKING:
     from cotdistill.training.signals.stored import StoredSignal
     from cotdistill.training.stage import Student
 
-Say = Callable[[str], None]
-LoadTask = Callable[[AnyTask], Task]
-Until = Literal["annotate", "capture", "train", "evaluate"]
-"""The verb that a run stops behind."""
 
-
-def make_cell(
-    cell: Cell, plan: Plan, runs: Path, *, until: Until = "evaluate", say: Say, load: LoadTask = load_task
-) -> dict[str, Path]:
-    """Make what is missing of a cell, up to a verb; returns the folder of each of its stages, by noun."""
+def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
+    """Make what is missing of a cell; returns the folder of each of its stages, by noun."""
+    until = work.until
     if until == "annotate" and cell.untrained:
         return {}
     asks_a_student = cell.config.annotation.selection is not None
-    config = with_trained_models(cell, plan, runs, load) if until != "annotate" or asks_a_student else cell.config
+    config = with_trained_models(cell, plan, work) if until != "annotate" or asks_a_student else cell.config
     stages: dict[str, Path] = {}
     student = None
     if config.training is not None:
-        stages["annotation"] = make_rationales(config, runs, load)
+        stages["annotation"] = make_rationales(config, work)
         if until == "annotate":
             return stages
         rationales = read_annotation(stages["annotation"])
         if until == "capture":
             if isinstance(config.training.signal, CachedTeacher):
-                stages["teacher_signal"] = capture_signal_of(config, rationales, runs).folder
+                stages["teacher_signal"] = capture_signal_of(config, rationales, work).folder
             return stages
-        say(f"{cell.title}: train {config.student.model} on {_counted(rationales)}")
-        student = train_student(config, rationales, runs)
+        work.say(f"{cell.title}: train {config.student.model} on {_counted(rationales)}")
+        student = train_student(config, rationales, work)
         stages["training"] = student.path
         if student.dropped:
-            say(f"{cell.title}: left out of training {_reasons(student.dropped)}")
+            work.say(f"{cell.title}: left out of training {reasons(student.dropped)}")
     if until == "evaluate":
-        say(f"{cell.title}: evaluate {student.model if student else f'{config.student.model}, untrained'}")
-        stages["evaluation"] = _tested(cell, config, student, runs, say, load).path
+        work.say(f"{cell.title}: evaluate {student.model if student else f'{config.student.model}, untrained'}")
+        stages["evaluation"] = _tested(cell, config, student, work).path
     return stages
 
 
-def _tested(
-    cell: Cell, config: CellConfig, student: Student | None, runs: Path, say: Say, load: LoadTask
-) -> Evaluation:
+def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work) -> Evaluation:
     from cotdistill.evaluation.statistics.averages import by_task
     from cotdistill.training.card import add_scores
 
-    evaluation = evaluate_student(config, student, runs, load)
+    evaluation = evaluate_student(config, student, work)
     if evaluation.dropped:
-        say(f"{cell.title}: not asked, and counted as truncated: {_reasons(evaluation.dropped)}")
+        work.say(f"{cell.title}: not asked, and counted as truncated: {reasons(evaluation.dropped)}")
     if student is not None:
         add_scores(student.model, by_task(evaluation))
     return evaluation
 
 
-def with_trained_models(cell: Cell, plan: Plan, runs: Path, load: LoadTask = load_task) -> CellConfig:
+def with_trained_models(cell: Cell, plan: Plan, work: Work) -> CellConfig:
     """The cell with the folder of each student of another arm that it uses; one that is missing is trained first."""
 
     def trained(model: ModelConfig) -> ModelConfig:
         arm = arm_of(model)
         if arm is None:
             return model
-        other = with_trained_models(plan.cell(cell.uses[arm]), plan, runs, load)
-        student = train_student(other, read_annotation(make_rationales(other, runs, load)), runs)
+        other = with_trained_models(plan.cell(cell.uses[arm]), plan, work)
+        student = train_student(other, read_annotation(make_rationales(other, work)), work)
         return model.model_copy(update={"model": str(student.model)})
 
     return with_models(cell.config, trained)
@@ -106,59 +96,57 @@ def with_first_models(cell: Cell, plan: Plan) -> CellConfig:
     return with_models(cell.config, first)
 
 
-def loading_once(say: Say) -> LoadTask:
-    """``load_task`` for several cells: they share tasks, and what a task leaves out is said once."""
-    loaded: dict[str, Task] = {}
-
-    def load(config: AnyTask) -> Task:
-        key = canonical_json(config.model_dump(mode="json"))
-        if key not in loaded:
-            loaded[key] = load_task(config)
-            if loaded[key].dropped:
-                say(f"{loaded[key].name}: left out of the questions {_reasons(loaded[key].dropped)}")
-        return loaded[key]
-
-    return load
-
-
-def make_rationales(config: CellConfig, runs: Path, load: LoadTask = load_task) -> Path:
+def make_rationales(config: CellConfig, work: Work) -> Path:
     """The folder of the cell's rationales, which are made if need be and not read."""
-    return make_annotation(runs=runs, **_annotation_of(config, load))
+    return make_annotation(_annotation_of(config, work), work.runs)
 
 
-def plan_rationales(config: CellConfig, runs: Path, load: LoadTask = load_task) -> AnnotationPlan:
+def plan_rationales(config: CellConfig, work: Work) -> AnnotationPlan:
     """What is left to ask for the cell's rationales, and about what it costs."""
-    return plan_annotation(runs=runs, **_annotation_of(config, load))
+    return plan_annotation(_annotation_of(config, work), work.runs)
 
 
-def _annotation_of(config: CellConfig, load: LoadTask) -> dict[str, Any]:
-    evaluation = [question for task in config.evaluation.tasks or (config.task,) for question in load(task).test]
+def _annotation_of(config: CellConfig, work: Work) -> AnnotationRequest:
+    evaluation = _test_questions(config, work)
     if config.evaluation.few_shot:
         evaluation += exemplar_questions(evaluation, _data_dir(config))
-    return {
-        "questions": load(config.task).train,
-        "teacher": config.teacher,
-        "annotation": config.annotation,
-        "data_dir": getattr(config.task, "data_dir", None),
-        "evaluation": evaluation,
-        "student": config.student,
-    }
+    return AnnotationRequest(
+        work.load(config.task).train,
+        config.teacher,
+        config.annotation,
+        data_dir=getattr(config.task, "data_dir", None),
+        evaluation=evaluation,
+        student=config.student,
+    )
 
 
-def train_student(config: CellConfig, rationales: Rationales, runs: Path) -> Student:
+def _test_questions(config: CellConfig, work: Work) -> list[Question]:
+    return [question for task in config.evaluation.tasks or (config.task,) for question in work.load(task).test]
+
+
+def train_student(config: CellConfig, rationales: Rationales, work: Work) -> Student:
     from cotdistill.config.files import written_yaml
+    from cotdistill.training.distributed import ALONE
     from cotdistill.training.stage import train
 
     assert config.training is not None, "an untrained student has nothing to train"
     recipe = written_yaml(config.model_dump(mode="json"))
-    return train(config.student, list(rationales), config.training, seed=config.seed, runs=runs, recipe=recipe)
+    return train(
+        config.student,
+        list(rationales),
+        config.training,
+        seed=config.seed,
+        runs=work.runs,
+        recipe=recipe,
+        ranks=work.ranks or ALONE,
+    )
 
 
-def capture_signal_of(config: CellConfig, rationales: Rationales, runs: Path) -> StoredSignal:
+def capture_signal_of(config: CellConfig, rationales: Rationales, work: Work) -> StoredSignal:
     from cotdistill.training.stage import capture_signal
 
     assert config.training is not None, "an untrained student has no signal to capture"
-    return capture_signal(config.student, list(rationales), config.training, runs=runs)
+    return capture_signal(config.student, list(rationales), config.training, runs=work.runs)
 
 
 def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any]:
@@ -173,21 +161,19 @@ def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any
     return size | {"size": readable_size(size["bytes"])}
 
 
-def evaluate_student(config: CellConfig, student: Student | None, runs: Path, load: LoadTask = load_task) -> Evaluation:
+def evaluate_student(config: CellConfig, student: Student | None, work: Work) -> Evaluation:
     """Test the student, or the untrained model where there is none, on the cell's evaluation tasks."""
     from cotdistill.evaluation.evaluate import evaluate
 
-    tasks = config.evaluation.tasks or (config.task,)
-    questions = [question for task in tasks for question in load(task).test]
     # A student keeps the code of the model that it was made from.
     trusted = config.student.trust_remote_code
     model = ModelConfig(model=str(student.model), trust_remote_code=trusted) if student else config.student
     return evaluate(
         model,
-        questions,
+        _test_questions(config, work),
         target=prompt_target(config.evaluation, student),
         config=config.evaluation,
-        runs=runs,
+        runs=work.runs,
         data_dir=_data_dir(config),
     )
 
@@ -206,9 +192,5 @@ def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:
 
 
 def _counted(rationales: Rationales) -> str:
-    dropped = f" (left out: {_reasons(rationales.dropped)})" if rationales.dropped else ""
+    dropped = f" (left out: {reasons(rationales.dropped)})" if rationales.dropped else ""
     return f"{len(rationales)} rationales{dropped}"
-
-
-def _reasons(dropped: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())

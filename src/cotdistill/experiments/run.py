@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +17,11 @@ from cotdistill.experiments.check import check_cells, check_inputs
 from cotdistill.experiments.executors.local import run_local
 from cotdistill.experiments.executors.on_ray import run_on_ray
 from cotdistill.experiments.executors.serial import run_serial
-from cotdistill.experiments.make import LoadTask, Until, loading_once
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
 from cotdistill.experiments.shared import all_stage_keys
 from cotdistill.experiments.view import watch
+from cotdistill.experiments.work import LoadTask, Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import hold
@@ -31,53 +32,50 @@ FILE = "experiment.yaml"
 
 def run_experiment(
     experiment: Experiment,
-    runs: Path,
+    work: Work,
     *,
     jobs: int = 1,
     executor: Executor = "local",
     only: str | None = None,
     arm: str | None = None,
-    until: Until = "evaluate",
-    say: Callable[[str], None],
 ) -> ExperimentResult:
     """Make every cell of ``experiment`` that is missing or failed before, and return what is then on disk.
 
     One job runs in this process, several in processes of their own; on Ray, as many cells as the cluster has room for.
     ``only`` names one cell, which runs in this process, so that any scheduler can run an experiment; ``arm`` one arm of
-    the file; ``until`` the verb to stop behind. Finished stages of done cells are checked first; a damaged one is set
+    the file. Finished stages of done cells are checked first; a damaged one is set
     aside and made again. Raises ArtifactError where another process runs this experiment or the disk is full,
     ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
-    runs = runs.resolve()
+    work = replace(work, runs=work.runs.resolve())
     planned = plan(experiment)
-    path = runs / experiment.name
+    path, until, say = work.runs / experiment.name, work.until, work.say
     if jobs < 1:
         raise ConfigError(f"{jobs} is no number of jobs", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
-    load = loading_once(say)
     if only is not None:
         cell = planned.cell(only)
-        check_cells([cell], planned, load)
+        check_cells([cell], planned, work.load)
         with disk_errors(path):
             _write_file(experiment, path)
-            run_cell(cell, planned, path, until=until, say=say, load=load)
-        return load_result(experiment, runs)
+            run_cell(cell, planned, work)
+        return load_result(experiment, work.runs)
     chosen = cells_of_arm(planned, arm)
-    _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, load)
+    _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, work.load)
     with disk_errors(path), hold(path):
         missing = _missing(planned, chosen, path, until, say)
         file = _write_file(experiment, path)
         with watch(len(chosen), len(chosen) - len(missing), say, alone=executor == "local" and jobs == 1) as view:
             if missing and executor == "ray":
-                run_on_ray(missing, file, runs, until=until, resources=experiment.resources, view=view)
+                run_on_ray(missing, file, until=until, resources=experiment.resources, view=view)
             elif missing and jobs > 1:
-                run_local(missing, planned, file, runs, until=until, jobs=jobs, view=view)
+                run_local(missing, planned, file, until=until, jobs=jobs, view=view)
             elif missing:
-                run_serial(missing, planned, path, until=until, view=view, load=load)
+                run_serial(missing, planned, work, view)
         for cell, error in view.failures:
             _keep_error(cell, error, path)
-        result = load_result(experiment, runs)
+        result = load_result(experiment, work.runs)
         if until == "evaluate":
             write_json_atomically(path / "summary.json", result.to_row())
         return result

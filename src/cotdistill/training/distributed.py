@@ -116,25 +116,17 @@ class Ranks:
 
 
 ALONE = Ranks()
-_joined = ALONE
-
-
-def current() -> Ranks:
-    """The ranks that this process joined; alone it is the first of one."""
-    return _joined
 
 
 def join() -> Ranks:
     """Meet the other ranks, as the launcher's environment says. Raises ConfigError for what cannot be done."""
-    global _joined
     sharded = _sharding_asked()
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    _joined = Ranks(dist.get_rank(), dist.get_world_size(), sharded, control)
-    return _joined
+    return Ranks(dist.get_rank(), dist.get_world_size(), sharded, control)
 
 
 def _sharding_asked() -> bool:

@@ -14,8 +14,8 @@ from cotdistill.training.stage import TrainingJob, fit
 DONE = "done"
 
 
-def run_on_ranks(command: Callable[[], None]) -> None:
-    """Run ``command`` on the first rank; the others train along whenever it does, and end when it is done.
+def run_on_ranks(command: Callable[[Ranks], None]) -> None:
+    """Run ``command`` on the first rank, with all ranks; the others train along whenever it does, and end with it.
 
     Where a rank fails, its exit status makes the launcher end all.
     """
@@ -24,7 +24,7 @@ def run_on_ranks(command: Callable[[], None]) -> None:
         _help(ranks)
     else:
         try:
-            command()
+            command(ranks)
         except SystemExit as end:
             if end.code:
                 raise

@@ -25,7 +25,7 @@ from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples
-from cotdistill.training.distributed import Ranks, current
+from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.aligned import AlignedSignal
@@ -84,16 +84,23 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
 
 
 def train(
-    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, seed: int, runs: Path, recipe: str = ""
+    student: Model,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    runs: Path,
+    recipe: str = "",
+    ranks: Ranks = ALONE,
 ) -> Student:
     """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one that is there.
 
-    ``recipe`` (YAML) is printed in the model card. Raises ModelError where a divergence has no shared vocabulary, and
-    whatever :func:`train_student` raises.
+    ``recipe`` (YAML) is printed in the model card; ``ranks``, of which this is the first, train together. Raises
+    ModelError where a divergence has no shared vocabulary, and whatever :func:`train_student` raises.
     """
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
-            _train(student, rationales, config, seed=seed, recipe=recipe, stage=stage, runs=runs)
+            _train(TrainingJob(student, rationales, config, seed, stage.path, runs), stage, recipe, ranks)
         shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
         target = target_of_student(rationales, config.target)
         done = stage.read()
@@ -146,36 +153,27 @@ class Trained:
     dropped: dict[str, int]
 
 
-def _train(
-    student: Model,
-    rationales: Sequence[Rationale],
-    config: TrainingConfig,
-    *,
-    seed: int,
-    recipe: str,
-    stage: Stage,
-    runs: Path,
-) -> None:
-    job = TrainingJob(student, rationales, config, seed, stage.path, runs)
-    ranks = current()
+def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks) -> None:
+    shared = job
     if ranks.size > 1:
-        job = _for_several(job)
-        ranks.broadcast(job.to_json())
-    trained = fit(job, ranks)
-    write_student(trained.opened, student, config, trained.tokenizer, stage.path / "student")
-    card = model_card(student.model, rationales, config, trained.totals, recipe)
-    write_text_atomically(stage.path / "student" / "README.md", card)
-    stage.finish(asdict(trained.totals), seeds={"training": seed}, dropped=trained.dropped)
+        shared = _for_several(job, ranks)
+        ranks.broadcast(shared.to_json())
+    trained = fit(shared, ranks)
+    folder = stage.path / "student"
+    write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
+    card = model_card(job.student.model, job.rationales, job.config, trained.totals, recipe)
+    write_text_atomically(folder / "README.md", card)
+    stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped)
 
 
-def _for_several(job: TrainingJob) -> TrainingJob:
+def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     """The job for several processes: a stored signal is captured first, by this one, and then read by all.
 
     Raises ConfigError for what only one process can do.
     """
     refused = {
-        "on_policy": job.config.on_policy is not None and current().sharded,
-        "compile": job.config.compile and current().sharded,
+        "on_policy": job.config.on_policy is not None and ranks.sharded,
+        "compile": job.config.compile and ranks.sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
     for key, asked in refused.items():
@@ -199,7 +197,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
-    signal = _open_signal(config, examples, tokenizer, job.runs, alignments)
+    signal = _open_signal(config, examples, tokenizer, job.runs, alignments, ranks)
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
@@ -236,6 +234,7 @@ def _open_signal(
     tokenizer: PreTrainedTokenizerBase,
     runs: Path,
     alignments: Alignments | None = None,
+    ranks: Ranks = ALONE,
 ) -> TeacherSignal | None:
     if config.signal is None:
         return None
@@ -256,7 +255,7 @@ def _open_signal(
     dtype = resolve_dtype(config.dtype, device)
     signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
     _set_up(signal.teacher, config)
-    current().shard_teacher(signal.teacher)
+    ranks.shard_teacher(signal.teacher)
     return signal if alignments is None else AlignedSignal(signal, alignments)
 
 

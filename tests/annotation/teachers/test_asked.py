@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.annotation.teachers.faulty_server import FaultyServer
 
-from cotdistill.annotation import annotate, plan
+from cotdistill.annotation import AnnotationRequest, annotate, make_annotation, plan
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
 from cotdistill.config.selection import GranularityMix
 from cotdistill.config.validation import validated
@@ -180,7 +180,7 @@ def test_further_draws_that_the_budget_does_not_reach_are_not_done_without(tmp_p
 def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
     same = [Question(f"q{n}", "own", "train", "What is 1 + 1?", "2", "number") for n in range(10)]
     with FaultyServer(right, latency=0.05) as server:
-        before = plan(same, teacher(server), LEVEL, runs=tmp_path)
+        before = plan(AnnotationRequest(same, teacher(server), LEVEL), tmp_path)
         made = annotate(same, teacher(server), LEVEL, runs=tmp_path)
     assert [(r.id, r.rationale) for r in made] == [(q.id, "We add one: 1 + 1 = 2.") for q in same]
     assert sum(server.attempts.values()) == before.estimate.requests == len(log_rows(tmp_path)) == 1
@@ -272,9 +272,10 @@ def test_a_damaged_log_of_answers_is_named_by_its_line(tmp_path: Path) -> None:
         (log,) = tmp_path.glob("completions/*/completions.jsonl")
         lines = log.read_text("utf-8").splitlines(keepends=True)
         log.write_text("".join([lines[0], "{\n", lines[2]]), encoding="utf-8")
-        for look in (plan, annotate):
+        request = AnnotationRequest(questions(4), teacher(server), LEVEL)
+        for look in (plan, make_annotation):
             with pytest.raises(DataError, match=r"completions.jsonl, line 2: malformed"):
-                look(questions(4), teacher(server), LEVEL, runs=tmp_path)
+                look(request, tmp_path)
 
 
 def test_a_missing_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +310,7 @@ def test_answers_from_a_script(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from cotdistill.annotation import annotate, plan
+from cotdistill.annotation import AnnotationRequest, annotate, make_annotation, plan
 from tests.annotation.teachers.test_asked import LEVEL, questions
 from cotdistill.config import Limits, OpenAITeacher
 teacher = OpenAITeacher(model="m", base_url=sys.argv[1], limits=Limits(concurrency=4))
@@ -345,12 +346,12 @@ def test_a_plan_counts_what_is_left_and_asks_and_writes_nothing(tmp_path: Path) 
     price = Price(input=1.0, output=2.0)
     with FaultyServer(right) as server:
         asked = teacher(server, limits={"price": price})
-        before = plan(questions(10), asked, LEVEL, runs=tmp_path, evaluation=questions(2))
+        before = plan(AnnotationRequest(questions(10), asked, LEVEL, evaluation=questions(2)), tmp_path)
         assert list(tmp_path.iterdir()) == []
         annotate(questions(6), asked, LEVEL, runs=tmp_path)
-        between = plan(questions(10), asked, LEVEL, runs=tmp_path)
+        between = plan(AnnotationRequest(questions(10), asked, LEVEL), tmp_path)
         made = annotate(questions(10), asked, LEVEL, runs=tmp_path)
-        after = plan(questions(10), asked, LEVEL, runs=tmp_path)
+        after = plan(AnnotationRequest(questions(10), asked, LEVEL), tmp_path)
         assert sum(server.attempts.values()) == 10
     assert (before.questions, before.estimate.requests, before.finished) == (8, 8, False)
     assert (between.questions, between.estimate.requests, between.path) == (10, 4, made.path)

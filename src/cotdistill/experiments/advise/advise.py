@@ -15,7 +15,7 @@ Everything is a stage on disk: asking again makes only what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 from cotdistill.config import Experiment
 from cotdistill.config.experiment import STUDENT
@@ -34,17 +34,17 @@ from cotdistill.experiments.advise.pilots import pilot
 from cotdistill.experiments.advise.scores import kept_by_score, score_arm
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult, load_result, read_cell
+from cotdistill.experiments.work import Say, Work
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.tasks import load_task
 
-Say = Callable[[str], None]
 Seen = dict[str, list[CellResult]]
 """The pilots of each arm that was tried, rung by rung."""
 
 
 def advise(
     experiment: Experiment,
-    runs: Path,
+    work: Work,
     *,
     student: str | None = None,
     budget_share: float = 0.25,
@@ -52,20 +52,19 @@ def advise(
     num_scored: int = 100,
     eta: int = 4,
     replay: bool = False,
-    say: Say,
 ) -> Advice:
     """The best arm of ``experiment`` for ``student`` (by its name there), within ``budget_share`` of the grid's cost.
 
     With ``replay`` nothing is trained: all pilots must be on disk. Raises ConfigError where there is nothing to
     choose from or the budget buys no pilots, and TrainingError for a pilot that failed or, in a replay, is missing.
     """
-    runs = runs.resolve()
-    result = load_result(experiment, runs)
+    work = replace(work, runs=work.runs.resolve())
+    result, say = load_result(experiment, work.runs), work.say
     arms = _arms_of(result, student)
     scores: list[ArmScore] = []
     for name, arm in arms.items():
         say(f"score {name}")
-        scores.append(score_arm(name, arm.cells[0].cell.config, runs, num_scored))
+        scores.append(score_arm(name, arm.cells[0].cell.config, work, num_scored))
     prices = {score.name: score.price for score in scores}
     done = all(len(arm.done) == len(arm.cells) for arm in arms.values())
     estimated = sum(prices[name].total * len(arm.cells) for name, arm in arms.items())
@@ -75,7 +74,7 @@ def advise(
     def made(name: str, size: Size) -> CellResult:
         cell = arms[name].cells[0].cell
         full = len(load_task(cell.config.task).train)
-        return _made(pilot(cell, size, full), result.plan, result.path, replay=replay, say=say)
+        return _made(pilot(cell, size, full), result.plan, work, replay=replay)
 
     rungs, seen = _halve(alive, prices, budget_share * estimated - spent, eta, made, say)
     chosen = next(iter(rungs[-1].accuracies))
@@ -147,8 +146,9 @@ def _student(arm: ArmResult) -> str:
     return str(arm.factors.get(STUDENT) or arm.cells[0].cell.config.student.model)
 
 
-def _made(cell: Cell, plan: Plan, folder: Path, *, replay: bool, say: Say) -> CellResult:
+def _made(cell: Cell, plan: Plan, work: Work, *, replay: bool) -> CellResult:
     """The pilot's result, from disk or made now."""
+    folder = work.runs / plan.experiment.name
     found = read_cell(cell, folder)
     if found.status != "done" and replay:
         problem = f"pilot {cell.id} of arm {cell.arm} is not on disk"
@@ -156,7 +156,7 @@ def _made(cell: Cell, plan: Plan, folder: Path, *, replay: bool, say: Say) -> Ce
     if found.status != "done":
         from cotdistill.experiments.cells import run_cell
 
-        run_cell(cell, plan, folder, say=say)
+        run_cell(cell, plan, work)
         found = read_cell(cell, folder)
     if found.status != "done":
         raise TrainingError(f"the pilot of {cell.arm} failed ({found.error})", where=f"cell {cell.id}")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cotdistill.config import CellConfig
 from cotdistill.experiments.advise.advice import ArmScore
 from cotdistill.experiments.advise.halving import TRAINED, Price
-from cotdistill.tasks import load_task
+from cotdistill.experiments.work import Work
 
 MIN_VERIFIED = 0.5
 
 
-def score_arm(name: str, config: CellConfig, runs: Path, num_scored: int) -> ArmScore:
+def score_arm(name: str, config: CellConfig, work: Work, num_scored: int) -> ArmScore:
     """The score of an arm on its first ``num_scored`` training questions, and its price from their lengths."""
     from cotdistill.annotation import read_annotation
     from cotdistill.annotation.scoring import rank_surprisal_ratio_of_set, rationale_scores
@@ -23,11 +22,11 @@ def score_arm(name: str, config: CellConfig, runs: Path, num_scored: int) -> Arm
     from cotdistill.training.stage import student_examples
 
     assert config.training is not None
-    task = load_task(config.task)
-    num_test = sum(len(load_task(each).test) for each in config.evaluation.tasks or (config.task,))
+    task = work.load(config.task)
+    num_test = sum(len(work.load(each).test) for each in config.evaluation.tasks or (config.task,))
     sample = min(num_scored, len(task.train))
     sampled = config.model_copy(update={"task": config.task.model_copy(update={"num_train": sample})})
-    rationales = read_annotation(make_rationales(sampled, runs)).records
+    rationales = read_annotation(make_rationales(sampled, work)).records
     lengths = [len(example) for example in student_examples(config.student, rationales, config.training)]
     mean = sum(lengths) / len(lengths)
     share_kept = len(lengths) / sample
@@ -35,7 +34,7 @@ def score_arm(name: str, config: CellConfig, runs: Path, num_scored: int) -> Arm
     reasoned = [rationale for rationale in rationales if rationale.rationale is not None]
     if not reasoned:
         return ArmScore(name, None, None, None, price, 0.0)
-    ratio = rank_surprisal_ratio_of_set(rationale_scores(reasoned, config.student, runs))
+    ratio = rank_surprisal_ratio_of_set(rationale_scores(reasoned, config.student, work.runs))
     verified = sum(not find_faults(rationale) for rationale in reasoned) / len(reasoned)
     words = sum(num_words(rationale.rationale or "") for rationale in reasoned) / len(reasoned)
     return ArmScore(name, ratio, verified, words, price, float(sum(lengths)))

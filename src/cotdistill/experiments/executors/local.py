@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.experiments.cells import failed
 from cotdistill.experiments.executors.worker import work
-from cotdistill.experiments.make import Until
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.shared import all_stage_keys
 from cotdistill.experiments.view import View
+from cotdistill.experiments.work import Until
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext  # Windows has no ForkServerContext
@@ -47,9 +47,7 @@ class _Worker:
     connection: Connection
 
 
-def run_local(
-    cells: Sequence[Cell], planned: Plan, file: Path, runs: Path, *, until: Until, jobs: int, view: View
-) -> None:
+def run_local(cells: Sequence[Cell], planned: Plan, file: Path, *, until: Until, jobs: int, view: View) -> None:
     """Make ``cells``, at most ``jobs`` at a time. Whatever ends this process ends its workers too."""
     needs = {cell.id: all_stage_keys(cell, planned) for cell in cells}
     pending = list(cells)
@@ -59,7 +57,7 @@ def run_local(
             while pending and len(running) < jobs:
                 cell = _next(pending, running, needs)
                 slot = min(set(range(jobs)) - {worker.slot for worker in running})
-                running.append(_start(cell, slot, file, runs, until, jobs))
+                running.append(_start(cell, slot, file, until, jobs))
                 view.started(cell)
             wait([worker.process.sentinel for worker in running], timeout=_REFRESH_SECONDS)
             for worker in [worker for worker in running if not worker.process.is_alive()]:
@@ -78,11 +76,11 @@ def _next(pending: list[Cell], running: list[_Worker], needs: dict[str, set[str]
     return pending.pop(next(free, 0))
 
 
-def _start(cell: Cell, slot: int, file: Path, runs: Path, until: Until, jobs: int) -> _Worker:
+def _start(cell: Cell, slot: int, file: Path, until: Until, jobs: int) -> _Worker:
     context = _context()
     ours, theirs = context.Pipe()
     log = log_path(file.parent, cell)
-    arguments = (str(file), str(runs), cell.id, until, theirs, str(log), _threads(jobs), _device(slot))
+    arguments = (str(file), cell.id, until, theirs, str(log), _threads(jobs), _device(slot))
     process = context.Process(target=work, args=arguments)
     process.start()
     theirs.close()

@@ -10,20 +10,18 @@ from pathlib import Path
 from cotdistill.config import Resources
 from cotdistill.errors import ConfigError
 from cotdistill.experiments.cells import failed, run_cell_by_id
-from cotdistill.experiments.make import Until
 from cotdistill.experiments.plan import Cell
 from cotdistill.experiments.view import View
+from cotdistill.experiments.work import Until
 
 _FORWARDED = ("COTDISTILL_DATA", "COTDISTILL_CACHE", "HF_HOME", "HF_HUB_OFFLINE")
 """Variables of this process that tasks see too. Secrets are not among them: each node has its own."""
 
 
-def run_on_ray(
-    cells: Sequence[Cell], file: Path, runs: Path, *, until: Until, resources: Resources, view: View
-) -> None:
+def run_on_ray(cells: Sequence[Cell], file: Path, *, until: Until, resources: Resources, view: View) -> None:
     """Make ``cells`` on the cluster that RAY_ADDRESS names, or the one that this machine is part of.
 
-    ``runs`` must be at the same path on all nodes. Raises ConfigError without ray or a cluster.
+    ``file`` and the folder of runs must be at the same path on all nodes. Raises ConfigError without ray or a cluster.
     """
     try:
         import ray
@@ -46,7 +44,7 @@ def run_on_ray(
             max_calls=1,
             runtime_env={"env_vars": _environment(resources)},
         )(run_cell_by_id)
-        waiting = {task.remote(str(file), str(runs), cell.id, until): cell for cell in cells}
+        waiting = {task.remote(str(file), cell.id, until): cell for cell in cells}
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=0.5)
             for reference in ended:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from cotdistill.errors import CotDistillError
 from cotdistill.experiments.cells import failed, run_cell_by_id
-from cotdistill.experiments.make import Until
+from cotdistill.experiments.work import Until
 
 
 def work(
-    file: str, runs: str, id: str, until: Until, connection: Connection, log: str, num_threads: int, device: str | None
+    file: str, id: str, until: Until, connection: Connection, log: str, num_threads: int, device: str | None
 ) -> None:
     """Make the cell and send its state, as JSON, over ``connection``.
 
@@ -31,7 +31,7 @@ def work(
 
     torch.set_num_threads(num_threads)
     try:
-        state = run_cell_by_id(file, runs, id, until)
+        state = run_cell_by_id(file, id, until)
     except CotDistillError as error:
         state = failed(str(error))
     connection.send_bytes(json.dumps(state).encode())

@@ -1,0 +1,48 @@
+"""How cells are made: below which folder, up to which verb, with which other processes, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cotdistill.config import AnyTask
+from cotdistill.storage.hashes import canonical_json
+from cotdistill.tasks import Task, load_task
+
+if TYPE_CHECKING:
+    from cotdistill.training.distributed import Ranks
+
+Say = Callable[[str], None]
+LoadTask = Callable[[AnyTask], Task]
+Until = Literal["annotate", "capture", "train", "evaluate"]
+"""The verb that a run stops behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What making a cell takes besides the cell: the folder of all stages, the verb to stop behind, who is told.
+
+    ``ranks`` are the processes that train together; None where this one is alone.
+    """
+
+    runs: Path
+    say: Say
+    until: Until = "evaluate"
+    ranks: Ranks | None = None
+    _loaded: dict[str, Task] = field(default_factory=dict, repr=False)
+
+    def load(self, config: AnyTask) -> Task:
+        """A task; cells share those that were loaded, and what one leaves out is said once."""
+        key = canonical_json(config.model_dump(mode="json"))
+        if key not in self._loaded:
+            task = self._loaded[key] = load_task(config)
+            if task.dropped:
+                self.say(f"{task.name}: left out of the questions {reasons(task.dropped)}")
+        return self._loaded[key]
+
+
+def reasons(dropped: dict[str, int]) -> str:
+    """Counts by reason in words."""
+    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
