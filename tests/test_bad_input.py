@@ -69,6 +69,43 @@ def test_a_wrong_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("seed: 2026-13-45", ["'2026-13-45' for 'seed': input should be a valid integer"]),
+        ("seed: " + "9" * 5000, ["mine.yaml: not usable as settings (Exceeds the limit (4300 digits)"]),
+        ("seed: !!int x", ["mine.yaml: not usable as settings"]),
+        ("seed: !!timestamp x", ["mine.yaml: not usable as settings"]),
+        ("seed: !!python/object:os.system x", ["mine.yaml, line 4: not valid YAML"]),
+        ("seed: " + "[" * 5000, ["mine.yaml: settings that are nested too deeply"]),
+        (
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 30)),
+            ["mine.yaml: not valid YAML (more than 100,000 values, once its aliases are followed)"],
+        ),
+        ("student: ~nosuchuser/model", ["~nosuchuser/model is no path here (Could not determine home directory.)"]),
+    ],
+    ids=["date", "digits", "int", "timestamp", "object", "nested", "aliases", "home"],
+)
+def test_a_hostile_file(lab: Path, line: str, parts: list[str]) -> None:
+    student = "" if line.startswith("student") else "student: builtin:nano-student\n"
+    (lab / "mine.yaml").write_text(f"\ntask: own.jsonl\n{student}{line}\n", encoding="utf-8")
+    refusal = refused(lab, "plan", "mine.yaml")
+    for part in parts:
+        assert part in refusal
+
+
+def test_a_date_in_a_file_is_a_text(lab: Path) -> None:
+    (lab / "mine.yaml").write_text("question: 2026-11-28\n" + FILE.split("\n", 2)[2], encoding="utf-8")
+    assert run_command(lab, "plan", "mine.yaml").status == 0
+
+
+def test_any_error_of_the_disk_is_one_line(lab: Path) -> None:
+    (lab / "mine.yaml").write_text(FILE, encoding="utf-8")
+    (lab / "runs").write_text("no folder", encoding="utf-8")
+    outcome = run_command(lab, "annotate", "mine.yaml")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1), outcome.err
+
+
 @pytest.mark.parametrize("command", ["plan", "report", "advise", "annotate", "capture", "train", "evaluate"])
 def test_a_wrong_file_is_refused_by_every_command(lab: Path, command: str) -> None:
     (lab / "mine.yaml").write_text(FILE.replace("student:", "studnt:"), encoding="utf-8")

@@ -81,6 +81,51 @@ def test_files_of_any_bytes(folder, name, parts):
     read(path)
 
 
+SOUND = [
+    {"question": f"What is {n} + {n}?", "rationale": f"{n} + {n} =\n{2 * n}.", "answer": 2 * n, "choices": None}
+    for n in range(12)
+]
+
+
+def sound_file(path: Path) -> bytes:
+    """The bytes of a file of sound rows, of the kind that its name says."""
+    text = "".join(json.dumps(row) + "\n" for row in SOUND)
+    if ".csv" in path.name or ".tsv" in path.name:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(SOUND[0]), delimiter="\t" if ".tsv" in path.name else ";")
+            writer.writeheader()
+            writer.writerows(SOUND)
+        text = path.read_text(encoding="utf-8")
+    elif path.name.endswith(".json"):
+        text = json.dumps(SOUND)
+    elif path.name.endswith(".parquet"):
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.Table.from_pylist(SOUND), path)
+        return path.read_bytes()
+    return gzip.compress(text.encode(), mtime=0) if path.name.endswith(".gz") else text.encode()
+
+
+def mutated(content: bytes, cuts: list[tuple[float, int, bytes]]) -> bytes:
+    """``content`` with some bytes, at shares of its length, replaced by others."""
+    for share, length, others in cuts:
+        place = int(share * len(content))
+        content = content[:place] + others + content[place + length :]
+    return content
+
+
+PIECE_BYTES = st.one_of(PIECES.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary(max_size=3))
+CUTS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 12), PIECE_BYTES), min_size=1, max_size=4)
+
+
+@settings(BOUNDED, max_examples=120)
+@given(CUTS)
+@pytest.mark.parametrize("name", ["m.jsonl", "m.json", "m.csv", "m.tsv", "m.parquet", "m.jsonl.gz", "m.csv.gz"])
+def test_sound_files_that_were_changed_in_some_bytes(folder, name, cuts):
+    path = folder / name
+    path.write_bytes(mutated(sound_file(path), cuts))
+    read(path)
+
+
 @BOUNDED
 @given(ROWS, st.integers(0, 200), st.binary(max_size=4))
 def test_files_that_were_damaged(folder, rows, place, damage):

@@ -131,7 +131,7 @@ GOOD = {"question": "1?", "answer": "1"}
         ([GOOD, {"question": "2?", "answer": ""}], "own.jsonl, line 2: question without an answer; fill in"),
         ([GOOD, {"question": "2?", "answer": None}], "line 2: question without an answer"),
         ([GOOD, '{"question": "2?", "answer": NaN}'], "line 2: question without an answer"),
-        ([GOOD, {"question": "2?", "answer": {"a": 1}}], "line 2: answer is an object with the keys a; give a text"),
+        ([GOOD, {"question": "2?", "answer": {"a": 1}}], "line 2: answer is an object with the keys 'a'; give a text"),
         ([GOOD, {"question": " ", "answer": "2"}], "line 2: row without a question"),
         (
             [GOOD, {"question": "2?"}],

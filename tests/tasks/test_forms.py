@@ -50,7 +50,7 @@ def test_a_question_may_be_a_list_of_texts_or_a_chat_of_one_message(tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "line"),
     [
-        ({"question": {"stem": "1?"}, "answer": 1}, "question is an object with the keys stem; give a text: write the"),
+        ({"question": {"stem": "1?"}, "answer": 1}, "question is an object with the keys 'stem'; give a text: "),
         ({"question": "1?", "answer": 1, "rationale": {"steps": [], "ok": 1}}, "rationale is an object with the keys "),
         ({"question": [["1?"]], "answer": 1}, "question is a list within a list"),
         ({"question": [{"role": "system", "content": "Hi"}, {"role": "user", "content": "1?"}], "answer": 1},
@@ -224,3 +224,16 @@ def test_an_odd_answer_among_yes_and_no(tmp_path: Path) -> None:
 def test_answers_of_many_kinds_are_texts(tmp_path: Path) -> None:
     rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(["Oslo", "7", "May 1", "yes"])]
     assert {question.answer_type for question in read(tmp_path, *rows)} == {"text"}
+
+
+def test_numbers_with_decimal_commas_are_read_where_they_have_one_reading(tmp_path: Path) -> None:
+    def table(*answers: str) -> Path:
+        lines = "".join(f"{n}?;{answer}\n" for n, answer in enumerate(answers))
+        (tmp_path / "own.csv").write_text(f"question;answer\n{lines}")
+        return tmp_path / "own.csv"
+
+    assert [question.answer for question in load_all(table("3,5", "12", "1.250,75"))] == ["3.5", "12", "1250.75"]
+    assert [question.answer for question in load_all(table("1,250", "12"))] == ["1250", "12"]
+    for ambiguous in ("1,250", "1.250"):
+        line = refusal(table("12", ambiguous, "3,5"))
+        assert line.startswith(f"own.csv, line 3: answer '{ambiguous}' may be thousands, or have decimals as '3,5' has")

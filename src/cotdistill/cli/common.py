@@ -60,6 +60,10 @@ def main() -> None:
     except CotDistillError as error:
         print(f"cotdistill: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a file or the machine, not a fault of ours
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"cotdistill: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             raise

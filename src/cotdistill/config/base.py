@@ -25,7 +25,10 @@ class Settings(BaseModel):
 
 def from_folder(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder", Path())
-    return (folder / path.expanduser()).resolve()
+    try:
+        return (folder / path.expanduser()).resolve()
+    except (RuntimeError, OSError) as error:  # no such user, links in a circle, a name of a thousand letters
+        raise ValueError(f"{path} is no path here ({error})") from None
 
 
 FolderPath = Annotated[Path, AfterValidator(from_folder)]

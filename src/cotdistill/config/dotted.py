@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from cotdistill.config.files import parse_yaml
 from cotdistill.config.task import task_shorthand
 from cotdistill.errors import ConfigError
 
@@ -46,7 +45,7 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"expected KEY=VALUE, found {setting!r}", where="--set")
         try:
-            parsed[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            parsed[key.strip()] = parse_yaml(text)
+        except Exception:  # a value with an explicit tag (!!int x) ends in many ways
             raise ConfigError(f"{text!r} is no YAML value", where=f"--set {key}") from None
     return parsed

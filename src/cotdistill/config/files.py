@@ -10,6 +10,8 @@ import yaml
 
 from cotdistill.errors import ConfigError
 
+_MAX_VALUES = 100_000
+
 
 def written_yaml(values: Any) -> str:
     """Plain values as YAML, keys in their order."""
@@ -22,23 +24,56 @@ def read_yaml(path: Path) -> dict[str, Any]:
         remedy = "it is a folder; name the file in it" if path.is_dir() else "check the path"
         raise ConfigError("no such file", where=path, remedy=remedy)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        reason = " ".join(str(getattr(error, "problem", error)).split())
-        problem = f"not valid YAML ({reason})"
-        raise ConfigError(problem, where=where, remedy="mend that line or the one above it") from None
-    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
         json.dumps(values, default=str)
-    except (ValueError, RecursionError, TypeError) as error:
-        raise ConfigError(f"not usable as settings ({error})", where=path, remedy="write keys as words") from None
+    except yaml.MarkedYAMLError as error:
+        where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else path
+        raise _refused(f"not valid YAML ({error.problem})", where) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _refused(f"not valid YAML ({error})", path) from None
+    except RecursionError:
+        raise _refused("settings that are nested too deeply", path) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the file") from None
+    except Exception as error:  # what a value with an explicit tag (!!int x) ends in
+        raise _refused(f"not usable as settings ({error})", path) from None
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
         raise ConfigError(
             f"expected a mapping of settings (KEY: VALUE), found {found}", where=path, remedy="begin with a recipe"
         )
     return values
+
+
+def _refused(problem: str, where: object) -> ConfigError:
+    return ConfigError(" ".join(problem.split()), where=where, remedy="mend that line or the one above it")
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text: dates stay texts, no key stands twice, and aliases do not multiply without bounds.
+
+    Raises what yaml raises, RecursionError, and ValueError for a number of thousands of digits.
+    """
+    loader = _UniqueKeys(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _num_values(node, {}) > _MAX_VALUES:
+            raise yaml.YAMLError(f"more than {_MAX_VALUES:,} values, once its aliases are followed")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for where each alias is a copy; a node within itself counts once."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        below = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = [child for item in below for child in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_num_values(child, known) for child in children)
+    return known[id(node)]
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -55,3 +90,9 @@ class _UniqueKeys(yaml.SafeLoader):
                     )
                 seen.add(key.value)
         return node
+
+
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}

@@ -35,7 +35,11 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             where = f"{path}, line {number}"
             row = parse_json(line, where)
             if not isinstance(row, dict):
-                raise DataError(f"expected a JSON object, found {type(row).__name__}", where=where)
+                problem, remedy = (
+                    f"expected a JSON object, found {type(row).__name__}",
+                    "an array of them is a .json file",
+                )
+                raise DataError(problem, where=where, remedy=remedy)
             yield number, row
 
 

@@ -25,12 +25,13 @@ def text_of(value: Any, name: str, place: str) -> str | None:
 
     Texts of a list are joined by line breaks. Raises DataError for anything else.
     """
-    if isinstance(value, list) and not (value and isinstance(value[0], Mapping)):
+    if _is_chat(value):
+        role = "user" if name == "question" else "assistant"
+        if len(value) == 1 and value[0]["role"] == role:
+            return scalar(value[0].get("content"), name, place)
+    elif isinstance(value, list):
         parts = [scalar(part, name, place) for part in value]
         return "\n".join(part for part in parts if part) or None
-    role = "user" if name == "question" else "assistant"
-    if isinstance(value, list) and len(value) == 1 and value[0].get("role") == role:
-        return scalar(value[0].get("content"), name, place)
     return scalar(value, name, place)
 
 
@@ -73,18 +74,23 @@ def scalar(value: Any, name: str, place: str) -> str | None:
     raise DataError(f"{name} is {_kind(value)}", where=place, remedy="give a text" + _hint(value, name))
 
 
+def _is_chat(value: Any) -> bool:
+    """Whether it is a list of ``{role, content}``."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) and "role" in one for one in value)
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"an object with the keys {', '.join(map(str, value)):.60}"
+        return f"an object with the keys {', '.join(map(repr, value)):.60}"
     if isinstance(value, list):
-        return f"a chat of {len(value)} messages" if value and "role" in value[0] else "a list within a list"
+        return f"a chat of {len(value)} messages" if _is_chat(value) else "a list within a list"
     if isinstance(value, bool | float):
         return str(value).lower()
     return f"of type {type(value).__name__}"
 
 
 def _hint(value: Any, name: str) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], Mapping) and "role" in value[0]:
+    if _is_chat(value):
         return "; write the user's message as question, and the model's as rationale and answer"
     if isinstance(value, Mapping):
         return f": write the right one of them into a column of its own, such as {name}_text"

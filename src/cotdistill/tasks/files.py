@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cotdistill.config import FileTask, HubTask, OwnBenchmark, OwnQuestions
 from cotdistill.errors import DataError
 from cotdistill.records import AnswerType, Question
-from cotdistill.tasks.answers.types import is_number, plain, read_gold
+from cotdistill.tasks.answers.types import is_number, read_gold
 from cotdistill.tasks.choices import first_index, letter
 from cotdistill.tasks.drafts import Draft, draft_of
 from cotdistill.tasks.hub import read_split
@@ -133,12 +133,30 @@ def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> dict[str, tu
     there are choices, else inferred."""
     if config.answer_type != "auto":
         return {draft.place: (config.answer_type, None) for draft in drafts}
-    inferred = _inferred_type([draft for draft in drafts if draft.choices is None])
+    without_choices = [draft for draft in drafts if draft.choices is None]
+    inferred = _inferred_type(without_choices)
+    if inferred == "number":
+        _refuse_mixed_commas(without_choices)
     first = first_index([(d.place, d.answer, d.choices) for d in drafts if d.choices and not d.labelled])
     return {
         draft.place: (inferred, None) if draft.choices is None else ("letter", None if draft.labelled else first)
         for draft in drafts
     }
+
+
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9.]*[0-9],(?:[0-9]{1,2}|[0-9]{4,})")
+_ONE_GROUP = re.compile(r"[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+
+
+def _refuse_mixed_commas(drafts: Sequence[Draft]) -> None:
+    """Raise DataError for "1,234" in a table in which "3,5" shows that a comma may be the decimal one."""
+    shown = next((draft for draft in drafts if _DECIMAL_COMMA.fullmatch(draft.answer)), None)
+    for draft in drafts if shown else ():
+        if shown and _ONE_GROUP.fullmatch(draft.answer):
+            problem = (
+                f"answer {draft.answer!r} may be thousands, or have decimals as {shown.answer!r} has ({shown.place})"
+            )
+            raise DataError(problem, where=draft.place, remedy="write decimals with a point and thousands without one")
 
 
 def _is_lettered(draft: Draft) -> bool:
@@ -153,7 +171,7 @@ def _is_lettered(draft: Draft) -> bool:
 _LATEX = re.compile(r"\\[A-Za-z]+|\^|\$.+\$", re.DOTALL)
 
 _IS_OF: dict[AnswerType, tuple[str, Callable[[Draft], bool]]] = {
-    "number": ("a number", lambda draft: is_number(plain(draft.answer).strip("$"))),
+    "number": ("a number", lambda draft: is_number(draft.answer)),
     "true_false": ("true or false", lambda draft: draft.answer.casefold() in ("true", "false")),
     "yes_no": ("yes or no", lambda draft: draft.answer.casefold() in ("yes", "no")),
     "letter": ("the letter of an option in its question", _is_lettered),

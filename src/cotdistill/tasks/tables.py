@@ -30,7 +30,9 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
     if not path.is_file():
         raise DataError("no such file", where=path, remedy="check the path")
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
-    if kind in (".jsonl", ".ndjson", ".json"):
+    if kind in (".jsonl", ".ndjson"):
+        return _line_rows(path)
+    if kind == ".json":
         return _json_rows(path)
     if kind in (".csv", ".tsv"):
         return _csv_rows(path, "\t" if kind == ".tsv" else None)
@@ -41,11 +43,15 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
     raise DataError("unknown kind of file", where=path, remedy=f"use {', '.join(KINDS)}, or one of them with .gz")
 
 
+def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    return ((f"{path}, line {number}", row) for number, row in read_numbered_rows(path))
+
+
 def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Rows of JSON Lines, or of one JSON array."""
+    """Rows of a JSON array, or of JSON Lines under another name."""
     first = next((line.lstrip() for _, line in read_lines(path) if line.strip()), "")
     if not first.startswith("["):
-        yield from ((f"{path}, line {number}", row) for number, row in read_numbered_rows(path))
+        yield from _line_rows(path)
         return
     for number, row in enumerate(parse_json("".join(line for _, line in read_lines(path)), str(path)), 1):
         if not isinstance(row, dict):
