@@ -128,7 +128,7 @@ def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made
     ]
     values = {"task": tasks[0], "student": model.model, "training": None, "evaluation": {"tasks": tasks}}
     (tmp_path / "run.yaml").write_text(json.dumps(values))
-    with pytest.raises(DataError, match=r"two questions of task rows have the id 'q'; name each task once"):
+    with pytest.raises(ConfigError, match=r"two of the tasks are called 'rows'; give them names"):
         run_experiment(load_experiment(tmp_path / "run.yaml"), Work(tmp_path / "runs", lambda line: None))
     assert not list((tmp_path / "runs").rglob("predictions.jsonl"))
     with pytest.raises(DataError, match="have the id 'navigate-0'"):

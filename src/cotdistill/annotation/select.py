@@ -150,7 +150,7 @@ def at_draw(teacher: Teacher, draw: int) -> Teacher:
     if draw == 0:
         return teacher
     sampling = getattr(teacher, "sampling", None)
-    if sampling is None or sampling.temperature == 0:
+    if sampling is None or not sampling.temperature:
         problem = f"the teacher {teacher.kind} gives the same rationale however often it is drawn"
         raise ConfigError(problem, where="annotation.selection", remedy="set num_draws: 1, or a sampling.temperature")
     seed = (sampling.seed or 0) + draw * getattr(teacher, "max_draws", 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator
 
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.model import Dtype, Model
@@ -30,10 +30,14 @@ __all__ = [
 
 
 class Sampling(Settings):
-    """How a completion is drawn. The key under which a completion is kept holds all of it."""
+    """How a completion is drawn. The key under which a completion is kept holds all of it.
 
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    What is not set is not sent to a server, which then does as it does by itself; some take no temperature at all. A
+    model in this process writes greedily unless a temperature is set.
+    """
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     max_new_tokens: int = Field(default=1024, ge=1)
     seed: int | None = None
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -87,6 +91,11 @@ class ServerSettings(_Connection):
     """A server that speaks OpenAI's API: vLLM's, llama.cpp's, OpenAI's own."""
 
     kind: Literal["openai"] = "openai"
+    system: str | None = Field(default=None, description="a message that goes before every question")
+    reasoning_effort: str | None = Field(default=None, description="low, medium, high, or what else the server knows")
+    extra_body: dict[str, JsonValue] = Field(
+        default={}, description="more fields of a request, as the server has them; null takes one of ours out"
+    )
 
 
 class TransformersSettings(Settings):

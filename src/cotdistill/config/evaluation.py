@@ -30,7 +30,9 @@ class EvaluationConfig(Settings):
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None, description="texts that end an output; default: with few_shot, an empty line or a next question"
     )
-    temperature: float = Field(default=0.0, ge=0, description="0: greedy")
+    temperature: float | None = Field(
+        default=0.0, ge=0, description="0: greedy; null: what a server does by itself, where it takes no temperature"
+    )
     num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
     num_beams: int = Field(default=1, ge=1, description="above 1: beam search by transformers, in place of greedy")
     seed: int = Field(default=0, description="of what is drawn at a temperature")
@@ -53,6 +55,12 @@ class EvaluationConfig(Settings):
     def samples_differ(self) -> EvaluationConfig:
         if self.num_samples > 1 and self.temperature == 0:
             raise ValueError("several samples need a temperature above 0: greedy ones are all the same")
+        return self
+
+    @model_validator(mode="after")
+    def unset_for_servers(self) -> EvaluationConfig:
+        if self.temperature is None and not self.served:
+            raise ValueError("temperature: null is for a server (evaluation.engine); set 0, or a temperature")
         return self
 
     @model_validator(mode="after")

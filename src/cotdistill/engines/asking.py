@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cotdistill.engines.costs import spent
-from cotdistill.engines.engine import Completion, Engine, Failed, Request
+from cotdistill.engines.engine import TRUNCATED_REASONING, Completion, Engine, Failed, Request
 from cotdistill.errors import DataError
 from cotdistill.progress import Progress
 from cotdistill.records import count_by
@@ -19,6 +19,7 @@ PROMPT_TOO_LONG = "prompt_too_long"
 
 _REMEDIES = {
     OUT_OF_BUDGET: "raise the budget",
+    TRUNCATED_REASONING: "raise max_new_tokens of the sampling",
     PROMPT_TOO_LONG: "lower max_new_tokens, or leave long questions out",
 }
 

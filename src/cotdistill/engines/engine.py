@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from cotdistill.config import Price
 
+TRUNCATED_REASONING = "truncated_reasoning"
+
 Prompt = str | Sequence[int]
 """A text, or token ids that are read as they are."""
 
@@ -73,6 +75,18 @@ class Completion:
     def truncated(self) -> bool:
         """Whether the limit of tokens ended it."""
         return self.finish_reason == "length"
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no text to use, though it is paid for: the limit came while the model was still reasoning, the
+        server held it back or broke off, or there is none. None where there is one."""
+        if self.finish_reason in ("refusal", "content_filter"):
+            return "refused"
+        if self.finish_reason == "error":
+            return "broken_off"
+        if self.text.strip():
+            return None
+        return TRUNCATED_REASONING if self.truncated else "empty_completion"
 
     def to_row(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _LOGGED}

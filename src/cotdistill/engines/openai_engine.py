@@ -101,15 +101,23 @@ class OpenAIEngine:
         sampling = self._served.sampling
         # OpenAI's newer models refuse max_tokens in a chat, other servers know nothing else.
         limit = "max_completion_tokens" if self._served.base_url is None and not request.raw else "max_tokens"
-        prompt: dict[str, Any] = {"prompt": request.prompt}
-        if not request.raw:
-            prompt = {"messages": [{"role": "user", "content": request.prompt}]}
-        body = {limit: sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed + request.draw
-        return {"model": self._served.model, **prompt, **body}
+        said = {
+            limit: sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stop": list(sampling.stop) or None,
+            "seed": None if sampling.seed is None else sampling.seed + request.draw,
+            "reasoning_effort": self._served.reasoning_effort,
+            **self._served.extra_body,
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        return {"model": self._served.model, **self._prompt(request), **body}
+
+    def _prompt(self, request: Request) -> dict[str, Any]:
+        if request.raw:
+            return {"prompt": request.prompt}
+        turns = [("system", self._served.system), ("user", request.prompt)]
+        return {"messages": [{"role": role, "content": text} for role, text in turns if text is not None]}
 
     async def _answer(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
         """The server's answer as plain values. Raises Unanswered, and ModelError where all others are pointless."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.config import ScriptedModel, ServedModel, TransformersModel, VLLMModel
+from cotdistill.config import ScriptedModel, ServedModel, ServerSettings, TransformersModel, VLLMModel, identity
 from cotdistill.engines.engine import Engine
 from cotdistill.storage.hashes import file_sha256
 
@@ -36,7 +36,8 @@ def identity_of(asked: AskedModel) -> Any:
     Loads nothing. Raises ModelError for a model of this process that is not there, DataError for a script.
     """
     if isinstance(asked, ServedModel):
-        return asked.at
+        server = ServerSettings(**{name: getattr(asked, name) for name in ServerSettings.model_fields})
+        return [asked.at, identity(server)]
     if isinstance(asked, ScriptedModel):
         return [asked.kind, file_sha256(asked.completions)]
     from cotdistill.models.load.source import model_identity

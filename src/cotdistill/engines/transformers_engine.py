@@ -56,7 +56,7 @@ class TransformersEngine(LocalEngine):
 
     def _generated(self, prompts: Sequence[Sequence[int]], seeds: Sequence[str]) -> Iterator[Generated]:
         settings = self._sampling
-        limit, stops = settings.max_new_tokens, self._stop_ids
+        limit, stops, temperature = settings.max_new_tokens, self._stop_ids, settings.temperature
         if self._num_beams > 1:
             return beam_search(
                 self._model, prompts, num_beams=self._num_beams, max_new_tokens=limit, stop_token_ids=stops
@@ -68,5 +68,5 @@ class TransformersEngine(LocalEngine):
             max_batch_size=len(prompts),
             stop_token_ids=stops,
             is_complete=self._is_complete,
-            sampling=generation.Sampling(settings.temperature, seeds, settings.top_p) if settings.temperature else None,
+            sampling=generation.Sampling(temperature, seeds, settings.top_p or 1.0) if temperature else None,
         )

@@ -58,8 +58,8 @@ class VLLMEngine(LocalEngine):
         """What is drawn follows from the request's seed, whatever the batch."""
         settings, seed = self._sampling, hashlib.sha256((request.seed or request.key).encode()).digest()
         return self._vllm.SamplingParams(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
+            temperature=settings.temperature or 0.0,
+            top_p=settings.top_p or 1.0,
             max_tokens=settings.max_new_tokens,
             stop=list(settings.stop) or None,
             seed=int.from_bytes(seed[:4], "big"),

@@ -64,7 +64,7 @@ def evaluation_identity(model: Model, asked: Asked, config: EvaluationConfig) ->
 def _decoding(config: EvaluationConfig) -> EvaluationConfig:
     """How completions are drawn: without what the prompts and the model say themselves, and what is not used."""
     unused: dict[str, Any] = {"tasks": None, "prompt": "auto", "dtype": "auto"}
-    if config.temperature == 0:
+    if not config.temperature:
         unused["seed"] = 0
     if not isinstance(config.engine, TransformersSettings):  # they make batches of their own
         unused["max_batch_size"] = EvaluationConfig.model_fields["max_batch_size"].default

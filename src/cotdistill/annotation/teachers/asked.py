@@ -74,12 +74,13 @@ class AskedSource:
             new = [questions[place] for place in open_places if keys[place] not in log]
             failed = self._ask(new, annotation, draw, log) if new else {}
             for place, key in keys.items():
-                if key in log:
+                problem = Failed(key, log[key].problem or "") if key in log else failed[key]
+                if problem.reason:
+                    failures[place] = problem
+                    found[place] = Missing(questions[place], f"unanswered_{problem.reason}")
+                else:
                     failures.pop(place, None)
                     found[place] = self._rationale(questions[place], annotation, log[key])
-                else:
-                    failures[place] = failed[key]
-                    found[place] = Missing(questions[place], f"unanswered_{failed[key].reason}")
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
         share, remedy = self.teacher.max_failed_share, "see to the server, or raise teacher.max_failed_share"
         refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self._name}", remedy=remedy)
