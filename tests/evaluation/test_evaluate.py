@@ -52,7 +52,7 @@ def questions(num: int = 3) -> list[Question]:
 
 
 def run(model: ModelConfig, runs: Path, data_dir: Path | None = None, **settings) -> Evaluation:
-    config = EvaluationConfig(**({"max_new_tokens": 12, "max_batch_size": 4} | settings))
+    config = validated(EvaluationConfig, {"max_new_tokens": 12, "max_batch_size": 4} | settings, where="evaluation")
     return evaluate(model, questions(), target="rationale", config=config, runs=runs, data_dir=data_dir)
 
 

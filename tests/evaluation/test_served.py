@@ -133,6 +133,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_go_on(tmp_path):
         while not server.attempts:
             time.sleep(0.02)
         time.sleep(0.5)  # the others are under way too, and the command waits for them
+        assert command.process.pid is not None
         os.kill(command.process.pid, signal.SIGINT)
         outcome = command.wait(30)  # a request waits for two minutes; a crowded machine needs seconds to end
     assert outcome.status == 130

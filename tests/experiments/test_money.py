@@ -101,3 +101,15 @@ def test_a_plan_and_a_dry_run_say_the_same_cost_and_know_what_is_paid_for(tmp_pa
         after = said()
     assert after[0] == pytest.approx(after[1])
     assert 0 < after[0] < 0.6 * before[0]
+
+
+def test_a_plan_says_what_testing_a_served_student_costs(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(100)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    priced = "limits: {price: {input: 0, output: 10}}"
+    for limits, low, high in ((priced, 0.001, 0.01 * 40), ("limits: {}", None, None)):
+        engine = f"{{kind: openai, base_url: 'http://localhost:1/v1', {limits}}}"
+        text = f"{{task: own.jsonl, student: m, training: null, evaluation: {{max_new_tokens: 40, engine: {engine}}}}}"
+        (tmp_path / "served.yaml").write_text(text, encoding="utf-8")
+        found = estimate(plan(load_experiment(tmp_path / "served.yaml")), tmp_path / "runs").cost
+        assert found is None if low is None else found is not None and low < found < high

@@ -28,9 +28,11 @@ from cotdistill.config import (
     ScriptedTeacher,
     ServedModel,
 )
+from cotdistill.engines.costs import cost, price_of
 from cotdistill.engines.estimate import Estimate as ToAsk
 from cotdistill.engines.estimate import money
 from cotdistill.errors import DataError, ModelError
+from cotdistill.evaluation.answering import asked_model
 from cotdistill.experiments.make import plan_rationales
 from cotdistill.experiments.plan import Plan
 from cotdistill.experiments.result import CellResult, read_cell
@@ -194,7 +196,17 @@ def _evaluation_work(config: CellConfig, questions: float | None, words: float, 
     # An untrained student does not know when to stop: half of what it may write is as good a guess as any.
     length = limit / 2 if config.training is None else min(limit, (words + ANSWER_WORDS) * TOKENS_PER_WORD)
     tokens = _times(questions, length, config.evaluation.num_samples)
-    return _Work(generated_tokens=tokens, seconds=rates.generating(config.student, questions, tokens))
+    paid = _evaluation_cost(config, _times(questions, config.evaluation.num_samples), tokens)
+    return _Work(generated_tokens=tokens, seconds=rates.generating(config.student, questions, tokens), cost=paid)
+
+
+def _evaluation_cost(config: CellConfig, requests: float | None, tokens: float | None) -> float | None:
+    if not config.evaluation.served:
+        return 0
+    price = price_of(asked_model(config.student, config.evaluation))
+    if price is None or requests is None or tokens is None:
+        return None
+    return cost(price, int(requests * PROMPT_WORDS * TOKENS_PER_WORD), int(tokens))
 
 
 def _rationale_words(config: CellConfig) -> float:
