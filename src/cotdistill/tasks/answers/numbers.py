@@ -15,28 +15,33 @@ from cotdistill.tasks.answers.expressions import Expression, read_expression, wr
 from cotdistill.tasks.answers.tokens import Token, tokenise
 from cotdistill.tasks.answers.typography import number_text
 
-_LEADS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_LEADS = _words(
     "about approximately approx roughly around exactly precisely simply just only equal equals to a total of the is be "
-    "therefore thus now nearly almost clearly probably likely definitely actually indeed then also again that".split()
+    "therefore thus now nearly almost clearly probably likely definitely actually indeed then also again that"
 )
 """Words before a number that say no more than that it comes."""
-_BLOCKS = frozenset(
-    "not no none never neither nor unknown unclear undefined undetermined cannot can't least most than over under above "
-    "below between within beyond exceeds exceeding up either if unless except twice double triple times root log power "
-    "more less fewer greater larger smaller bigger consistent inconsistent depends ln sin cos tan".split()
+_BLOCKS = _words(
+    "not no none never neither nor unknown unclear undefined undetermined cannot can't least most than over under above"
+    " below between within beyond exceeds exceeding up either if unless except twice double triple times root log power"
+    " more less fewer greater larger smaller bigger consistent inconsistent depends ln sin cos tan"
 )
 """Words before a number that make it another one, a bound, or no answer."""
-_REASONS = frozenset("because since as when where given assuming provided".split())
-_ENDS = _REASONS | frozenset("which so due while whereas whenever but if unless hence thus therefore after before".split())
+_REASONS = _words("because since as when where given assuming provided")
+_ENDS = _REASONS | _words("which so due while whereas whenever but if unless hence thus therefore after before")
 """Words behind a number with which something else begins."""
-_JOINS = frozenset("and or to than of out per by times & through versus vs against over plus minus".split())
-_ALTERS = frozenset("squared cubed factorial pi remainder mod modulo halves thirds fifths".split())
+_JOINS = _words("and or to than of out per by times & through versus vs against over plus minus")
+_ALTERS = _words("squared cubed factorial pi remainder mod modulo halves thirds fifths")
 _BOUND = re.compile(r"\b(?:at|or) (?:the )?(?:least|most|more|less|fewer|greater|higher|lower|above|below|so)\b")
-_ABBREVIATIONS = frozenset("approx rs no mr mrs ms dr st ca est eq fig".split())
-_UNITS = frozenset(
-    "m g s h l L W V J C F K a I cm mm km kg mg lb lbs oz ft in yd mi hr hrs min mins sec secs ms mph kph am pm st nd rd "
-    "th sq cc ml dl cl gb mb kb tb hz khz mhz ghz kwh wh mol pa kpa cal kcal qt pt gal pts rpm ha ppm db kv kw mw ma "
-    "usd eur gbp".split()
+_ABBREVIATIONS = _words("approx rs no mr mrs ms dr st ca est eq fig")
+_UNITS = _words(
+    "m g s h l L W V J C F K a I cm mm km kg mg lb lbs oz ft in yd mi hr hrs min mins sec secs ms mph kph am pm st nd "
+    "rd th sq cc ml dl cl gb mb kb tb hz khz mhz ghz kwh wh mol pa kpa cal kcal qt pt gal pts rpm ha ppm db kv kw mw "
+    "ma usd eur gbp"
 )
 """Short units; a longer word behind a number is one, a shorter one a variable."""
 _SCALES: tuple[dict[str, int], ...] = (
@@ -54,7 +59,7 @@ Tokens = Sequence[Token]
 
 
 def read_number(text: str) -> str | None:
-    """The number that the first sentence of ``text`` states: at its start, behind its last "=", or the only one in it."""
+    """The number that the first sentence of ``text`` states: at its start, behind its last "=", or the only one."""
     if simple := _SIMPLE.fullmatch(text):
         return "0" if simple[1] == "-0" else simple[1]
     sides = _sides(_with_operators(_first_sentence(tokenise(number_text(text)))))
@@ -65,7 +70,8 @@ def read_number(text: str) -> str | None:
 def gold_number(text: str, *, units: bool = True) -> str | None:
     """The number that the whole of ``text`` is, but for a currency, a percent sign and ``units``; else None.
 
-    Without ``units`` it must be in digits. Float noise is read as the number that was meant: 0.30000000000000004 as 0.3, a float32's 0.10000000149011612 as 0.1.
+    Without ``units`` it must be in digits. Float noise is read as the number that was meant: 0.30000000000000004 as
+    0.3, a float32's 0.10000000149011612 as 0.1.
     """
     text = text.strip()
     if _CANONICAL.fullmatch(text):
@@ -168,7 +174,9 @@ def _assigns_another(tokens: Tokens, place: int, sides: list[list[Token]]) -> bo
     """Whether a second equation begins here: "x = 2, y = 3"."""
     if len(sides) < 2 or not (tokens[place].kind == "comma" or tokens[place].text in ("and", "or")):
         return False
-    named = [token for token in tokens[place + 1 : place + 4] if token.text not in ("and", "or") and token.kind != "comma"]
+    named = [
+        token for token in tokens[place + 1 : place + 4] if token.text not in ("and", "or") and token.kind != "comma"
+    ]
     named = [token for token in named if token.kind != "command"]
     return len(named) > 1 and named[0].kind == "word" and named[1].kind == "equals"
 
@@ -200,7 +208,7 @@ def _agreed(sides: list[list[Token]]) -> Expression | None:
 
 
 def _has_variable_and_number(side: Tokens) -> bool:
-    """"3x" or "x + 2" on one side: what the other side states is no answer. Not "f(2)" or "x_1"."""
+    """ "3x" or "x + 2" on one side: what the other side states is no answer. Not "f(2)" or "x_1"."""
     outer: list[Token] = []
     depth = 0
     for token in side:
@@ -211,7 +219,8 @@ def _has_variable_and_number(side: Tokens) -> bool:
     has_letter = any(token.kind == "word" and len(token.text) <= 2 and token.text not in _LEADS for token in outer)
     # a number that touches what stands before it is an index: "x_1"
     return has_letter and any(
-        token.text == "^" or (token.kind == "number" and not (place and token.touches)) for place, token in enumerate(outer)
+        token.text == "^" or (token.kind == "number" and not (place and token.touches))
+        for place, token in enumerate(outer)
     )
 
 
@@ -269,7 +278,7 @@ def _compound(side: Tokens, head: int) -> Expression | None:
 
 
 def _stands_alone(rest: Tokens) -> bool:
-    """Whether what follows an expression leaves it as it is: units, words, a dash, and no other number that joins it."""
+    """Whether what follows an expression leaves it as it is: units, words, a dash, and no number that joins it."""
     if _BOUND.search(" ".join(token.text for token in rest if token.kind == "word")):
         return False
     joined = False

@@ -20,8 +20,8 @@ from cotdistill.tasks.answers.statements import (
     NO_ANSWER_AT_ALL,
     Statement,
     find_statements,
-    opening_start,
     openers,
+    opening_start,
     spoken,
     visible,
 )
@@ -38,10 +38,10 @@ def extract_answer(
 ) -> str | None:
     """The canonical form of the answer that ``output`` states, or None.
 
-    The last statement wins, which lets a model correct itself: a remark ("the answer is clear") is none, one that cannot
-    be read or says that there is no answer gives None. With ``first`` it is the first readable one, for a model that
-    answers and then explains. Thoughts between marks are skipped, and so is what follows once a model that has stated
-    its answer starts another question.
+    The last statement wins, which lets a model correct itself: a remark ("the answer is clear") is none, one that
+    cannot be read or says that there is no answer gives None. With ``first`` it is the first readable one, for a model
+    that answers and then explains. Thoughts between marks are skipped, and so is what follows once a model that has
+    stated its answer starts another question.
     """
     text, thought, closed = visible(output)
     if not closed:
@@ -156,7 +156,7 @@ def judge(output: str, question: Question, *, finished: bool, first: bool = Fals
 
 
 def _is_gold_line(output: str, question: Question, *, first: bool) -> bool:
-    """Whether the whole line of a statement is the gold answer, which may hold full stops of its own ("Mt. Everest")."""
+    """Whether the whole line of a statement is the gold answer, which may hold full stops ("Mt. Everest")."""
     if question.answer_type not in ("text", "list", "math"):
         return False
     text = _before_next_question(visible(output)[0].lstrip(), question.answer_type, lambda stated: stated.strip())

@@ -18,13 +18,15 @@ _MAX_BOX_SEARCH = 20_000
 """Characters at the end, or the start, of an output among which boxes are looked for."""
 
 _IS = r"(?:is|(?:would|should|must|will|has\s{1,3}to)\s{1,3}be|equals|becomes)\b"
+_DRESS = r"[\"*_]{0,3}"
 _SAID = {  # by words without which a pattern finds nothing; all see text in lower case
-    ("answer",): rf"""answer(?<![^\W_]answer) (?: \s{{1,3}}{_IS} | ["*_]{{0,3}}\s{{0,2}}[:=：]["*_]{{0,3}} | [*_#\ \t]{{0,4}}$ | > )""",
-    ("option", "choice"): rf"\b(?:correct|right|best)\s{{1,3}}(?:option|choice)\s{{0,3}}(?:{_IS}|:)",
-    ("####",): r"^\#{4}(?!\#)[ \t]{0,3}(?=[^\s\#])",
-    ("答",): r"答案\s?(?:应该|應該)?[是为為:：]{1,2}|答えは",
+    "answer": rf"answer(?<![^\W_]answer)(?:\s{{1,3}}{_IS}|{_DRESS}\s{{0,2}}[:=：]{_DRESS}|[*_# \t]{{0,4}}$|>)",
+    "option": rf"\b(?:correct|right|best)\s{{1,3}}option\s{{0,3}}(?:{_IS}|:)",
+    "choice": rf"\b(?:correct|right|best)\s{{1,3}}choice\s{{0,3}}(?:{_IS}|:)",
+    "####": r"^\#{4}(?!\#)[ \t]{0,3}(?=[^\s\#])",
+    "答": r"答案\s?(?:应该|應該)?[是为為:：]{1,2}|答えは",
 }
-_PATTERNS = {words: re.compile(pattern, re.MULTILINE | re.VERBOSE) for words, pattern in _SAID.items()}
+_PATTERNS = {word: re.compile(pattern, re.MULTILINE) for word, pattern in _SAID.items()}
 _HEADING = re.compile(r"(?:^|\n)[#*_ \t]{0,8}(?:the )?(?:(?:final|correct) )?$")
 """Before the word "answer" that ends a line, these make the line a heading."""
 _REMARKED = re.compile(r"\b(?:this|that|such|each|every|any|no|his|her|their|your|whose|which)\s{1,3}$")
@@ -41,27 +43,28 @@ _MAX_OPENING = 60
 _CONDITION = re.compile(r"(?:if|suppose|supposing|assuming|unless|had|were|were it)\b", re.IGNORECASE)
 _SENTENCE_BREAK = re.compile(r"[.!?\n]\s")
 
+_IT = r"\W{0,4}(?:(?:that )?(?:it|this) |(?:simply|just) )?"
 NO_ANSWER = re.compile(
-    r"\W{0,4}(?:(?:that )?(?:it|this) |(?:simply|just) )?(?:depends|cannot|can['’]t|could not|can not|impossible|unknown"
-    r"|undetermined|indeterminate|unclear|ambiguous|uncertain|undefined|unanswerable|not (?:known|determinable|possible|clear"
-    r"|enough|determined|given|unique|defined)|there is no|no (?:answer|solution)|none of|insufficient|i (?:do not|don['’]t) "
-    r"know|does not exist|doesn['’]t exist)\b",
+    rf"{_IT}(?:depends|cannot|can['’]t|could not|can not|impossible|unknown|undetermined|indeterminate|unclear"
+    r"|ambiguous|uncertain|undefined|unanswerable|not (?:known|determinable|possible|clear|enough|given|unique)"
+    r"|there is no|no (?:answer|solution)|none of|insufficient|i (?:do not|don['’]t) know|does not exist"
+    r"|doesn['’]t exist)\b",
     re.IGNORECASE,
 )
 """Behind "the answer is", these say that there is none."""
-NO_ANSWER_AT_ALL = re.compile(
-    r"\W{0,4}(?:(?:that )?(?:it|this) |(?:simply|just) )?(?:depends|there is no|i (?:do not|don['’]t) know)\b", re.IGNORECASE
-)
+NO_ANSWER_AT_ALL = re.compile(rf"{_IT}(?:depends|there is no|i (?:do not|don['’]t) know)\b", re.IGNORECASE)
 """The same where an answer is any text, and may be "unknown"."""
 _DENIED = re.compile(
-    r"\bthere (?:is|['’]s) (?:no|not enough|insufficient)(?: \w+)? (?:answer|information|data)\b|\bit (?:all )?depends\b"
+    r"\bthere (?:is|['’]s) (?:no|not enough|insufficient)(?: \w+)? (?:answer|information|data)\b"
     r"|\b(?:it|this|that|answer|value|result|question|number) (?:cannot|can['’]t|can not|could not) be "
     r"(?:determined|known|answered|inferred|deduced)\b|\bno (?:\w+ )?answer (?:can be|is possible|exists)\b"
-    r"|\bi (?:do not|don['’]t) know the answer\b"
+    r"|\bi (?:do not|don['’]t) know the answer\b|\bit (?:all )?depends\b"
 )
 """A sentence that says that there is no answer."""
-_DENYING = ("depends", "determined", "answered", "there is no", "there's no", "insufficient", "answer can", "answer exists",
-            "answer is possible", "be known", "know the", "inferred", "deduced", "there’s no")  # fmt: skip
+_DENYING = (
+    "depends", "determined", "answered", "there is no", "there's no", "there’s no", "insufficient", "answer can",
+    "answer exists", "answer is possible", "be known", "know the", "inferred", "deduced",
+)  # fmt: skip
 """One of these is in every such sentence."""
 
 
@@ -112,8 +115,8 @@ def openers(output: str, *, first: bool = False) -> list[tuple[int, int]]:
 
 def _said(lower: str, *, first: bool) -> list[Mark]:
     marks: list[Mark] = []
-    for words, pattern in _PATTERNS.items():
-        if any(word in lower for word in words):
+    for word, pattern in _PATTERNS.items():
+        if word in lower:
             matches = pattern.finditer(lower)
             near = islice(matches, 4 * MAX_STATEMENTS) if first else deque(matches, 4 * MAX_STATEMENTS)
             marks += (("said", found.start(), found.end(), None) for found in near if _opens(lower, found))
@@ -159,7 +162,11 @@ def _boxed(output: str, *, first: bool) -> list[Mark]:
     marks: list[Mark] = []
     for start, end, held in boxes(output[offset : offset + _MAX_BOX_SEARCH]):
         start, end = start + offset, end + offset
-        if marks and marks[-1][3] != held and _BETWEEN_BOXES.fullmatch(output, marks[-1][2], min(start, marks[-1][2] + 30)):
+        if (
+            marks
+            and marks[-1][3] != held
+            and _BETWEEN_BOXES.fullmatch(output, marks[-1][2], min(start, marks[-1][2] + 30))
+        ):
             if start - marks[-1][2] <= 30:
                 start, held = marks[-1][1], f"{marks.pop()[3]} and {held}"
         elif behind := _BEHIND_BOX.match(output, end):
@@ -179,10 +186,13 @@ def _is_conditional(output: str, start: int) -> bool:
 # ---- corrections ----------------------------------------------------------------------------------------------------
 
 _CORRECTED = re.compile(
-    r"\b(?:no,? wait|wait,? no|no, (?:it is|it['’]s|actually)|oops|scratch that|i mean|or rather|correction)\b[,:.!\s-]*",
+    r"\b(?:no,? wait|wait,? no|no, (?:it is|it['’]s|actually)|oops|scratch that|i mean|or rather|correction)\b"
+    r"[,:.!\s-]*",
     re.IGNORECASE,
 )
-_INSTEAD = re.compile(r"\W{0,3}not\b[^.?!\n]{1,80}?[,;\s—-]\s?(?:but|it is|it['’]s|rather|instead)\b(?:\s+rather)?", re.IGNORECASE)
+_INSTEAD = re.compile(
+    r"\W{0,3}not\b[^.?!\n]{1,80}?[,;\s—-]\s?(?:but|it is|it['’]s|rather|instead)\b(?:\s+rather)?", re.IGNORECASE
+)
 _RETRACTED = re.compile(
     r"\W*(?:(?:wait|hmm+|oh|oops|sorry|actually|hold on)\b\W+)*(?:no(?=\s*(?:[,.;:!—–-]|$))|nope\b|oops\b|scratch that"
     r"|that(?:['’]s| is| was) (?:wrong|not right|incorrect)|i (?:made|was) (?:a |an )?(?:mistake|error|wrong))",
@@ -191,8 +201,8 @@ _RETRACTED = re.compile(
 _DOUBTED = re.compile(r"\W*(?:wait|hmm+|hold on|actually)\b", re.IGNORECASE)
 _CONFIRMED = re.compile(r"\W*(?:yes|yep|right|correct|indeed)\b", re.IGNORECASE)
 _CONCLUDED = re.compile(
-    r"\b(?:it|that|this|(?:the )?(?:total|result|sum|number|value))(?:['’]s|\s+(?:is|was|must be|should be|would be|will be"
-    r"|equals))\s+(?:actually\s+|really\s+|in fact\s+)?",
+    r"\b(?:it|that|this|(?:the )?(?:total|result|sum|number|value))(?:['’]s|\s+(?:is|was|must be|should be|would be"
+    r"|will be|equals))\s+(?:actually\s+|really\s+|in fact\s+)?",
     re.IGNORECASE,
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textwrap import dedent
 from typing import NamedTuple
 
-from cotdistill.tasks.answers.statements import opening_start, openers, without_marks
+from cotdistill.tasks.answers.statements import openers, opening_start, without_marks
 from cotdistill.tasks.answers.types import first_sentence
 
 _GIVES_REASON = re.compile(r"\b(?:because|since|as|so|but)\b", re.IGNORECASE)

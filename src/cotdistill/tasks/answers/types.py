@@ -1,7 +1,7 @@
 """One reader for each answer type: from the words that state an answer to its canonical form, or None.
 
-A reader takes what stands behind "The answer is"; it is lenient about dress (markdown, LaTeX, currency, units, brackets,
-a choice's text for its letter) and strict about content: where two readings are possible it gives None. A gold answer
+A reader takes what stands behind "The answer is"; it is lenient about dress (markdown, LaTeX, units, brackets, a
+choice's text for its letter) and strict about content: where two readings are possible it gives None. A gold answer
 must be an answer and nothing else. Inputs are cut to ``MAX_LENGTH`` characters before any pattern sees them, so no text
 can make a pattern slow.
 """
@@ -22,13 +22,20 @@ MAX_LENGTH = 2000
 Choices = Sequence[str] | None
 
 _SENTENCE_END = re.compile(r"[.!?](?=[\"'”’)\]]{0,2}(?:\s|$))|。")
-_ABBREVIATIONS = frozenset(
-    "mt st mr mrs ms dr prof jr sr vs no vol fig eq pp ch ca cf al est approx etc inc ltd co corp dept gen col sgt capt lt "
-    "rev hon gov sen rep pres ave blvd rd hwy ft ph jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e a.m p.m".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ABBREVIATIONS = _words(
+    "mt st mr mrs ms dr prof jr sr vs no vol fig eq pp ch ca cf al est approx etc inc ltd co corp dept gen col sgt capt"
+    " lt rev hon gov sen rep pres ave blvd rd hwy ft ph jan feb mar apr jun jul aug sep sept oct nov dec e.g i.e a.m"
+    " p.m"
 )
-_OPENERS = frozenset(
-    "a an and as because both but done for he hence her here his however i if in it its no note now of on she since so that "
-    "the their then there therefore these they this those thus to we what when which with yes you".split()
+_OPENERS = _words(
+    "a an and as because both but done for he hence her here his however i if in it its no note now of on she since so "
+    "that the their then there therefore these they this those thus to we what when which with yes you"
 )
 """Words that begin a sentence behind a capital letter: "vitamin C. It is ..." and not "Harry S. Truman"."""
 
@@ -130,7 +137,8 @@ def _letter_of_text(text: str, choices: Choices) -> str | None:
 _A = r"(?:a(?:n)?\s+(?:\w+\s+)?)?"
 _YES = re.compile(rf"{_A}(?:yes|yep|yeah|yup|true)\b(?!-)", re.IGNORECASE)
 _NO = re.compile(
-    rf"{_A}(?:(?:no|nope|nah)\b(?![-\w]|[ \t]+(?!because\b|since\b|as\b|it\b)\w)|(?:false|untrue)\b(?!-))", re.IGNORECASE
+    rf"{_A}(?:(?:no|nope|nah)\b(?![-\w]|[ \t]+(?!because\b|since\b|as\b|it\b)\w)|(?:false|untrue)\b(?!-))",
+    re.IGNORECASE,
 )
 """Not the "no" of "no one" or "no evidence"."""
 _NEGATED = re.compile(r"not\s+(?=(?:yes|no|true|false)\b)", re.IGNORECASE)
@@ -165,8 +173,8 @@ _PAIR = re.compile(r"(\S+) (?:and|&) (\S+)")
 
 
 def read_list(text: str, choices: Choices = None) -> str | None:
-    """Items in order, joined by single spaces: words ("a, b and c", "[a, b, c]", "a b c"), lines with bullets, or symbols
-    ("] ) }")."""
+    """Items in order, joined by single spaces: words ("a, b and c", "[a, b, c]", "a b c"), lines with bullets, or
+    symbols ("] ) }")."""
     items = _bulleted(text)
     sentence = first_sentence(text)
     if not items and not any(map(str.isalnum, sentence)):
@@ -245,8 +253,8 @@ def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> 
 def read_gold(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
     """The canonical form of a gold answer, or None where ``text`` is none of its type.
 
-    A number is the whole of ``text``, but for a unit. A letter must be the letter, bracketed or not, or the exact text of
-    one choice; a text is taken whole.
+    A number is the whole of ``text``, but for a unit. A letter must be the letter, bracketed or not, or the exact text
+    of one choice; a text is taken whole.
     """
     if answer_type == "text":
         return " ".join(text.split()) or None

@@ -8,7 +8,9 @@ import unicodedata
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0x3002: ". ", 0xFF61: ". "}
 
 _BOLD = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)|`")
-_LATEX_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|bb)|mbox|emph|underline)\s?\{([^{}]{0,200})\}")
+_LATEX_TEXT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|bb)|mbox|emph|underline)\s?\{([^{}]{0,200})\}"
+)
 _LATEX_FRACTION = re.compile(r"\\[dtc]?frac\s?\{([^{}]{1,50})\}\s?\{([^{}]{1,50})\}")
 _LATEX_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{([^{}]{1,200})\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)")
@@ -30,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
-    """Every whole ``\\boxed{...}`` and ``\\fbox{...}``: where it begins and ends, and what it holds, braces included."""
+    """Every whole ``\\boxed{...}`` and ``\\fbox{...}``: where it begins and ends, and what it holds."""
     found = []
     for command in _BOX.finditer(text):
         if (held := _held(text, command.end())) is not None:
