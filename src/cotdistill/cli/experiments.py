@@ -194,7 +194,7 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
 
     planned = plan(experiment)
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
-    read = check_inputs(result.cell for result in results if result.status != "done")
+    read = check_inputs((result.cell for result in results if result.status != "done"), say)
     found = estimate(planned, runs)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}

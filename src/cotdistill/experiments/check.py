@@ -4,32 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cotdistill.config import CellConfig, HumanTeacher, OwnDivergence, OwnQuestions, OwnTeacher, models_of
+from cotdistill.config import (
+    CellConfig,
+    HumanTeacher,
+    OwnDivergence,
+    OwnQuestions,
+    OwnTeacher,
+    TrainingTarget,
+    models_of,
+)
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import with_first_models
 from cotdistill.experiments.plan import Cell, Plan
-from cotdistill.experiments.work import LoadTask
+from cotdistill.experiments.work import LoadTask, Say
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
 from cotdistill.models.load.source import model_identity
+from cotdistill.records import Rationale
 from cotdistill.storage.hashes import canonical_json
 from cotdistill.tasks import Task, load_task
+from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
 
 
-def check_inputs(cells: Iterable[Cell]) -> list[Task]:
+def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
     """What can be said at once and without torch: the user's own questions are read, and returned; models are not.
+
+    ``say`` is told which training targets of theirs would not be judged correct.
 
     Raises DataError for questions that cannot be used, or that have no rationales where a cell wants people's, and
     ModelError for a built-in model that there is not.
     """
     own: dict[str, OwnQuestions] = {}
     need_rationales: set[str] = set()
+    trained: set[tuple[str, TrainingTarget, bool]] = set()
     for cell in cells:
         _refuse_unknown_models(cell)
         for task in (cell.config.task, *(cell.config.evaluation.tasks or ())):
             if isinstance(task, OwnQuestions):
                 key = canonical_json(task.model_dump(mode="json"))
                 own[key] = task
+                if task is cell.config.task and cell.config.training:
+                    human = isinstance(cell.config.teacher, HumanTeacher)
+                    trained.add((key, cell.config.training.target, human))
                 if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
                     need_rationales.add(key)
     loaded = {key: load_task(task) for key, task in own.items()}
@@ -37,7 +53,21 @@ def check_inputs(cells: Iterable[Cell]) -> list[Task]:
         if not any(question.human_rationale for question in loaded[key].train):
             remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
             raise DataError("no question has a rationale", where=own[key].side_name("train"), remedy=remedy)
+    for key, target, human in sorted(trained):
+        line = _misjudged(loaded[key], target, human=human)
+        if line and say:
+            say(f"{loaded[key].name}: {line}")
     return list(loaded.values())
+
+
+def _misjudged(task: Task, target: TrainingTarget, *, human: bool) -> str | None:
+    """What is wrong with the training targets that are known beforehand: people's, or the answers alone."""
+    rows = [
+        Rationale(question, question.human_rationale if human else None, "human", None, "human")
+        for question in task.train
+        if question.human_rationale or not human
+    ]
+    return refuse_misjudged(rows, target, where=task.name)
 
 
 def _refuse_unknown_models(cell: Cell) -> None:

@@ -24,6 +24,7 @@ from cotdistill.experiments.work import Work, reasons
 from cotdistill.records import Question
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
+from cotdistill.tasks.targets import refuse_misjudged
 
 if TYPE_CHECKING:
     from cotdistill.evaluation.evaluate import Evaluation
@@ -42,9 +43,11 @@ def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
     student = None
     if config.training is not None:
         stages["annotation"] = make_rationales(config, work)
+        rationales = read_annotation(stages["annotation"])
+        if misjudged := refuse_misjudged(rationales.records, config.training.target, where=f"{cell.title}, annotation"):
+            work.say(f"{cell.title}: {misjudged}")
         if until == "annotate":
             return stages
-        rationales = read_annotation(stages["annotation"])
         if until == "capture":
             if isinstance(config.training.signal, CachedTeacher):
                 stages["teacher_signal"] = capture_signal_of(config, rationales, work).folder

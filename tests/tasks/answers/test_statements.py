@@ -178,9 +178,7 @@ def test_a_question_before_the_statement_ends_nothing() -> None:
     assert extract_answer("Question: Where?\nThe answer is Lima.", "letter", CITIES) == "B"
 
 
-@pytest.mark.parametrize(
-    "gold", ["Mt. Etna", "No. 7", "It rains. Stay in", "e.g. this", "A. B. Yates", "5.", "x; y"]
-)
+@pytest.mark.parametrize("gold", ["Mt. Etna", "No. 7", "It rains. Stay in", "e.g. this", "A. B. Yates", "5.", "x; y"])
 def test_a_gold_text_that_is_stated_to_the_letter_is_correct(gold: str) -> None:
     assert judge(f"So.\nThe answer is {gold}.", question_of(gold, "text"), finished=True)[1] == "correct"
     assert judge(f"The answer is {gold}.\nSo.", question_of(gold, "text"), finished=True, first=True)[1] == "correct"

@@ -56,7 +56,7 @@ def extract_answer(
 
 
 def _first_stated(found: Sequence[Statement], read: Read) -> str | None:
-    answers = (_read_statement(statement, read)[0] for statement in found)
+    answers = (_read_statement(statement, read, first=True)[0] for statement in found)
     return next((answer for answer in answers if answer is not None), None)
 
 
@@ -86,17 +86,19 @@ def _last_stated(found: Sequence[Statement], answer_type: AnswerType, read: Read
     return hypothetical if hypothetical is not None else remark
 
 
-def _read_statement(statement: Statement, read: Read) -> tuple[str | None, bool]:
+def _read_statement(statement: Statement, read: Read, *, first: bool = False) -> tuple[str | None, bool]:
     """What a statement says, and whether it is final where that cannot be read: a retraction, or an unreadable box."""
     if statement.kind == "box":
         return read(statement.text), True
     if not statement.text.strip("$\\[( \n*:=_"):
         return None, False
-    said = spoken(statement.text)
+    said = spoken(statement.text, first=first)
     if said is None:
         return None, False
-    answers = map(read, said.texts)
-    return next((answer for answer in answers if answer is not None), None), said.certain
+    answer = next((answer for answer in map(read, said.texts) if answer is not None), None)
+    if answer is None and said.certain and (denied := read(statement.text)) in ("No", "False"):
+        return denied, True  # "The answer is no. No, it cannot."
+    return answer, said.certain
 
 
 _REMARK = re.compile(

@@ -41,7 +41,7 @@ _OPENING = re.compile(
 _MAX_OPENING = 60
 
 _CONDITION = re.compile(r"(?:if|suppose|supposing|assuming|unless|had|were|were it)\b", re.IGNORECASE)
-_SENTENCE_BREAK = re.compile(r"[.!?\n]\s")
+_SENTENCE_BREAK = re.compile(r"[.!?]\s|\n")
 
 _IT = r"\W{0,4}(?:(?:that )?(?:it|this) |(?:simply|just) )?"
 NO_ANSWER = re.compile(
@@ -214,25 +214,27 @@ class Spoken(NamedTuple):
     certain: bool
 
 
-def spoken(text: str) -> Spoken | None:
-    """What a statement comes to after its corrections ("7, no wait, 12"); None where it is only a question."""
-    sentence = _SENTENCE_BREAK.split(text, maxsplit=1)[0][:300]
-    if instead := _INSTEAD.match(sentence):
-        return Spoken((text[instead.end() :],), False)
-    if corrections := list(_CORRECTED.finditer(sentence)):
-        return Spoken((text[corrections[-1].end() :],), True)
-    asked, question, reply = text[:300].partition("?")
-    if question and not _SENTENCE_BREAK.search(asked.strip() + " "):
-        if _CONFIRMED.match(reply):
-            return Spoken((asked,), False)
-        return Spoken((*_conclusions(reply), reply), True) if _RETRACTED.match(reply) else None
-    end = _SENTENCE_BREAK.search(text.strip())
-    after = text.strip()[end.end() :][:1000] if end else ""
+def spoken(text: str, *, first: bool = False) -> Spoken | None:
+    """What a statement comes to after its corrections ("7, no wait, 12"); None where it is only a question.
+
+    With ``first`` what follows its sentence explains it and corrects nothing.
+    """
+    stated = text.lstrip(" :\n*")
+    sentence, *_ = _SENTENCE_BREAK.split(stated, maxsplit=1)
+    if instead := _INSTEAD.match(sentence[:300]):
+        return Spoken((stated[instead.end() :],), False)
+    if corrections := list(_CORRECTED.finditer(sentence[:300])):
+        return Spoken((stated[corrections[-1].end() :],), True)
+    after = stated[len(sentence) + 1 :][:1000]
+    if first or not after:
+        return Spoken((text,), False)
+    if stated[len(sentence)] == "?":
+        if _CONFIRMED.match(after):
+            return Spoken((sentence,), False)
+        return Spoken((*_conclusions(after), after), True) if _RETRACTED.match(after) else None
     if _RETRACTED.match(after):
         return Spoken(_conclusions(after), True)
-    if _DOUBTED.match(after):
-        return Spoken((*_conclusions(after), text), False)
-    return Spoken((text,), False)
+    return Spoken((*_conclusions(after), text) if _DOUBTED.match(after) else (text,), False)
 
 
 def _conclusions(text: str) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def read_letter(text: str, choices: Choices = None) -> str | None:
 
 def _names_another(rest: str, letter: str, choices: Choices) -> bool:
     """Whether what follows a letter is the text of another choice, alone or before punctuation."""
-    sentence = comparable(first_sentence(rest.strip(" \t()[]{}.:,;*-–—\"'"))).rstrip(")]} ")
+    sentence = comparable(first_sentence(rest.partition("\n")[0].strip(" \t()[]{}.:,;*-–—\"'"))).rstrip(")]} ")
     named = [chr(ord("A") + index) for index, choice in enumerate(choices or ()) if comparable(choice) == sentence]
     return bool(sentence) and bool(named) and letter not in named
 
