@@ -1,7 +1,8 @@
 """Arms over several seeds: what the test agrees with, and what it does under simulated nulls and differences.
 
 A simulated output is right where its item's hardness, the arm's own hardness of the item and chance stay below the
-student's ability, which differs between seeds by ``spread``. Arms differ by ``difference`` in accuracy.
+student's ability, which differs between seeds by ``spread`` (of both arms, or of each). Arms differ by ``difference``
+in accuracy.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def simulated(
     draws: np.random.Generator,
     num_seeds: int,
     *,
-    spread: float,
+    spread: float | tuple[float, float],
     by_item: float = 0.0,
     chance: float = 0.5,
     difference: float = 0.0,
@@ -53,7 +54,11 @@ def simulated(
 ) -> np.ndarray:
     hardness = draws.normal(size=(1, 1, num_items)) + by_item * draws.normal(size=(2, 1, num_items))
     noise = chance * draws.normal(size=(2, num_seeds, num_items))
-    accuracy = 0.5 + difference * np.array([0.5, -0.5]).reshape(2, 1, 1) + spread * draws.normal(size=(2, num_seeds, 1))
+    accuracy = (
+        0.5
+        + difference * np.array([0.5, -0.5]).reshape(2, 1, 1)
+        + np.reshape(spread, (-1, 1, 1)) * draws.normal(size=(2, num_seeds, 1))
+    )
     scale = (1 + by_item**2 + chance**2) ** 0.5
     ability = np.vectorize(NormalDist().inv_cdf)(np.clip(accuracy, 0.001, 0.999)) * scale
     return hardness + noise < ability
@@ -208,6 +213,15 @@ def test_nulls_are_rejected_in_six_of_a_hundred_cases_at_most(
     num_seeds: int, spread: float, by_item: float, chance: float
 ):
     rejected = share_found(6000, num_seeds, spread=spread, by_item=by_item, chance=chance)
+    assert rejected <= 0.06 + 2 * (0.06 * 0.94 / 6000) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.parametrize("by_item", [0.0, 0.7])
+@pytest.mark.parametrize("num_seeds", [3, 5, 8])
+def test_nulls_in_which_one_arm_alone_spreads_are_rejected_no_more_often(num_seeds: int, by_item: float):
+    rejected = share_found(6000, num_seeds, spread=(0.05, 0.0), by_item=by_item, num_items=300)
     assert rejected <= 0.06 + 2 * (0.06 * 0.94 / 6000) ** 0.5
 
 
