@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from cotdistill.config import TrainingConfig
@@ -24,6 +25,7 @@ from cotdistill.progress import track
 from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from cotdistill.training.data.batches import (
+    Layout,
     batch_tokens,
     batches_of_step,
     collate,
@@ -83,8 +85,8 @@ def train_student(
     _check_lengths(student, examples)
     if rollouts is not None:
         rollouts.check(student, examples)
-    device, lengths, groups = student.device, list(map(len, examples)), task_groups(examples)
-    dtype, max_tokens = resolve_dtype(config.dtype, device), batch_tokens(config.max_batch_tokens, device)
+    groups, lengths = task_groups(examples), list(map(len, examples))
+    dtype = resolve_dtype(config.dtype, student.device)
     num_steps = num_steps_of(config.epochs, len(groups), config.batch_size)
     with ExitStack() as stack:
         models = [student, *(signal.models if signal else ())]
@@ -93,47 +95,16 @@ def train_student(
         module = DistillationLoss(student, config.loss, signal).train()
         wrapped = ranks.wrap(module)
         named = module.trained_parameters()
-        parameters = list(named.values())
-        optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(list(named.values()), weight_decay=config.weight_decay, fused=True)
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
         first_step = load_checkpoint(folder / CHECKPOINT, state)
-        steps = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
+        steps = _Steps(
+            examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
+        )
+        order = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
         record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
-        for step, indices in islice(enumerate(steps), first_step, None):
-            started = time.perf_counter()
-            torch.manual_seed(_step_seed(seed, step, ranks.rank))
-            rate = learning_rate(config, step, num_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            own, counts = {i: examples[i] for i in ranks.share(indices, lengths)}, {}
-            if rollouts is not None and rollouts.are_of(step):
-                own = rollouts.sample(student, own, step=step)
-                counts = {"rollouts": rollouts.counts(own.values(), ranks)}
-            batches = batches_of_step(own, layout, max_tokens)
-            spare = collate([examples[indices[0]]], layout)
-            loss, term_means, num_loss_tokens = accumulate(
-                wrapped, batches, device=device, dtype=dtype, ranks=ranks, spare=spare
-            )
-            grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)).item()
-            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                raise _non_finite(loss, grad_norm, step, [examples[i].id for i in indices])
-            optimizer.step()
-            seconds = time.perf_counter() - started
-            (num_tokens,) = ranks.total([sum(map(len, own.values()))])
-            record(
-                {
-                    "step": step + 1,
-                    "loss": loss,
-                    "terms": _named(config, term_means),
-                    "learning_rate": rate,
-                    "grad_norm": grad_norm,
-                    "num_loss_tokens": num_loss_tokens,
-                    "num_tokens": int(num_tokens),
-                    "seconds": round(seconds, 4),
-                    **counts,
-                }
-            )
+        for step, indices in islice(enumerate(order), first_step, None):
+            record(steps.take(step, indices))
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
                 save_checkpoint(folder / CHECKPOINT, state, step=step + 1, ranks=ranks)
     if config.gradient_checkpointing:
@@ -141,6 +112,73 @@ def train_student(
     student.eval()
     ranks.wait()
     return _summary(folder / METRICS, len(examples))
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What the steps of a training have in common; ``wrapped`` is the loss module as ``ranks`` call it."""
+
+    examples: Sequence[Example]
+    lengths: Sequence[int]
+    config: TrainingConfig
+    num_steps: int
+    seed: int
+    student: PreTrainedModel
+    wrapped: nn.Module
+    optimizer: torch.optim.Optimizer
+    layout: Layout
+    dtype: torch.dtype
+    rollouts: Rollouts | None
+    ranks: Ranks
+
+    def take(self, step: int, indices: Sequence[int]) -> dict[str, Any]:
+        """Take a step (counted from 0) on these examples; returns its metrics."""
+        started = time.perf_counter()
+        torch.manual_seed(_step_seed(self.seed, step, self.ranks.rank))
+        rate = learning_rate(self.config, step, self.num_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        own, counts = self._own_examples(step, indices)
+        loss, term_means, num_loss_tokens = self._accumulate(own, spare=self.examples[indices[0]])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)).item()
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise _non_finite(loss, grad_norm, step, [self.examples[i].id for i in indices])
+        self.optimizer.step()
+        seconds = time.perf_counter() - started
+        (num_tokens,) = self.ranks.total([sum(map(len, own.values()))])
+        return {
+            "step": step + 1,
+            "loss": loss,
+            "terms": _named(self.config, term_means),
+            "learning_rate": rate,
+            "grad_norm": grad_norm,
+            "num_loss_tokens": num_loss_tokens,
+            "num_tokens": int(num_tokens),
+            "seconds": round(seconds, 4),
+            **counts,
+        }
+
+    def _own_examples(self, step: int, indices: Sequence[int]) -> tuple[dict[int, Example], dict[str, Any]]:
+        """This rank's examples, or the student's own samples for their prompts, and what is counted of these."""
+        own = {i: self.examples[i] for i in self.ranks.share(indices, self.lengths)}
+        if self.rollouts is None or not self.rollouts.are_of(step):
+            return own, {}
+        own = self.rollouts.sample(self.student, own, step=step)
+        return own, {"rollouts": self.rollouts.counts(own.values(), self.ranks)}
+
+    def _accumulate(self, own: Mapping[int, Example], spare: Example) -> tuple[float, list[float], int]:
+        device = self.student.device
+        batches = batches_of_step(own, self.layout, batch_tokens(self.config.max_batch_tokens, device))
+        return accumulate(
+            self.wrapped,
+            batches,
+            device=device,
+            dtype=self.dtype,
+            ranks=self.ranks,
+            spare=collate([spare], self.layout),
+        )
 
 
 def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:

@@ -101,7 +101,7 @@ def _score_batch(
 
 def _score_tokens(head: Head, hidden: torch.Tensor, targets: torch.Tensor, max_rank: int) -> tuple[float, int]:
     """Sums of surprisal and of cut ranks of ``targets [tokens]`` under ``hidden [tokens, width]``."""
-    surprisal, rank, start = 0.0, 0, 0
+    surprisal, rank = 0.0, 0
     vocabulary = head.logits(hidden[:1]).shape[-1]
     for start in range(0, len(targets), max(1, _MAX_LOGITS // vocabulary)):
         rows = slice(start, start + max(1, _MAX_LOGITS // vocabulary))
