@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cotdistill.config import load_experiment
+from cotdistill.config import PROCEDURAL_KINDS, ProceduralTask, load_experiment
 from cotdistill.experiments.plan import plan
 
 QUICKSTART = Path(__file__).parents[1] / "src" / "cotdistill" / "quickstart.yaml"
@@ -31,6 +31,9 @@ def test_quickstart_declares_its_arms_and_comparisons() -> None:
     assert {("sft_cot", "sft_answer"), ("kd_cot", "kd")} <= {(pair.a, pair.b) for pair in planned.comparisons}
     tasks = {cell.config.task.model_dump_json() for cell in planned.cells}
     assert len(tasks) == 1, "every arm is tested on the same questions"
+    task = planned.cells[0].config.task
+    assert isinstance(task, ProceduralTask)
+    assert task.kinds == PROCEDURAL_KINDS
 
 
 @pytest.mark.slow
@@ -40,8 +43,8 @@ def test_rationales_beat_answers_in_the_quickstart(tmp_path: Path) -> None:
     assert list(summary["arms"]) == ARMS
     scores = {name: arm["seeds"]["0"] for name, arm in summary["arms"].items()}
     for arm in scores.values():
-        assert arm["n"] == 400
-        assert arm["correct"] + arm["wrong"] + arm["unreadable"] + arm["truncated"] == 400
+        assert arm["n"] == 1000
+        assert arm["correct"] + arm["wrong"] + arm["unreadable"] + arm["truncated"] == 1000
         low, high = arm["interval"]
         assert low <= arm["accuracy"] <= high
     found = {(row["a"], row["b"]): row for row in summary["comparisons"]}
@@ -49,6 +52,7 @@ def test_rationales_beat_answers_in_the_quickstart(tmp_path: Path) -> None:
         assert found[pair]["difference"] > 0
         assert found[pair]["p_value"] < 0.05
         assert found[pair]["interval"][0] > 0
+    assert scores["base"]["accuracy"] > 0.1
     assert scores["teacher"]["accuracy"] > max(scores[name]["accuracy"] for name in ARMS[:-1])
     assert (tmp_path / "quickstart" / "report.md").is_file()
     assert run_command("quickstart", "--runs", tmp_path) == summary

@@ -1,13 +1,10 @@
-"""Make the nano family: a tokenizer, ``nano-teacher`` and ``nano-student``, from procedural text alone, on a CPU.
+"""Make the nano family from procedural text alone, on a CPU: a tokenizer, a teacher, a student.
 
     python recipes/nano/pretrain.py tokenizer --out OUT
     python recipes/nano/pretrain.py student --out OUT
     python recipes/nano/pretrain.py teacher --out OUT
 
-The student is a base model: it read questions, worked solutions and fragments of them in a plain "textbook" layout,
-as a language model would find on the web, and never saw our prompts. The teacher was trained on our prompts: four
-fifths of them answered with a granularity-3 rationale, the rest with the answer alone. All texts come from the split
-``pretrain``, which shares no question with ``train`` or ``test``, whatever the seeds.
+The same command goes on where it was stopped. ``documents.py`` says what the two read.
 """
 
 from __future__ import annotations
@@ -15,120 +12,115 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import random
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from documents import Document, Role, documents
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cotdistill.config import ProceduralTask
-from cotdistill.records import Question, Rationale
-from cotdistill.tasks.procedural import generate_split, write_rationale
-from cotdistill.tasks.prompts import prompt_text, response_parts
+END, PAD, START, THINK, THOUGHT = "<|im_end|>", "<|endoftext|>", "<|im_start|>", "<think>", "</think>"
+TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+VOCABULARY = 2048
+ROW = 640
+"""Tokens of a training row, into which whole documents are packed; a longer document is left out, and counted."""
 
-END, PAD = "<|end|>", "<|pad|>"
-VOCABULARY = 1024
-ROW = 256
-"""Tokens of a training row, into which whole documents are packed."""
-
-KINDS = ("boolean_expressions", "multistep_arithmetic", "navigate", "object_counting", "web_of_lies")
-"""The kinds that models of this size learn in half an hour on two cores."""
-
-SIZES = {
-    "teacher": {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 576},
-    "student": {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 320},
+SIZES: dict[Role, dict[str, int]] = {
+    "teacher": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 768},
+    "student": {"hidden_size": 160, "num_hidden_layers": 3, "num_attention_heads": 5, "intermediate_size": 448},
 }
-NUM_DOCUMENTS = {"teacher": 50_000, "student": 90_000}
+
+
+NUM_DOCUMENTS: dict[Role, int] = {"teacher": 180_000, "student": 140_000}
 LEARNING_RATE = 3e-3
-BATCH_ROWS = 16
-
-JOB = 2000
-"""Questions of one kind and difficulty that are drawn together, all different."""
-
-FORMATS = ("cot", "cot", "cot", "least_to_most", "rar", "symbolic")
+NUM_FOR_TOKENIZER = 20_000
+BATCH_ROWS = 8
+CHECKPOINT_STEPS = 250
 
 
-def textbook(question: Question, generator: random.Random) -> str:
-    """A question alone, a solution alone, or a question with its solution: never in our prompts' words."""
-    solution = write_rationale(question, generator.choice((2, 3, 3, 3, 4)), "cot")
-    kind = generator.random()
-    if kind < 0.1:
-        return f"Problem. {question.question}"
-    if kind < 0.25:
-        return f"Solution. {solution}"
-    return f"Problem. {question.question}\nSolution. {solution}"
-
-
-def instructed(question: Question, generator: random.Random) -> str:
-    """A question in our own prompt and its response, as the plain template lays them out."""
-    text = write_rationale(question, 3, "cot") if generator.random() < 0.8 else None
-    rationale = Rationale(question, text, "procedural", 3, "cot")
-    return prompt_text(question, "rationale" if text else "answer") + "\n" + "".join(response_parts(rationale))
-
-
-def documents(role: str, count: int) -> list[str]:
-    """About ``count`` documents over all kinds, shuffled; a kind with few different questions repeats some of them."""
-    write = instructed if role == "teacher" else textbook
-    generator = random.Random(role)
-    texts = []
-    for _ in range(math.ceil(count / (JOB * len(KINDS)))):
-        questions = generate_split(
-            ProceduralTask(kinds=KINDS), "pretrain", JOB * len(KINDS), generator.randrange(1 << 30)
-        )
-        texts += [write(question, generator) for question in questions]
-    generator.shuffle(texts)
-    return texts
-
-
-def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE, digits apart, so that any text can be encoded and numbers are read place by place."""
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), chat_template=TEMPLATE.read_text())
+    read = [document for role in NUM_DOCUMENTS for document in documents(role, NUM_FOR_TOKENIZER, bare)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[END, PAD],
+        vocab_size=VOCABULARY - 2,
+        special_tokens=[END, PAD, START],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    marks = (END, START, THINK, THOUGHT)
+    texts = [document.prompt + document.response for document in read]
+    for mark in marks:
+        texts = [text.replace(mark, "") for text in texts]
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in (THINK, THOUGHT)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens={"start_token": START},
+        clean_up_tokenization_spaces=False,
+        chat_template=TEMPLATE.read_text(),
     )
 
 
-def pack(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
-    """Rows ``[num_rows, ROW]`` of whole documents, each closed by END; the rest of a row is PAD."""
-    end, pad = tokenizer.convert_tokens_to_ids(END), tokenizer.convert_tokens_to_ids(PAD)
-    rows, row = [], []
-    for start in range(0, len(texts), 10_000):
-        for encoding in tokenizer.backend_tokenizer.encode_batch(texts[start : start + 10_000]):
-            ids = [*encoding.ids, end][:ROW]
-            if len(row) + len(ids) > ROW:
-                rows.append(row + [pad] * (ROW - len(row)))
-                row = []
-            row = row + ids
-    rows.append(row + [pad] * (ROW - len(row)))
-    return np.array(rows, dtype=np.int16)
+def pack(tokenizer: PreTrainedTokenizerFast, read: list[Document], num_open: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids, and beside each whether it is learned, both ``[num_rows, ROW]``: whole documents, each in the first
+    open row with room for it.
+
+    Prompts and padding are not learned. The fullest row is closed where ``num_open`` are open and none has room.
+    """
+    end, pad = tokenizer.convert_tokens_to_ids([END, PAD])
+    backend = tokenizer.backend_tokenizer
+    prompts = backend.encode_batch([document.prompt for document in read], add_special_tokens=False)
+    responses = backend.encode_batch([document.response for document in read], add_special_tokens=False)
+    rows: list[tuple[list[int], list[bool]]] = []
+    opened: list[tuple[list[int], list[bool]]] = []
+    too_long = 0
+    for prompt, response in zip(prompts, responses, strict=True):
+        ids = [*prompt.ids, *response.ids, end]
+        if len(ids) > ROW:
+            too_long += 1
+            continue
+        place = next((row for row in opened if len(row[0]) + len(ids) <= ROW), None)
+        if place is None:
+            if len(opened) == num_open:
+                rows.append(opened.pop(max(range(num_open), key=lambda index: len(opened[index][0]))))
+            opened.append(place := ([], []))
+        place[0].extend(ids)
+        place[1].extend([False] * len(prompt.ids) + [True] * (len(response.ids) + 1))
+    rows += opened
+    print(f"{len(read)} documents in {len(rows)} rows of {ROW} tokens; {too_long} longer ones left out", flush=True)
+    ids = np.full((len(rows), ROW), pad, dtype=np.int16)
+    learned = np.zeros((len(rows), ROW), dtype=bool)
+    for index, (row_ids, row_learned) in enumerate(rows):
+        ids[index, : len(row_ids)], learned[index, : len(row_learned)] = row_ids, row_learned
+    return ids, learned
 
 
-def new_model(role: str, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def new_model(role: Role, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.convert_tokens_to_ids(END),
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
-        **SIZES[role],
+    end, pad = tokenizer.convert_tokens_to_ids([END, PAD])
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=end,
+            pad_token_id=pad,
+            **SIZES[role],
+        )
     )
-    return LlamaForCausalLM(config)
 
 
 def new_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
@@ -141,19 +133,21 @@ def new_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     ]
 
 
-def pretrain(model: LlamaForCausalLM, rows: np.ndarray, name: str) -> list[dict[str, float]]:
-    """One epoch of language modelling of all tokens but PAD, cosine schedule; returns the loss curve."""
+def pretrain(
+    model: LlamaForCausalLM, ids: np.ndarray, learned: np.ndarray, checkpoint: Path, dtype: torch.dtype
+) -> list[dict[str, float]]:
+    """One epoch over the rows, cosine schedule; returns the loss curve. Goes on from ``checkpoint`` where it is."""
     model.train()
     optimizers = new_optimizers(model)
-    num_steps = len(rows) // BATCH_ROWS
-    curve, started = [], time.time()
-    for step in range(num_steps):
+    num_steps = len(ids) // BATCH_ROWS
+    first, curve = restored(model, optimizers, checkpoint)
+    before, started = (curve[-1]["seconds"] if curve else 0.0), time.time()
+    for step in range(first, num_steps):
+        if step % CHECKPOINT_STEPS == 0 and step > first:
+            save_checkpoint(model, optimizers, checkpoint, step, curve)
         rate = LEARNING_RATE * min(1.0, (step + 1) / 100) * 0.5 * (1.0 + math.cos(math.pi * step / num_steps))
-        ids = torch.from_numpy(rows[step * BATCH_ROWS : (step + 1) * BATCH_ROWS].astype(np.int64))
-        logits = model(input_ids=ids[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=model.config.pad_token_id
-        )
+        rows = slice(step * BATCH_ROWS, (step + 1) * BATCH_ROWS)
+        loss = token_loss(model, torch.from_numpy(ids[rows]).long(), torch.from_numpy(learned[rows]), dtype)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -161,24 +155,87 @@ def pretrain(model: LlamaForCausalLM, rows: np.ndarray, name: str) -> list[dict[
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if step % 100 == 0 or step == num_steps - 1:
-            curve.append({"step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - started, 1)})
-            print(name, f"of {num_steps}", curve[-1], flush=True)
+        if step % 50 == 0 or step == num_steps - 1:
+            seconds = round(before + time.time() - started, 1)
+            curve.append({"step": step, "loss": round(loss.item(), 4), "seconds": seconds})
+            print(f"of {num_steps}", curve[-1], flush=True)
+    save_checkpoint(model, optimizers, checkpoint, num_steps, curve)
     return curve
+
+
+def token_loss(model: LlamaForCausalLM, ids: Tensor, learned: Tensor, dtype: torch.dtype) -> Tensor:
+    """Mean cross-entropy of the learned tokens; ``ids`` and ``learned`` are ``[rows, ROW]``."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits = model(input_ids=ids[:, :-1]).logits
+    chosen = learned[:, 1:]
+    return torch.nn.functional.cross_entropy(logits[chosen].float(), ids[:, 1:][chosen])
+
+
+def save_checkpoint(
+    model: LlamaForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    folder: Path,
+    step: int,
+    curve: list[dict[str, float]],
+) -> None:
+    """All tensors and the step in one file that is put in place at once."""
+    tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "partial.safetensors"
+    save_file(
+        {name: value.contiguous().clone() for name, value in tensors.items()},
+        partial,
+        {"step": str(step), "curve": json.dumps(curve)},
+    )
+    partial.rename(folder / "state.safetensors")
+
+
+def restored(
+    model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], folder: Path
+) -> tuple[int, list[dict[str, float]]]:
+    """The step to go on with and the loss curve so far, model and optimizers set back to it."""
+    from safetensors import safe_open
+
+    file = folder / "state.safetensors"
+    if not file.exists():
+        return 0, []
+    tensors = load_file(file)
+    with safe_open(file, "pt") as opened:
+        described = opened.metadata()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(tensors[f"model.{name}"])
+    for number, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            owner, *rest = name.split(".", 3)
+            if owner == "optimizer" and int(rest[0]) == number:
+                state.setdefault(int(rest[1]), {})[rest[2]] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    return int(described["step"]), json.loads(described["curve"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("tokenizer", "student", "teacher"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of matrix products; weights are float32"
+    )
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.what == "tokenizer":
-        train_tokenizer(documents("student", 20_000) + documents("teacher", 20_000)).save_pretrained(options.out)
+        train_tokenizer().save_pretrained(options.out)
         return
     tokenizer = PreTrainedTokenizerFast.from_pretrained(options.out)
-    rows = pack(tokenizer, documents(options.what, NUM_DOCUMENTS[options.what]))
     model = new_model(options.what, tokenizer)
-    curve = pretrain(model, rows, f"nano-{options.what}")
+    ids, learned = pack(tokenizer, documents(options.what, NUM_DOCUMENTS[options.what], tokenizer))
+    checkpoint, dtype = options.out / f"checkpoint-{options.what}", getattr(torch, options.dtype)
+    curve = pretrain(model, ids, learned, checkpoint, dtype)
     folder = options.out / f"nano-{options.what}"
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

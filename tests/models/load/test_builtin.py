@@ -10,7 +10,7 @@ from cotdistill.config import ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.load import builtin
 from cotdistill.models.load.builtin import builtin_folder
-from cotdistill.models.load.loading import model_identity
+from cotdistill.models.load.loading import load_tokenizer, model_identity
 from cotdistill.models.load.source import locate
 
 SMOLLM2 = ModelConfig(model=builtin.SMOLLM2)
@@ -31,6 +31,31 @@ def test_nano_weights_that_are_not_installed_are_one_clear_error(tmp_path, monke
     monkeypatch.setattr(builtin, "WEIGHTS", tmp_path)
     with pytest.raises(ModelError, match="builtin:nano-teacher: its weights are not in this installation"):
         locate(ModelConfig(model="builtin:nano-teacher"))
+
+
+@pytest.mark.parametrize("name", builtin.NANO)
+def test_the_nano_models_reason_between_their_thinking_marks_or_behind_closed_ones(name):
+    tokenizer = load_tokenizer(ModelConfig(model=name))
+    turn = [{"role": "user", "content": "True and False is"}]
+
+    def opened(**settings: bool) -> str:
+        return tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **settings)
+
+    user = "<|im_start|>user\nTrue and False is<|im_end|>\n<|im_start|>assistant\n"
+    assert opened() == opened(enable_thinking=False) == f"{user}<think>\n\n</think>\n\n"
+    assert opened(enable_thinking=True) == f"{user}<think>\n"
+    answered = {"role": "assistant", "reasoning_content": "False wins.", "content": "The answer is False."}
+    whole = tokenizer.apply_chat_template([*turn, answered], tokenize=False)
+    assert whole == f"{user}<think>\nFalse wins.\n</think>\n\nThe answer is False.<|im_end|>\n"
+    marks = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    assert tokenizer("<think></think>", add_special_tokens=False)["input_ids"] == marks, "one token each"
+    assert tokenizer.decode(marks, skip_special_tokens=True) == "<think></think>", "a reader of answers sees them"
+
+
+def test_the_nano_student_has_at_most_a_third_of_its_teachers_weights_and_both_fit_in_20_mb():
+    teacher, student = ((builtin_folder(name) / "model.safetensors").stat().st_size for name in builtin.NANO)
+    assert 3 * student <= teacher
+    assert teacher + student < 20e6
 
 
 def test_planning_needs_no_weights(empty_cache):

@@ -33,6 +33,9 @@ TARGETS: dict[Target, float] = {
 }
 """Shares of what a prompt asks for; the last two are the two tasks of a multi-task student."""
 
+DIFFICULTIES: dict[Role, dict[int, float]] = {"teacher": {1: 0.3, 2: 0.7}, "student": {1: 1.0}}
+"""Shares of the difficulties. Difficulty 2, which the quickstart teaches and tests, is new to the student."""
+
 SHARE_WITH_HINT = {"teacher": 0.05, "student": 0.0}
 """Of the teacher's prompts so many hold the rationale or the answer, as those of a privileged teacher do."""
 
@@ -41,26 +44,17 @@ POOL = 5000
 
 
 class Document(NamedTuple):
-    """``prompt`` is read only; ``response`` and the stop token behind it are what a model learns to write.
-
-    ``conclusion`` is the place in the response where the last line of its reasoning begins, behind which the answer
-    follows; the length of a response that does not reason first.
-    """
+    """``prompt`` is read only; ``response`` and the stop token behind it are what a model learns to write."""
 
     prompt: str
     response: str
-    conclusion: int
 
 
-def documents(
-    role: Role, count: int, difficulties: Mapping[int, float], tokenizer: PreTrainedTokenizerBase, *, part: int = 0
-) -> list[Document]:
-    """``count`` documents of a pass, the kinds in equal numbers, in an order of their own; the same at every call.
-
-    ``difficulties`` are shares, and another ``part`` holds other documents.
-    """
-    generator = random.Random(f"nano/{role}/{part}" if part else f"nano/{role}")
-    found = [_document(role, question, tokenizer, generator) for question in _questions(count, difficulties, generator)]
+def documents(role: Role, count: int, tokenizer: PreTrainedTokenizerBase) -> list[Document]:
+    """``count`` documents, the kinds in equal numbers, in an order of their own; the same at every call."""
+    generator = random.Random(f"nano/{role}")
+    questions = _questions(count, DIFFICULTIES[role], generator)
+    found = [_document(role, question, tokenizer, generator) for question in questions]
     generator.shuffle(found)
     return found[:count]
 
@@ -72,7 +66,7 @@ def _questions(count: int, difficulties: Mapping[int, float], generator: random.
             yield from generate_split(task, "pretrain", round(POOL * share), generator.randrange(1 << 30))
 
 
-def _document(role: str, question: Question, tokenizer: PreTrainedTokenizerBase, generator: random.Random) -> Document:
+def _document(role: Role, question: Question, tokenizer: PreTrainedTokenizerBase, generator: random.Random) -> Document:
     granularity, format = generator.choice(GRANULARITIES), generator.choice(RATIONALE_FORMATS)
     (target,) = generator.choices(list(TARGETS), list(TARGETS.values()))
     text = None if target in ("answer", "predict") else write_rationale(question, granularity, format)
@@ -82,11 +76,7 @@ def _document(role: str, question: Question, tokenizer: PreTrainedTokenizerBase,
         hint = hint_of(rationale, generator.choice(("answer", "rationale")))
     prompt = prompt_text(question, target, hint)
     layout = generator.choice(LAYOUTS if target == "rationale" else LAYOUTS[:2])
-    parts = response_parts(rationale, target)
-    prompt, response = laid_out(layout, prompt, parts, tokenizer)
-    reasons_first = target == "rationale" and parts[0]
-    conclusion = parts[0].rstrip("\n").rfind("\n") + 1 if reasons_first else len(response)
-    return Document(prompt, response, conclusion)
+    return Document(*laid_out(layout, prompt, response_parts(rationale, target), tokenizer))
 
 
 def laid_out(layout: Layout, prompt: str, parts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
