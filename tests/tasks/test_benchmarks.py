@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import run_command
 
 from cotdistill.config import BENCHMARKS, BenchmarkTask
 from cotdistill.errors import DataError
@@ -42,6 +43,13 @@ def test_a_file_in_the_folder_is_a_benchmark_that_can_be_planned(name: str) -> N
     assert declared.sizes.keys() == declared.files.keys()
     train, test = num_questions(BenchmarkTask(name=name, num_train=5, num_test=1))
     assert (train, test) == (5 if "train" in declared.files else 0, declared.num_subtasks)
+
+
+def test_plan_counts_a_benchmark_of_several_subtasks_without_its_data(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: math\nteacher: human\nstudent: builtin:nano-student\n")
+    outcome = run_command(tmp_path, "plan", "mine.yaml")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "1 of 1 training" in outcome.out
 
 
 def test_a_data_folder_is_read_and_limited(tmp_path: Path) -> None:

@@ -80,6 +80,11 @@ def test_the_file_that_is_trained_on_is_not_tested_on_whole(lab: Path) -> None:
     assert names(held_out)["train"] == len(load_task(held_out.task).test) < 30
 
 
+def test_a_task_without_a_training_side_trains_nothing(lab: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing to train on; give task.train, or set training: null"):
+        cell(lab, task={"test": "easy.jsonl"})
+
+
 def test_a_file_task_without_a_file_is_refused(lab: Path) -> None:
     with pytest.raises(ConfigError, match="names no file; give train, test or both"):
         cell(lab, task={"kind": "file"})

@@ -22,7 +22,7 @@ from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
-from cotdistill.config.task import FileTask, TaskConfig
+from cotdistill.config.task import FileTask, HubTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
@@ -72,6 +72,12 @@ class CellConfig(Settings):
     def served_students_are_not_trained(self) -> CellConfig:
         if self.evaluation.served and self.training:
             raise ValueError("a student behind a server (evaluation.engine) cannot be trained; set training: null")
+        return self
+
+    @model_validator(mode="after")
+    def something_to_train_on(self) -> CellConfig:
+        if self.training and isinstance(self.task, FileTask | HubTask) and self.task.train is None:
+            raise ValueError("the task has nothing to train on; give task.train, or set training: null")
         return self
 
     @model_validator(mode="after")

@@ -93,7 +93,9 @@ def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
 
 def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
     """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
-    load(config.task)
+    if not load(config.task).train and config.training:
+        remedy = "take another task and this one under evaluation.tasks, or set training: null"
+        raise DataError(f"{config.task.name} has no questions to train on", where="task", remedy=remedy)
     tested = config.evaluation.tasks or (config.task,)
     refuse_repeated_questions(question for task in tested for question in load(task).test)
     if not config.evaluation.served:
