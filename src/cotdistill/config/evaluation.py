@@ -28,12 +28,13 @@ class EvaluationConfig(Settings):
     few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, in place of prompt")
     max_new_tokens: int = Field(default=320, ge=1)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
-        default=None, description="texts that end an output; default: with few_shot, an empty line or a next question"
+        default=None,
+        description="texts that end a completion; default: with few_shot, an empty line or next question",
     )
     temperature: float | None = Field(
         default=0.0, ge=0, description="0: greedy; null: what a server does by itself, where it takes no temperature"
     )
-    num_samples: int = Field(default=1, ge=1, description="outputs a question, which vote on the answer")
+    num_samples: int = Field(default=1, ge=1, description="completions a question, which vote on the answer")
     num_beams: int = Field(default=1, ge=1, description="above 1: beam search by transformers, in place of greedy")
     seed: int = Field(default=0, description="of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1, description="of transformers; the other engines make their own")

@@ -8,7 +8,16 @@ from contextlib import closing
 from pathlib import Path
 
 from cotdistill.engines.costs import spent
-from cotdistill.engines.engine import TRUNCATED_REASONING, Completion, Engine, Failed, Request
+from cotdistill.engines.engine import (
+    BROKEN_OFF,
+    EMPTY,
+    REFUSED,
+    TRUNCATED_REASONING,
+    Completion,
+    Engine,
+    Failed,
+    Request,
+)
 from cotdistill.errors import DataError
 from cotdistill.progress import Progress
 from cotdistill.records import count_by
@@ -17,10 +26,16 @@ from cotdistill.storage.jsonl import RowAppender
 OUT_OF_BUDGET = "out_of_budget"
 PROMPT_TOO_LONG = "prompt_too_long"
 
+_DRAW_AGAIN = "set teacher.max_draws with a temperature, or raise teacher.max_failed_share"
+"""What is paid for is not asked for again as it was."""
+
 _REMEDIES = {
     OUT_OF_BUDGET: "raise the budget",
     TRUNCATED_REASONING: "raise max_new_tokens of the sampling",
     PROMPT_TOO_LONG: "lower max_new_tokens, or leave long questions out",
+    BROKEN_OFF: _DRAW_AGAIN,
+    REFUSED: _DRAW_AGAIN,
+    EMPTY: _DRAW_AGAIN,
 }
 
 

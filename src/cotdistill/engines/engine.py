@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from cotdistill.config import Price
 
-TRUNCATED_REASONING = "truncated_reasoning"
+TRUNCATED_REASONING, BROKEN_OFF, REFUSED, EMPTY = "truncated_reasoning", "broken_off", "refused", "empty_completion"
 
 Prompt = str | Sequence[int]
 """A text, or token ids that are read as they are."""
@@ -81,12 +81,12 @@ class Completion:
         """Why there is no text to use, though it is paid for: the limit came while the model was still reasoning, the
         server held it back or broke off, or there is none. None where there is one."""
         if self.finish_reason in ("refusal", "content_filter"):
-            return "refused"
+            return REFUSED
         if self.finish_reason == "error":
-            return "broken_off"
+            return BROKEN_OFF
         if self.text.strip():
             return None
-        return TRUNCATED_REASONING if self.truncated else "empty_completion"
+        return TRUNCATED_REASONING if self.truncated else EMPTY
 
     def to_row(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _LOGGED}

@@ -97,7 +97,7 @@ def test_parts_of_text_and_thinking_are_told_apart(tmp_path: Path) -> None:
         ("stop", {"content": ""}, "empty_completion 4"),
         ("stop", {"content": None, "refusal": "I must not."}, "refused 4"),
         ("content_filter", {"content": "One mo"}, "refused 4"),
-        ("error", {"content": "One mo"}, "broken_off 4"),
+        ("error", {"content": "One mo"}, r"broken_off 4\); set teacher.max_draws"),
     ],
 )
 def test_what_is_paid_for_is_logged_and_counted_and_not_asked_for_again(

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import CachedTeacher
 from cotdistill.engines.asking import OUT_OF_BUDGET
-from cotdistill.engines.engine import Failed, Scored, TokenScore, TokenScores
+from cotdistill.engines.engine import Failed, Scored, ScoringEngine, TokenScore, TokenScores
 from cotdistill.engines.openai_engine import OpenAIEngine
 from cotdistill.engines.replies import MALFORMED
 from cotdistill.errors import ModelError
@@ -41,7 +41,8 @@ def served_rows(
     package openai is missing.
     """
     assert config.server is not None
-    engine, by_key = OpenAIEngine(config.server.served), {example.key: example for example in examples}
+    engine: ScoringEngine = OpenAIEngine(config.server.served)
+    by_key = {example.key: example for example in examples}
     sequences = (Scored(example.key, teacher_tokens(example)) for example in examples)
     with closing(engine.score(sequences, config.k, spent)) as outcomes:  # pyright: ignore[reportArgumentType]
         # What failed is last among those that come together: the others are paid for, and kept.
