@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import PROCEDURAL_KINDS, ProceduralTask
+from cotdistill.granularities import GRANULARITIES
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.procedural import generate_split, write_rationale
-from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS
+from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
 from cotdistill.tasks.prompts import Target, hint_of, prompt_text, response_parts
 
 Role = Literal["teacher", "student"]
@@ -67,7 +68,7 @@ def _questions(count: int, difficulties: Mapping[int, float], generator: random.
 
 
 def _document(role: Role, question: Question, tokenizer: PreTrainedTokenizerBase, generator: random.Random) -> Document:
-    granularity, format = generator.choice(GRANULARITIES), generator.choice(RATIONALE_FORMATS)
+    granularity, format = generator.choice(tuple(GRANULARITIES)), generator.choice(RATIONALE_FORMATS)
     (target,) = generator.choices(list(TARGETS), list(TARGETS.values()))
     text = None if target in ("answer", "predict") else write_rationale(question, granularity, format)
     rationale = Rationale(question, text, "procedural", granularity, format)

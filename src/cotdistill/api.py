@@ -71,7 +71,7 @@ def annotate(
     *,
     granularity: int | None = 3,
     format: Format = "cot",
-    keep: str = "all",
+    keep: str = "finished",
     answer_conditioned: bool = False,
     perturbation: str | Settings | None = None,
     selection: Settings | None = None,

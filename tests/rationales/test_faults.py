@@ -10,6 +10,7 @@ import pytest
 from cotdistill.annotation import collect_rationales
 from cotdistill.annotation.keep import refusal
 from cotdistill.config import AnnotationConfig, BenchmarkTask, DatasetTeacher, ProceduralTask, ProceduralTeacher
+from cotdistill.granularities import GRANULARITIES
 from cotdistill.rationales.faults import find_faults
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks import load_task
@@ -91,7 +92,7 @@ def test_keep_names_the_first_fault_and_shows_it() -> None:
 
 def test_the_solver_never_fails_verification() -> None:
     questions = load_task(ProceduralTask(num_train=100, num_test=10)).train
-    for granularity in range(1, 7):
+    for granularity in GRANULARITIES:
         for form in ("cot", "least_to_most", "rar", "symbolic"):
             annotation = AnnotationConfig(granularity=granularity, format=form, keep="verified")
             found = collect_rationales(questions, ProceduralTeacher(), annotation)

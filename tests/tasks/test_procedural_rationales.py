@@ -10,12 +10,12 @@ import pytest
 
 from cotdistill.config import PROCEDURAL_KINDS, ProceduralTask
 from cotdistill.errors import ConfigError, DataError
+from cotdistill.granularities import GRANULARITIES
 from cotdistill.records import Format, Question
 from cotdistill.storage.jsonl import dump_row
 from cotdistill.tasks.procedural import generate_split, write_rationale
 
 FORMATS: tuple[Format, ...] = ("cot", "least_to_most", "rar", "symbolic")
-GRANULARITIES = (1, 2, 3, 4, 5, 6)
 
 
 def questions_of(kind: str, difficulty: int = 2, count: int = 100) -> list[Question]:
@@ -85,9 +85,9 @@ def test_question_read_back_from_disk_has_the_same_rationale() -> None:
 
 def test_unknown_granularity_or_format_is_refused() -> None:
     question = questions_of("navigate", count=1)[0]
-    with pytest.raises(ConfigError, match="granularity 7 is not one of 1 to 6"):
+    with pytest.raises(ConfigError, match="at granularity 7; set a granularity from 1 to 6"):
         write_rationale(question, 7, "cot")
-    with pytest.raises(ConfigError, match="does not write format 'human'"):
+    with pytest.raises(ConfigError, match=r"format human.*one of cot, least_to_most, rar, symbolic"):
         write_rationale(question, 3, "human")
 
 

@@ -1,25 +1,38 @@
-"""Which rationales are kept: all, those whose teacher stated the gold answer, or those that were verified as well."""
+"""Which rationales are kept: all, those that their teacher finished, those of them whose teacher stated the gold
+answer, or those that were verified as well."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from cotdistill.annotation.rationales import Dropped
+from cotdistill.annotation.rationales import Dropped, DropReason
 from cotdistill.rationales.faults import find_faults
 from cotdistill.records import Rationale
 
-Keep = Literal["all", "agree", "verified"]
+Keep = Literal["all", "finished", "agree", "verified"]
+
+_UNFINISHED: dict[str | None, DropReason] = {
+    "length": "truncated",
+    "content_filter": "filtered",
+    "error": "failed",
+}
+"""What a teacher's finish reason says of a text that is not whole."""
 
 
 def refusal(rationale: Rationale, keep: Keep) -> Dropped | None:
-    """Why a rationale is left out, or None: it is empty; under ``agree`` its teacher stated another answer or none;
-    under ``verified`` it has a fault (see ``verify``), of which the first is named.
+    """Why a rationale is left out, or None.
 
-    A teacher without an answer of its own (people, the solver) always agrees.
+    It is empty; but for ``all``, its teacher was cut off, filtered or failed; under ``agree`` the teacher stated
+    another answer or none; under ``verified`` it has a fault (:func:`find_faults`), of which the first is named. A
+    teacher without an answer of its own (people, the solver) always agrees.
     """
     if rationale.rationale == "":
         return Dropped.of(rationale, "empty_rationale")
     if keep == "all":
+        return None
+    if unfinished := _UNFINISHED.get(rationale.meta.get("finish_reason")):
+        return Dropped.of(rationale, unfinished, (rationale.rationale or "")[-80:])
+    if keep == "finished":
         return None
     if not rationale.meta.get("teacher_agrees", True):
         stated = rationale.meta["teacher_answer"]

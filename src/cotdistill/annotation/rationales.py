@@ -5,9 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from cotdistill.rationales.faults import Reason
 from cotdistill.records import Question, Rationale
+
+DropReason = (
+    Reason
+    | Literal[
+        "no_rationale",
+        "empty_rationale",
+        "filtered",
+        "failed",
+        "no_stated_answer",
+        "disagrees",
+        "in_evaluation",
+        "over_budget",
+        "high_rank_surprisal",
+    ]
+)
+"""Why a question has no rationale. Filtered, failed: the teacher's server stopped it by its content filter, or by an
+error. Disagrees: the teacher stated another answer than the gold one. Over budget: of words. A question that a teacher
+did not answer has ``unanswered_`` and the engine's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +52,7 @@ class Dropped:
         return asdict(self)
 
     @classmethod
-    def of(cls, rationale: Rationale, reason: str, evidence: str = "") -> Dropped:
+    def of(cls, rationale: Rationale, reason: DropReason, evidence: str = "") -> Dropped:
         return cls(rationale.id, reason, evidence, rationale.rationale, rationale.meta.get("source"))
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.engine import Sampling, ScriptedModel, ServedModel, TransformersModel, VLLMModel
 from cotdistill.config.parts import Part, own_shorthand
-from cotdistill.config.selection import Selection
+from cotdistill.config.selection import Level, Selection
 from cotdistill.records import Format
 
 __all__ = [
@@ -176,14 +176,15 @@ Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
 class AnnotationConfig(Settings):
     """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
 
-    ``keep: agree`` drops rationales whose teacher stated another answer than the gold one; ``verified`` also those with
-    false arithmetic, another conclusion than that answer, leaked slot names, repetition or a cut end. Granularity and
-    format say nothing of the human and answer_only teachers and are ignored by them.
+    ``keep`` is ``all`` but empty ones; ``finished``: those that no limit, content filter or error cut off; ``agree``:
+    of these, those whose teacher stated the gold answer; ``verified``: of these, those without a fault, such as false
+    arithmetic, another conclusion than that answer, leaked slot names, repetition or a cut end. The human and
+    answer_only teachers ignore granularity and format.
     """
 
-    granularity: int | None = Field(default=3, ge=1, le=6)
+    granularity: Level | None = 3
     format: Format = "cot"
-    keep: Literal["all", "agree", "verified"] = "all"
+    keep: Literal["all", "finished", "agree", "verified"] = "finished"
     answer_conditioned: bool = Field(
         default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
     )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from cotdistill.config.base import Settings
 from cotdistill.config.model import Model
+from cotdistill.granularities import COARSEST, FINEST
 
 __all__ = [
     "GranularityMix",
@@ -16,7 +17,8 @@ __all__ = [
     "Selection",
 ]
 
-Level = Annotated[int, Field(ge=1, le=6)]
+Level = Annotated[int, Field(ge=COARSEST, le=FINEST)]
+"""A granularity."""
 
 
 class HybridGranularity(Settings):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cotdistill.annotation import Rationales, read_annotation
 from cotdistill.annotation.describe import NUM_VERIFIED, Description, Growth, describe, growths, quartiles
 from cotdistill.config import Price
-from cotdistill.rationales.measures import BANDS, num_steps, num_words
+from cotdistill.granularities import GRANULARITIES
+from cotdistill.rationales.measures import num_steps, num_words
 from cotdistill.reports.figures.canvas import label, legend, new_figure, series_style, write_figure
 from cotdistill.reports.tables import markdown_text
 from cotdistill.storage.atomic import write_json_atomically, write_text_atomically
@@ -74,8 +75,7 @@ def _text(
     lines += [
         "",
         "Words and steps (sentences and lines) are means. *In band*: as long as the granularity asks for, in both: "
-        + "; ".join(f"{level}: {b.words.fewest}-{b.words.most} words, {b.steps.fewest}-{b.steps.most} steps"
-                    for level, b in BANDS.items())
+        + "; ".join(f"{level}: {of.words} words, {of.steps} steps" for level, of in GRANULARITIES.items())
         + f". *Agree*: the teacher stated the gold answer. *Sound*: no fault found, in at most {NUM_VERIFIED} rows.",
     ]  # fmt: skip
     if grown:

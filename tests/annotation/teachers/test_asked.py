@@ -84,6 +84,18 @@ def test_another_keep_reads_the_same_answers_again(tmp_path: Path) -> None:
     assert sum(server.attempts.values()) == 5
 
 
+def test_cut_answers_are_counted_and_drawn_again(tmp_path: Path) -> None:
+    def plan(prompt: str, attempt: int) -> str:
+        return "limited" if asked_number(prompt) == 4 or attempt == asked_number(prompt) == 0 else "ok"
+
+    with FaultyServer(right, plan) as server:
+        made = annotate(questions(6), teacher(server), LEVEL, runs=tmp_path)
+        again = teacher(server, max_draws=2, sampling=Sampling(temperature=1.0))
+        drawn_twice = annotate(questions(6), again, LEVEL, runs=tmp_path)
+    assert made.dropped == {"truncated": 2}
+    assert drawn_twice.dropped == {"truncated": 1}
+
+
 def test_every_question_is_answered_once_whatever_fails(tmp_path: Path) -> None:
     faults = ("rate_limited", "error", "silent", "cut", "truncated", "malformed")
 

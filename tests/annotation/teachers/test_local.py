@@ -19,7 +19,7 @@ from cotdistill.engines.transformers_engine import TransformersEngine
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question
 
-LEVEL = AnnotationConfig(granularity=1)
+LEVEL = AnnotationConfig(granularity=1, keep="all")
 
 
 def teacher(**sampling: Any) -> TransformersTeacher:

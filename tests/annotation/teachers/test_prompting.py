@@ -10,12 +10,13 @@ import pytest
 
 from cotdistill.annotation.teachers.prompting import FAMILIES, _example, teacher_prompt
 from cotdistill.errors import ConfigError
+from cotdistill.granularities import GRANULARITIES
 from cotdistill.rationales.faults import find_faults
 from cotdistill.rationales.measures import in_band, num_words
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.reading import extract_answer
 from cotdistill.tasks.answers.stripping import clean_rationale
-from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS
+from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "teacher_prompts.json"
 

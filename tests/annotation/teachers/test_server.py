@@ -77,7 +77,7 @@ def test_a_server_and_this_process_give_the_same_rationales(tmp_path: Path) -> N
     """The same weights behind both doors, asked greedily with the same template."""
     model = shutil.copytree(builtin_folder("builtin:nano-student"), tmp_path / "model")
     (model / "chat_template.jinja").write_text(ONE_TURN)
-    level, sampling = AnnotationConfig(granularity=3), Sampling(max_new_tokens=24)
+    level, sampling = AnnotationConfig(granularity=3, keep="all"), Sampling(max_new_tokens=24)
     with transformers_serve(model, tmp_path / "log", seconds=120) as url:
         served = OpenAITeacher(model=str(model), base_url=url, sampling=sampling, limits=Limits(concurrency=2))
         annotate(questions(8), served, level, runs=tmp_path / "served")
@@ -93,8 +93,8 @@ def test_smollm2_behind_a_server_annotates_questions(tmp_path: Path) -> None:
     with transformers_serve(model, tmp_path / "log", seconds=300) as url:
         limits = Limits(concurrency=2, timeout_seconds=600)
         teacher = OpenAITeacher(model=str(model), base_url=url, sampling=Sampling(max_new_tokens=64), limits=limits)
-        made = annotate(questions(4), teacher, AnnotationConfig(granularity=6), runs=tmp_path)
-        again = annotate(questions(4), teacher, AnnotationConfig(granularity=6), runs=tmp_path)
+        made = annotate(questions(4), teacher, AnnotationConfig(granularity=6, keep="all"), runs=tmp_path)
+        again = annotate(questions(4), teacher, AnnotationConfig(granularity=6, keep="all"), runs=tmp_path)
     assert again == made
     assert len(made) + sum(made.dropped.values()) == 4
     assert len(texts(tmp_path)) == 4

@@ -21,6 +21,7 @@ from cotdistill.config import (
     ProceduralTeacher,
 )
 from cotdistill.errors import ConfigError, DataError
+from cotdistill.granularities import GRANULARITIES
 from cotdistill.records import Question
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
@@ -142,7 +143,7 @@ def test_answers_only_have_no_reasoning() -> None:
 @pytest.mark.parametrize("form", ["cot", "least_to_most", "rar", "symbolic"])
 def test_the_solver_teaches_every_kind_correctly(form: str) -> None:
     questions = load_task(ProceduralTask(num_train=60, num_test=10)).train
-    for granularity in range(1, 7):
+    for granularity in GRANULARITIES:
         annotation = AnnotationConfig(granularity=granularity, format=form, keep="agree")
         found = collect_rationales(questions, ProceduralTeacher(), annotation)
         assert len(found) == len(questions)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cotdistill.annotation.released.eit_cot import Released
 from cotdistill.errors import DataError
+from cotdistill.granularities import COARSEST, FINEST
 from cotdistill.records import AnswerType, Format
 from cotdistill.tasks.answers.reading import extract_answer
 from cotdistill.tasks.answers.types import read_gold
@@ -29,7 +30,7 @@ _TASKS = {
 }
 _TEACHERS = {"chatgpt": r"chatgpt|math_mix_level", "gemini": r"gemini", "llama": r"llama"}
 _FORMATS: dict[Format, str] = {"least_to_most": r"bsm", "rar": r"rar", "symbolic": r"sym"}
-_LEVEL = re.compile(r"level_?([1-6])")
+_LEVEL = re.compile(rf"level_?([{COARSEST}-{FINEST}])")
 _ONLY_ANSWERS = re.compile(r"only_?ans")
 
 _TYPES: dict[str, AnswerType] = {"svamp": "number", "gsm8k": "number", "strategyqa": "true_false", "math": "text"}

@@ -18,8 +18,8 @@ from cotdistill.engines.costs import FREE, price_of
 from cotdistill.engines.engine import Completion, Engine, Failed, Request
 from cotdistill.engines.estimate import Estimate, estimate
 from cotdistill.engines.opening import identity_of, name_of, open_engine
+from cotdistill.granularities import COARSEST, GRANULARITIES
 from cotdistill.progress import track
-from cotdistill.rationales.measures import BANDS
 from cotdistill.records import Question, Rationale
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.locks import hold
@@ -130,7 +130,7 @@ class AskedSource:
 
     def estimate(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
         """What a draw for each of the questions takes."""
-        band = BANDS[annotation.granularity or 1].words
+        band = GRANULARITIES[annotation.granularity or COARSEST].words
         prompts = (self._prompt(question, annotation) for question in questions)
         price = price_of(self.teacher) if isinstance(self.teacher, ServedModel) else FREE
         return estimate(prompts, (band.fewest + band.most) // 2, price)

@@ -17,7 +17,7 @@ from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Format, Question
 from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.procedural.problem import Solution, Step, Wording
-from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS, render
+from cotdistill.tasks.procedural.rendering import check_written, render
 from cotdistill.tasks.prompts import answer_name
 
 PROMPTS = Path(__file__).with_name("prompts")
@@ -39,13 +39,11 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
 
     Raises ConfigError for a format or a granularity that is not written by teachers.
     """
-    if granularity not in GRANULARITIES or format not in RATIONALE_FORMATS:
-        problem = f"no teacher can be asked for format {format} at granularity {granularity}"
-        raise ConfigError(problem, remedy="set a granularity from 1 to 6, and cot, least_to_most, rar or symbolic")
-    example_question, example_rationale = _example(question.answer_type, granularity, format)
+    level = check_written(granularity, format)
+    example_question, example_rationale = _example(question.answer_type, level, format)
     known = Template(_text("answer_known")).substitute(answer=question.answer) if answer_conditioned else ""
     return Template(_text("teacher")).substitute(
-        granularity=_text(f"granularity_{granularity}"),
+        granularity=_text(f"granularity_{level}"),
         format=_text(f"format_{format}"),
         answer_form=answer_name(question.answer_type),
         example_question=example_question,

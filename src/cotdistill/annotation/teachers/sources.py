@@ -137,11 +137,10 @@ class ProceduralSource:
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         from cotdistill.tasks.procedural import write_rationale
+        from cotdistill.tasks.procedural.rendering import check_written
 
-        level, form = annotation.granularity, annotation.format
-        if level is None or form in ("human", "answer_only"):
-            problem = f"the procedural teacher cannot write format {form} at granularity {level}"
-            raise ConfigError(problem, remedy="set a granularity from 1 to 6, and cot, least_to_most, rar or symbolic")
+        form = annotation.format
+        level = check_written(annotation.granularity, form)
         for question in questions:
             if not question.task.startswith("procedural/"):
                 problem = f"the procedural teacher cannot write a rationale for a question of task {question.task!r}"

@@ -21,7 +21,7 @@ from cotdistill.tasks.procedural.multistep_arithmetic import MultistepArithmetic
 from cotdistill.tasks.procedural.navigate import Navigate
 from cotdistill.tasks.procedural.object_counting import ObjectCounting
 from cotdistill.tasks.procedural.problem import Problem
-from cotdistill.tasks.procedural.rendering import GRANULARITIES, RATIONALE_FORMATS, render
+from cotdistill.tasks.procedural.rendering import check_written, render
 from cotdistill.tasks.procedural.tracking_shuffled_objects import TrackingShuffledObjects
 from cotdistill.tasks.procedural.web_of_lies import WebOfLies
 from cotdistill.tasks.procedural.word_sorting import WordSorting
@@ -77,19 +77,14 @@ def generate_split(config: ProceduralTask, split: str, count: int, seed: int) ->
     return [columns[index % len(kinds)][index // len(kinds)] for index in range(count)]
 
 
-def write_rationale(question: Question, granularity: int, format: Format) -> str:
+def write_rationale(question: Question, granularity: int | None, format: Format) -> str:
     """The solver's correct rationale, without the closing statement of the answer; its last line ends in the answer.
 
     ``granularity`` is 1 (coarse) to 6 (fine), ``format`` one of cot, least_to_most, rar, symbolic. Raises ConfigError
     for others, DataError for a question that :func:`generate` of this version did not make.
     """
-    if granularity not in GRANULARITIES:
-        raise ConfigError(f"granularity {granularity!r} is not one of 1 to 6", where=question.id)
-    if format not in RATIONALE_FORMATS:
-        raise ConfigError(
-            f"the procedural teacher does not write format {format!r}", remedy=nearest(format, RATIONALE_FORMATS)
-        )
-    return render(_rebuilt(question).solve(), granularity, format)
+    level = check_written(granularity, format)
+    return render(_rebuilt(question).solve(), level, format)
 
 
 def _generate_kind(kind: str, difficulty: int, split: str, count: int, seed: int) -> list[Question]:

@@ -1,26 +1,31 @@
 """Rationales from solutions: which facts a granularity shows, and how a format words them.
 
-Each granularity shows all that the one before it shows and adds to it, except that the steps replace the sketch:
-
-    1  the conclusion                        4  how each result comes about
-    2  a sketch of the way there             5  the plan, and the reason of each step
-    3  the start and the state after each    6  the question restated, what each step starts from, and checks
-
+What each granularity adds to the one before it is in the table of ``cotdistill/granularities.py``.
 ``cot`` states the steps, ``least_to_most`` asks a sub-question before each, ``rar`` restates the question first, and
 ``symbolic`` writes formulas. One statement stands on one line; the last line ends in the answer.
 """
 
 from __future__ import annotations
 
+from cotdistill.errors import ConfigError
+from cotdistill.granularities import COARSEST, FINEST, GRANULARITIES
 from cotdistill.records import Format
 from cotdistill.tasks.procedural.problem import Solution, Step, Wording
 
-GRANULARITIES = range(1, 7)
 RATIONALE_FORMATS: tuple[Format, ...] = ("cot", "least_to_most", "rar", "symbolic")
 
 
+def check_written(granularity: int | None, format: Format) -> int:
+    """The granularity. Raises ConfigError for one, or a format, that nobody can be asked to write."""
+    if granularity is None or granularity not in GRANULARITIES or format not in RATIONALE_FORMATS:
+        problem = f"no rationale is written in format {format} at granularity {granularity}"
+        formats = ", ".join(RATIONALE_FORMATS)
+        raise ConfigError(problem, remedy=f"set a granularity from {COARSEST} to {FINEST} and one of {formats}")
+    return granularity
+
+
 def render(solution: Solution, granularity: int, format: Format) -> str:
-    """The rationale of ``solution`` at a granularity of 1 to 6 in one of RATIONALE_FORMATS."""
+    """The rationale of ``solution``, at a granularity and in a format that :func:`check_written` accepts."""
     lines = []
     if granularity >= 6 or format == "rar":
         lines.append(solution.restated)
