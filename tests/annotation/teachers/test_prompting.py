@@ -34,7 +34,10 @@ def test_prompts_are_the_golden_ones() -> None:
     """Set COTDISTILL_UPDATE_GOLDEN=1 to write them anew, and read the difference."""
     prompts = {
         f"{answer_type} {granularity} {form} {conditioned}": teacher_prompt(
-            question, granularity, form, answer_conditioned=conditioned
+            question,
+            granularity,
+            form,
+            answer_conditioned=conditioned,  # pyright: ignore[reportArgumentType]
         )
         for answer_type, question in QUESTIONS.items()
         for granularity, form, conditioned in ((1, "cot", False), (3, "symbolic", True), (6, "least_to_most", False))

@@ -22,11 +22,12 @@ from cotdistill.config import (
 )
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.granularities import GRANULARITIES
-from cotdistill.records import Question
+from cotdistill.records import Format, Question
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE
+from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
 from cotdistill.tasks.prompts import response_parts
 
 
@@ -37,7 +38,8 @@ def no_default_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def question_of(number: int, **fields: Any) -> Question:
     own = {"id": f"own-{number}", "task": "svamp", "split": "train", "question": f"What is {number} + 1?"}
-    return Question(**(own | {"answer": str(number + 1), "answer_type": "number"} | fields))
+    own |= {"answer": str(number + 1), "answer_type": "number"}
+    return Question(**(own | fields))  # pyright: ignore[reportArgumentType]
 
 
 def release_row(number: int, rationale: str, stated: str | None, **fields: Any) -> dict[str, Any]:
@@ -140,8 +142,8 @@ def test_answers_only_have_no_reasoning() -> None:
     assert response_parts(next(iter(found))) == ("", "The answer is 2.")
 
 
-@pytest.mark.parametrize("form", ["cot", "least_to_most", "rar", "symbolic"])
-def test_the_solver_teaches_every_kind_correctly(form: str) -> None:
+@pytest.mark.parametrize("form", RATIONALE_FORMATS)
+def test_the_solver_teaches_every_kind_correctly(form: Format) -> None:
     questions = load_task(ProceduralTask(num_train=60, num_test=10)).train
     for granularity in GRANULARITIES:
         annotation = AnnotationConfig(granularity=granularity, format=form, keep="agree")
