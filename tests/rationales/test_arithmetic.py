@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cotdistill.rationales.arithmetic import find_equations
-from cotdistill.rationales.expressions import readable
+from cotdistill.rationales.latex import readable
 
 
 def verdicts(text: str) -> list[bool | None]:

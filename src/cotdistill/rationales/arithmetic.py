@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
 
-from cotdistill.rationales.expressions import (
-    Token,
-    evaluate,
-    first_expression,
-    last_expression,
-    phrases,
-    without_asides,
-)
+from cotdistill.rationales.expressions import evaluate, first_expression, last_expression, without_asides
+from cotdistill.rationales.tokens import Token, is_unit, phrases
 
 _VALUE_WORDS = (
     "half third quarter fourth fifth sixth tenth twice double triple thrice square squared cube cubed root "
     "percent hundred thousand million billion dozen dozens cents cent remainder rounded rounding round "
-    "approximately about roughly nearest whole leftover left mod factorial log sin cos sqrt average"
+    "approximately about roughly nearest whole leftover left mod factorial log ln sin cos tan sqrt average mean median "
+    "am pm o'clock"
 )
 _CHANGES_VALUE = frozenset(_VALUE_WORDS.split())
 """Words beside an equation that can make it true although its numbers alone do not."""
+_MEASURES_WORDS = (
+    "second sec minute min hour hr day week month year inch in foot feet ft yard yd mile km cm mm meter metre "
+    "gram kg kilogram ounce oz pound lb liter litre ml gallon quart pint cup cent dollar dime nickel penny "
+    "pennies"
+)
+_MEASURES = frozenset(_MEASURES_WORDS.split())
 _PERCENT = Fraction(1, 100)
 _MIN_ROUNDED_DECIMALS = 2
 """A number with so many decimals may have been rounded before it was used."""
@@ -48,7 +49,7 @@ class Equation:
 
 
 def find_equations(text: str) -> list[Equation]:
-    """Every equation of ``text`` (see ``expressions.readable``) with an operation on at least one of its sides."""
+    """Every equation of ``text`` (see ``latex.readable``) with an operation on at least one of its sides."""
     return [equation for phrase in phrases(text) for equation in _equations(phrase, text)]
 
 
@@ -86,31 +87,64 @@ def _doubtful(before: list[Token], behind: list[Token], left: list[Token]) -> bo
     if any(token.text.lower() in _CHANGES_VALUE or token.text == "¢" for token in (*before, *behind)):
         return True
     place = before.index(left[0])
-    return place > 0 and before[place - 1].kind in ("operator", "number", "close")
+    if place > 0 and before[place - 1].kind in ("operator", "number", "close", "unknown", "factorial"):
+        return True
+    return _converts(before, behind) or _is_share(left, behind)
+
+
+def _converts(before: list[Token], behind: list[Token]) -> bool:
+    """Whether both sides name measures, and the right one another than the left: "60 minutes * 2 = 2 hours"."""
+    ours, theirs = _measures(before), _measures(behind)
+    return len(ours) > 1 or bool(ours and theirs - ours)
+
+
+def _measures(side: list[Token]) -> set[str]:
+    words = {token.text.lower().lstrip("-/") for token in side if is_unit(token)}
+    words |= {token.text.lstrip("0123456789.,- ").lower() for token in side if token.kind == "number"}
+    return {word.removesuffix("s") for word in words if word.removesuffix("s") in _MEASURES}
+
+
+def _is_share(left: list[Token], behind: list[Token]) -> bool:
+    """Whether the left side is a proper fraction and the right one larger: "2/3 = 40" says what two thirds are."""
+    fraction = [token for token in left if token.kind not in ("open", "close")]
+    if len(fraction) != 3 or fraction[1].text != "/" or not fraction[0].value < fraction[2].value:
+        return False
+    return any(token.kind == "number" and token.value > 1 for token in behind[:3])
 
 
 def _holds(left: list[Token], right: list[Token]) -> bool | None:
-    """Whether both sides are equal under some reading of their percentages, up to the rounding that they show.
+    """Whether both sides are equal under some reading of them, up to the rounding that they show.
 
     In a running sum "5 + 3 = 8 + 2 = 10" a side equals the beginning of the next.
     """
-    readings = (Fraction(1), _PERCENT)
     compared = False
-    for percent_left, percent_right in product(readings, readings):
-        a, b = evaluate(left, percent_left), evaluate(right, percent_right)
-        if a is None or b is None:
-            continue
+    for (one, a), (other, b) in product(_readings(left), _readings(right)):
         compared = True
-        if _starts_with(right, a) or a == b or abs(a - b) < _tolerance(left, right, max(abs(a), abs(b))):
+        if _starts_with(other, a) or a == b or abs(a - b) < _tolerance(one, other, max(abs(a), abs(b))):
             return True
     return False if compared else None
+
+
+def _readings(side: list[Token]) -> list[tuple[list[Token], Fraction]]:
+    """A side as it may be meant, each with its value: percentages as numbers or as parts of one, products without signs
+    before others or not, numbers at its edges in each of their readings."""
+    sides = [side]
+    for place in (0, len(side) - 1):
+        sides += [
+            [*side[:place], side[place]._replace(value=value), *side[place + 1 :]] for value in side[place].others
+        ]
+    percents = (Fraction(1), _PERCENT) if any(token.percent for token in side) else (Fraction(1),)
+    found: dict[Fraction, list[Token]] = {}
+    for one, percent, tight in product(sides, percents, (False, True)):
+        if (value := evaluate(one, percent, tight=tight)) is not None:
+            found.setdefault(value, one)
+    return [(one, value) for value, one in found.items()]
 
 
 def _starts_with(right: list[Token], value: Fraction) -> bool:
     """Whether ``right`` begins with ``value``, perhaps followed by the number of a list's next item: "250.3."."""
     first, sign = (right[1], -1) if right[0].text == "-" else (right[0], 1)
-    numbers = (first.value, Fraction(int(first.value))) if first.before_stop else (first.value,)
-    return first.kind == "number" and sign * value in numbers
+    return first.kind == "number" and sign * value in (first.value, *first.others)
 
 
 def _tolerance(left: list[Token], right: list[Token], size: Fraction) -> Fraction:

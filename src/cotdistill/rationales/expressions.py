@@ -1,115 +1,23 @@
-"""Arithmetic expressions in a text: their tokens, where they begin and end among words, and their exact values.
+"""Arithmetic expressions in a text: where they begin and end among words, and their exact values.
 
-Texts come from models, so patterns are linear, and numbers, expressions, nesting and exponents are of bounded size.
+Texts come from models: expressions, nesting and exponents are of bounded size.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from math import factorial
 
-from cotdistill.tasks.answers.types import plain
+from cotdistill.rationales.tokens import Token, is_unit
 
 _MAX_UNIT_WORDS = 3
 _MAX_SIDE = 60
 """Tokens of the longest expression that is read."""
-_MAX_EXPONENT = 12
-_MAX_POWER_BASE = 10**6
-
-_TOKEN = re.compile(
-    r"(?P<time>\d{1,2}:\d{2}(?!\d)|\d{1,2}/\d{1,2}/(?:19|20)\d\d(?!\d))"
-    r"|(?P<mixed>\d{1,9} \d{1,9}/\d{1,9}(?![\w/]))"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3}){1,4}(?![\d,])|\d{1,15})(?:\.\d{1,15})?|(?<![\w.])\.\d{1,15})"
-    r"(?P<percent>\s?%)?(?P<glued>(?:(?![xX]\d)[A-Za-z]{1,20})?)"
-    r"|(?P<equals>≈|==?|\b(?:equals|(?:is|are) equal to|is|makes|gives)\b)"
-    r"|(?P<operator>\*\*|[-+*/×÷·∗⋅^−–]|\b(?:plus|minus|times|multiplied by|divided by|of)\b"
-    r"|(?<=[\d)])[xX](?=\d)|(?<=[\d)] )[xX](?= [$(\d]))"
-    r"|(?P<open>[(\[{])|(?P<close>[)\]}])"
-    r"|(?P<word>[^\W\d_]\w*(?:['’]\w+)*)"
-    r"|(?P<money>[$€£¢])"
-    r"|(?P<skip>[ \t\"“”\\]+)"
-    r"|(?P<cut>.|\n)"
-)
-_LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\$": "$", r"\left": "", r"\right": ""}
-_SIGNS = {
-    **dict.fromkeys(("×", "·", "∗", "⋅", "x", "X", "times", "multiplied by", "of"), "*"),
-    **dict.fromkeys(("÷", "divided by"), "/"),
-    **dict.fromkeys(("−", "–", "minus"), "-"),
-    "plus": "+",
-    "**": "^",
-}
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
+_MAX_POWER_BITS = 400
+_MAX_FACTORIAL = 30
+_PRECEDENCE = {"+": 1.0, "-": 1.0, "*": 2.0, "of": 2.0, "/": 2.0, "tight": 2.5, "^": 3.0}
 _HEDGES = frozenset({"about", "approximately", "roughly", "around", "a", "total", "of", "only", "just", "exactly"})
-
-
-class Token(NamedTuple):
-    """A piece of an expression with its place; an operator's ``text`` is one of + - * / ^ or "of", which multiplies."""
-
-    kind: Literal["number", "operator", "open", "close", "equals", "word", "money"]
-    text: str
-    start: int
-    end: int
-    value: Fraction = Fraction(0)
-    decimals: int = 0
-    percent: bool = False
-    touches: bool = False
-    """No space follows."""
-    before_stop: bool = False
-    """A full stop follows: the decimals may be the number of a list's next item, "= 250.3. Then ..."."""
-
-
-def readable(text: str) -> str:
-    """``text`` with LaTeX's commands for arithmetic as plain signs; places of tokens refer to this."""
-    text = plain(text)
-    for command, sign in _LATEX.items():
-        text = text.replace(command, sign)
-    return text
-
-
-def phrases(text: str) -> Iterator[list[Token]]:
-    """The tokens of ``text``, cut where no expression goes on: at punctuation, line breaks and unknown signs."""
-    phrase: list[Token] = []
-    for match in _TOKEN.finditer(text):
-        if match.lastgroup == "cut":
-            if phrase:
-                yield phrase
-            phrase = []
-        elif match.lastgroup != "skip":
-            phrase.append(_token(match))
-    if phrase:
-        yield phrase
-
-
-def _token(match: re.Match[str]) -> Token:
-    text, (start, end) = match[0], match.span()
-    if match["number"]:
-        return _number(match)
-    if match["mixed"]:
-        whole, numerator, denominator = map(int, re.split("[ /]", text))
-        if denominator:
-            return Token("number", text, start, end, whole + Fraction(numerator, denominator))
-    if match["operator"]:
-        text = text if text == "of" else _SIGNS.get(text, text)
-    for kind in ("equals", "operator", "open", "close", "money"):
-        if match[kind]:
-            return Token(kind, text, start, end, touches=not match.string[end : end + 1].isspace())
-    return Token("word", text, start, end)
-
-
-def _number(match: re.Match[str]) -> Token:
-    digits, glued = match["number"].replace(",", ""), match["glued"]
-    if len(glued) == 1 or glued in ("st", "nd", "rd", "th"):  # algebra ("2x") and ordinals are no numbers
-        return Token("word", match[0], *match.span())
-    decimals = len(digits.partition(".")[2])
-    before_stop = match.string[match.end() : match.end() + 1] == "."
-    return Token(
-        "number", match[0], *match.span(), Fraction(digits), decimals, bool(match["percent"]), before_stop=before_stop
-    )
-
-
-# ---- where an expression begins and ends ----------------------------------------------------------------------------
 
 
 def without_asides(side: list[Token]) -> list[Token]:
@@ -174,9 +82,9 @@ def first_expression(side: list[Token]) -> list[Token] | None:
             return found[:-1] if len(found) > 1 and found[-1].text == "-" else None  # a dash, or something unknown
         found += operand
         index = end
-        while index < len(side) and _is_unit(side[index]) and index - end < _MAX_UNIT_WORDS:
+        while index < len(side) and is_unit(side[index]) and index - end < _MAX_UNIT_WORDS:
             index += 1
-        if index < len(side) and index == end and side[index].kind == "word":
+        if index < len(side) and index == end and side[index].kind in ("word", "unknown"):
             return None  # algebra: "= 8 y"
         if index == len(side) or not _joins(side, index):
             return found
@@ -188,15 +96,10 @@ def _skip_back(side: list[Token], index: int, *, units: bool) -> int:
     end = index
     while index and end - index < _MAX_UNIT_WORDS:
         before = side[index - 1]
-        if before.kind != "money" and not (units and _is_unit(before)):
+        if before.kind != "money" and not (units and is_unit(before)):
             break
         index -= 1
     return index
-
-
-def _is_unit(token: Token) -> bool:
-    """Whether a token may stand behind a number without changing it: single letters are algebra."""
-    return token.kind == "money" or (token.kind == "word" and len(token.text) > 1 and not token.text[0].isdigit())
 
 
 def _joins(side: list[Token], place: int) -> bool:
@@ -211,7 +114,23 @@ def _joins(side: list[Token], place: int) -> bool:
 
 
 def _operand_start(side: list[Token], end: int) -> int | None:
+    """Where the product without signs begins that ends before ``end``, "2(3 + 4)" or "5!"; None where something
+    unknown touches it, as in "f(2)" or "2x"."""
+    start = _factor_start(side, end)
+    while start and side[start - 1].end == side[start].start:
+        before = side[start - 1]
+        if before.kind in ("word", "unknown"):
+            return None
+        if before.kind not in ("number", "close", "factorial"):
+            break
+        start = _factor_start(side, start)
+    return start
+
+
+def _factor_start(side: list[Token], end: int) -> int | None:
     """Where the number or bracket begins that ends before ``end``."""
+    if end and side[end - 1].kind == "factorial":
+        end -= 1
     if not end or side[end - 1].kind == "number":
         return end - 1 if end else None
     depth = 0
@@ -223,22 +142,38 @@ def _operand_start(side: list[Token], end: int) -> int | None:
 
 
 def _operand_end(side: list[Token], start: int) -> int | None:
+    """Where the product without signs ends that begins at ``start``; None where something unknown touches it."""
+    end = _factor_end(side, start)
+    while end is not None and end < len(side) and side[end].start == side[end - 1].end:
+        if side[end].kind in ("word", "unknown"):
+            return None
+        if side[end].kind not in ("number", "open"):
+            break
+        end = _factor_end(side, end)
+    return end
+
+
+def _factor_end(side: list[Token], start: int) -> int | None:
     """Where the number or bracket ends that begins at ``start``."""
-    if start == len(side) or side[start].kind == "number":
-        return start + 1 if start < len(side) else None
+    end = None
+    if start < len(side) and side[start].kind == "number":
+        end = start + 1
     depth = 0
-    for index in range(start, len(side)):
+    for index in range(start, len(side) if end is None else start):
         depth += (side[index].kind == "open") - (side[index].kind == "close")
         if depth <= 0:
-            return index + 1 if index > start else None
-    return None
+            end = index + 1 if index > start else None
+            break
+    if end is not None and end < len(side) and side[end].kind == "factorial":
+        end += 1
+    return end
 
 
 def _without_units(operand: list[Token]) -> list[Token] | None:
     """A number or bracket without the units behind its numbers; None where a word stands for a number."""
     kept: list[Token] = []
     for token in operand:
-        if token.kind == "word" and kept[-1].kind != "number":
+        if token.kind == "unknown" or (token.kind == "word" and not (kept[-1].kind == "number" and is_unit(token))):
             return None
         if token.kind not in ("word", "money"):
             kept.append(token)
@@ -248,13 +183,20 @@ def _without_units(operand: list[Token]) -> list[Token] | None:
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 
-def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1)) -> Fraction | None:
-    """The value, with a percentage counted as ``percent`` times its number; None for what is no whole expression, for
-    division by zero and for huge powers."""
+def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1), *, tight: bool = False) -> Fraction | None:
+    """The value; None for what is no whole expression, for division by zero and for huge powers.
+
+    A percentage counts as ``percent`` times its number. With ``tight`` a product without a sign and a fraction without
+    spaces go before other signs: "6/2(3)" is 1, and "25 / 1/3" 75.
+    """
     values: list[Fraction] = []
     waiting: list[str] = []
     operand_next = True
-    for token in expression:
+    for index, token in enumerate(expression):
+        if not operand_next and token.kind in ("number", "open"):
+            if not _wait(values, waiting, "tight" if tight else "*"):
+                return None
+            operand_next = True
         if operand_next and token.kind == "number":
             values.append(token.value * percent if token.percent else token.value)
             operand_next = False
@@ -270,12 +212,15 @@ def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1)) -> Fr
             if not waiting:
                 return None
             waiting.pop()
+        elif not operand_next and token.kind == "factorial":
+            if values[-1].denominator > 1 or not 0 <= values[-1] <= _MAX_FACTORIAL:
+                return None
+            values.append(Fraction(factorial(int(values.pop()))))
         elif not operand_next and token.kind == "operator":
-            sign = _SIGNS.get(token.text, token.text)
-            while waiting and waiting[-1] != "(" and _PRECEDENCE[waiting[-1]] >= _PRECEDENCE[sign]:
-                if not _apply(values, waiting.pop()):
-                    return None
-            waiting.append(sign)
+            close = token.touches and expression[index - 1].end == token.start
+            sign = "tight/" if tight and close and token.text == "/" else token.text
+            if not _wait(values, waiting, sign):
+                return None
             operand_next = True
         else:
             return None
@@ -285,20 +230,39 @@ def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1)) -> Fr
     return values[0] if len(values) == 1 else None
 
 
+def _wait(values: list[Fraction], waiting: list[str], sign: str) -> bool:
+    """Put a sign on hold once those that go before it are applied; False where one of them has no value."""
+    precedence = _precedence(sign)
+    while waiting and waiting[-1] != "(" and _precedence(waiting[-1]) >= precedence + 0.1 * (sign == "^"):
+        if not _apply(values, waiting.pop()):
+            return False
+    waiting.append(sign)
+    return True
+
+
+def _precedence(sign: str) -> float:
+    return _PRECEDENCE["tight"] if sign.startswith("tight") else _PRECEDENCE[sign]
+
+
 def _apply(values: list[Fraction], sign: str) -> bool:
     """Put the result of the last two values in their place; False where it cannot be had."""
     if len(values) < 2:
         return False
     right, left = values.pop(), values.pop()
     if sign == "^":
-        small = right.denominator == 1 and 0 <= right <= _MAX_EXPONENT and abs(left) <= _MAX_POWER_BASE
-        if not small or left.denominator > _MAX_POWER_BASE:
-            return False
-        values.append(left ** int(right))
-    elif sign == "/":
+        return _power(values, left, right)
+    if sign in ("/", "tight/"):
         if not right:
             return False
         values.append(left / right)
     else:
         values.append(left + right if sign == "+" else left - right if sign == "-" else left * right)
+    return True
+
+
+def _power(values: list[Fraction], left: Fraction, right: Fraction) -> bool:
+    bits = max(left.numerator.bit_length(), left.denominator.bit_length())
+    if right.denominator > 1 or abs(right) * bits > _MAX_POWER_BITS or (not left and right < 0):
+        return False
+    values.append(left ** int(right))
     return True

@@ -18,7 +18,9 @@ from typing import Literal, get_args
 from unicodedata import name as character_name
 
 from cotdistill.rationales.arithmetic import Equation, find_equations
-from cotdistill.rationales.expressions import evaluate, last_expression, phrases, readable
+from cotdistill.rationales.expressions import evaluate, last_expression
+from cotdistill.rationales.latex import readable
+from cotdistill.rationales.tokens import phrases
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.answers.types import read_answer
 
@@ -53,14 +55,14 @@ def find_faults(rationale: Rationale) -> list[Fault]:
     """
     if rationale.rationale is None:
         return []
-    text = rationale.rationale
+    text, plain = rationale.rationale, readable(rationale.rationale)
     checks = (
-        _slot_names(text),
+        _slot_names(plain),
         _repetitions(text),
         _truncation(text, rationale.meta.get("finish_reason")),
-        _foreign_words(text, rationale.question.question, symbolic=rationale.format == "symbolic"),
+        _foreign_words(plain, rationale.question.question, symbolic=rationale.format == "symbolic"),
         _unfinished_equations(text),
-        _arithmetic(rationale),
+        _arithmetic(rationale, plain),
     )
     return [fault for faults in checks for fault in faults]
 
@@ -69,7 +71,7 @@ def find_faults(rationale: Rationale) -> list[Fault]:
 
 _SLOT = re.compile(
     r"</?[A-Z][A-Za-z]{2,20}(?:[ _][A-Za-z]{1,20}){0,3}>"
-    r"|\{\{?[a-z][a-z_]{2,30}\}\}?"
+    r"|(?<![\w^⍰}\])])\{\{?[a-z][a-z_]{2,30}\}\}?"
     r"|\[(?:insert|your|answer|rationale|solution|question)\b[^\[\]\n]{0,40}\]",
     re.IGNORECASE,
 )
@@ -87,7 +89,6 @@ def _slot_names(text: str) -> Iterator[Fault]:
 
 _MAX_RUN = 6
 """So many times in a row a word is a stutter."""
-_MAX_SAME_SENTENCES = 3
 _MIN_WORDS, _MIN_DISTINCT_SHARE = 60, 0.5
 _LONG_RUN = re.compile(r"([^\s\d.\-_=*])\1{14}")
 
@@ -116,16 +117,20 @@ def _repetitions(text: str) -> Iterator[Fault]:
 
 
 _CUT_OFF = re.compile(
-    r"(?:[+*/×÷(\[<&]|(?<![\w-])(?:the|a|an|of|and|or|to|is|are|by|with|from|in|on|at|for|that|which|than|because|if))$"
+    r"(?:[+/×÷(\[<&]|(?<!\*)\*|(?<![\w-])(?:the|a|an|of|and|or|to|is|are|by|with|from|in|on|at|for|that|which|than|because|if))$"
 )
 _CONNECTIVE = re.compile(r"\b(?:so|thus|therefore|hence|then|and)[,:]?$", re.IGNORECASE)
 """What remains at the end of a rationale that went on "therefore, the answer is ..."."""
 
 
+_INCHES = re.compile(r"(?:\d|\b(?:sq|square|cubic|cu)\.?) in$")
+
+
 def _truncation(text: str, finish_reason: object) -> Iterator[Fault]:
     """A text that stops in the middle: the teacher's server says so, or its last word cannot be one."""
     end = text.rstrip()[-80:]
-    if finish_reason == "length" or _CUT_OFF.search(_CONNECTIVE.sub("", end).rstrip()):
+    last = _CONNECTIVE.sub("", end).rstrip()
+    if finish_reason == "length" or (_CUT_OFF.search(last) and not _INCHES.search(last)):
         yield Fault("truncated", end)
 
 
@@ -190,8 +195,7 @@ _NUMBER_WORDS = {word: Fraction(value) for value, word in enumerate(_SMALL_NUMBE
 }
 
 
-def _arithmetic(rationale: Rationale) -> Iterator[Fault]:
-    text = readable(rationale.rationale or "")
+def _arithmetic(rationale: Rationale, text: str) -> Iterator[Fault]:
     equations = find_equations(text)
     if wrong := next((equation for equation in equations if equation.holds is False), None):
         yield Fault("false_arithmetic", wrong.text)
@@ -240,19 +244,24 @@ def _is_check(sentence: str) -> bool:
     return bool(_ITEM_NUMBER.match(sentence) or _CHECKS.search(sentence))
 
 
+_HOUR = re.compile(r"(\d{1,2}):00$")
+
+
 def _numbers(text: str) -> Iterator[tuple[int, Fraction]]:
     """Place and value of every number in digits, in each way that it may be read: "-3" is -3 or 3, "3/4" 0.75 or 3."""
     for phrase in phrases(text):
         for index, token in enumerate(phrase):
-            if token.kind == "number":
-                yield token.start, token.value
+            if token.kind == "number" or token.value:
+                values = (token.value, *token.others)
+                yield from ((token.start, value) for value in values)
                 if index and phrase[index - 1].text == "-":
-                    yield token.start, -token.value
-                if token.before_stop and token.decimals:
-                    yield token.start, Fraction(int(token.value))
+                    yield from ((token.start, -value) for value in values)
                 fraction = phrase[index : index + 3]
                 if len(fraction) == 3 and fraction[1].text == "/" and (value := evaluate(fraction)):
                     yield token.start, value
+                    yield token.start, -value
+            elif match := _HOUR.match(token.text):
+                yield token.start, Fraction(match[1])
 
 
 def _calculations(text: str) -> list[Fraction]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
-from cotdistill.rationales.expressions import evaluate, last_expression, phrases
+from cotdistill.rationales.expressions import evaluate, last_expression
+from cotdistill.rationales.tokens import phrases
 from cotdistill.storage.jsonl import read_rows
 
 _STATEMENT = re.compile(r"\s*(?:So the|The) answer is\b")
