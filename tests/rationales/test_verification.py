@@ -43,8 +43,8 @@ def test_latex_with_one_number_wrong_is_flagged_more_often_than_before() -> None
     assert share >= BEFORE
 
 
-BEFORE = 0.5
-"""The share that the reading without LaTeX's structure flagged, together with many correct solutions."""
+BEFORE = 0.56
+"""What the reading that knew nothing of LaTeX flagged: 112 of 200, and 11 of the 50 correct solutions."""
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def _equations(phrase: list[Token], text: str) -> Iterator[Equation]:
     for (before, behind), sign in zip(pairwise(sides), signs, strict=True):
         before, behind = without_asides(before), without_asides(behind)
         left, right = last_expression(before), first_expression(behind)
-        if not left or not right or not (_calculates(left) or _calculates(right)):
+        if not left or not right:
+            continue
+        result_again = len(signs) > 1 and _alone(left, before) and _alone(right, behind)  # "2 * 5 = 10 = 11"
+        if not (_calculates(left) or _calculates(right) or result_again):
             continue
         in_words = phrase[sign].text[0].isalpha()
         if in_words and not (_calculates(left) and behind[0].kind in ("number", "money")):

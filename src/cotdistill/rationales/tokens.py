@@ -99,7 +99,7 @@ def _token(match: re.Match[str]) -> Token:
         whole, numerator, denominator = map(int, re.split("[ /]", text))
         if denominator:
             part = Fraction(numerator, denominator)
-            return Token("number", text, start, end, whole + part, others=(whole * part, part))
+            return Token("number", text, start, end, whole + part)
     if match["operator"]:
         text = _SIGNS.get(text, text)
     for kind in ("equals", "operator", "open", "close", "money", "factorial", "unknown"):
