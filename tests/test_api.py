@@ -102,3 +102,16 @@ def test_every_public_name_is_there() -> None:
     assert set(cot.__all__) <= set(dir(cot))
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = cot.trian
+
+
+def test_answers_and_rationales_are_read_without_a_run() -> None:
+    question = cot.Question("q", "own", "test", "How many are 30 and 4?", "34", "number")
+    assert cot.read_answer("So the answer is $34$ shells.", "number") == "34"
+    assert cot.read_answer("Answer: (B)", "letter", ["Oslo", "Lima"]) == "B"
+    assert cot.read_answer("That is all.", "text") is None
+    assert cot.judge("Thus \\boxed{34}.", question) == ("34", "correct")
+    assert cot.judge("The answer is 3", question, finished=False) == (None, "truncated")
+    sound = cot.Rationale(question, "30 + 4 = 34.", "own", None, "cot")
+    false = cot.Rationale(question, "30 + 4 = 36, so 34.", "own", None, "cot")
+    assert cot.check_rationale(sound) == []
+    assert [fault.reason for fault in cot.check_rationale(false)] == ["false_arithmetic"]

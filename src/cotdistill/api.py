@@ -28,9 +28,20 @@ from cotdistill.config import (
     validated,
 )
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.records import Format, Question, Rationale
+from cotdistill.records import AnswerType, Format, Question, Rationale, Verdict
 
-__all__ = ["annotate", "compare", "evaluate", "load_task", "plan", "run", "train"]
+__all__ = [
+    "annotate",
+    "check_rationale",
+    "compare",
+    "evaluate",
+    "judge",
+    "load_task",
+    "plan",
+    "read_answer",
+    "run",
+    "train",
+]
 
 if TYPE_CHECKING:
     from cotdistill.annotation import Rationales
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
     from cotdistill.evaluation.statistics.comparisons import ComparisonResult
     from cotdistill.experiments.plan import Plan
     from cotdistill.experiments.result import ExperimentResult
+    from cotdistill.rationales.faults import Fault
     from cotdistill.tasks import Task
     from cotdistill.training.stage import Student
 
@@ -157,6 +169,30 @@ def compare(
         problem = f"{len(first)} evaluations of {names[0]} and {len(second)} of {names[1]}"
         raise DataError(problem, where="compare", remedy="give one of each for every seed")
     return pooled(list(zip(first, second, strict=True)), names=names)
+
+
+def read_answer(text: str, answer_type: AnswerType, choices: Sequence[str] | None = None) -> str | None:
+    """The canonical form of the answer that a model's output states ("The answer is ...", a box, ...), or None."""
+    from cotdistill.tasks.answers.reading import extract_answer
+
+    return extract_answer(text, answer_type, choices)
+
+
+def judge(text: str, question: Question, finished: bool = True) -> tuple[str | None, Verdict]:
+    """The answer that a model's output states, or None, and the verdict on it.
+
+    ``finished`` is False where the output was cut at a token limit.
+    """
+    from cotdistill.tasks.answers.reading import judge as judge_output
+
+    return judge_output(text, question, finished=finished)
+
+
+def check_rationale(rationale: Rationale) -> list[Fault]:
+    """Everything that verification finds wrong with a rationale: each fault with its reason and its evidence."""
+    from cotdistill.rationales.faults import find_faults
+
+    return find_faults(rationale)
 
 
 def run(

@@ -13,7 +13,11 @@ from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
     "EvaluationConfig",
+    "Reader",
 ]
+
+Reader = Literal["own", "lm_eval", "math_verify"]
+"""Who finds the answer in a completion and compares it with the gold one."""
 
 
 class EvaluationConfig(Settings):
@@ -39,6 +43,9 @@ class EvaluationConfig(Settings):
     seed: int = Field(default=0, description="of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1, description="of transformers; the other engines make their own")
     dtype: Dtype = "auto"
+    reader: Reader = Field(
+        default="own", description="lm_eval and math_verify: those packages read completions, in our place"
+    )
     engine: EngineSettings = Field(
         default=TransformersSettings(), description="what runs the student; a server knows it by its name there"
     )

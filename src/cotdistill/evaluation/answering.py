@@ -20,10 +20,11 @@ from cotdistill.engines.asking import PROMPT_TOO_LONG, CompletionLog, ask, refus
 from cotdistill.engines.engine import Completion, Failed, Request
 from cotdistill.engines.opening import name_of, open_engine
 from cotdistill.errors import DataError
+from cotdistill.evaluation.readers import Judge, judge_of
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Prediction, Question, Verdict
 from cotdistill.storage.hashes import content_key
-from cotdistill.tasks.answers.reading import judge, same_answer
+from cotdistill.tasks.answers.reading import same_answer
 from cotdistill.tasks.few_shot import STOPS
 
 LOG = "completions.jsonl"
@@ -76,6 +77,7 @@ def answer(
     no prompt leaves the model room, and where requests stay unanswered.
     """
     settings, requests = asked_model(model, config), list(asked.requests(config))
+    judge = judge_of(config.reader, asked.questions, first=asked.first_statement)
     engine = open_engine(settings, num_beams=config.num_beams)
     with CompletionLog(folder / LOG) as log:
         with track("evaluate", len(requests), done=sum(request.key in log for request in requests)) as progress:
@@ -91,7 +93,7 @@ def answer(
                 tokens = too_long[first].input_tokens
                 predictions.append(_prediction(question, "", None, "truncated", tokens, 0))
             else:
-                judged = [_judged(question, log[key], first_statement=asked.first_statement) for key in own]
+                judged = [_judged(question, log[key], judge) for key in own]
                 predictions.append(vote(judged, question.answer_type))
     num_too_long = len(too_long) // config.num_samples
     return predictions, {PROMPT_TOO_LONG: num_too_long} if too_long else {}
@@ -108,10 +110,9 @@ def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new
         )
 
 
-def _judged(question: Question, completion: Completion, *, first_statement: bool) -> Prediction:
-    text, tokens = completion.text, (completion.input_tokens, completion.output_tokens)
-    verdict = judge(text, question, finished=not completion.truncated, first=first_statement)
-    return _prediction(question, text, *verdict, *tokens)
+def _judged(question: Question, completion: Completion, judge: Judge) -> Prediction:
+    verdict = judge(completion.text, question, not completion.truncated)
+    return _prediction(question, completion.text, *verdict, completion.input_tokens, completion.output_tokens)
 
 
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cotdistill.errors import DataError, nearest
-from cotdistill.tasks.answers.mathematics import first_box, last_box
+from cotdistill.tasks.answers.typography import last_box
 from cotdistill.tasks.cells import answer_of, scalar, text_of
 from cotdistill.tasks.choices import letter, read_choices
 
@@ -104,5 +104,6 @@ def split_solution(answer: str) -> tuple[str, str | None]:
     if (found := _GSM8K.fullmatch(answer)) is not None:
         return found["answer"], _CALCULATOR.sub("", found["rationale"] or "").strip() or None
     if box := last_box(answer):
-        return first_box(box) or answer, None if answer.strip("$ .") == box else answer
+        whole, held = box
+        return held or answer, None if answer.strip("$ .") == whole else answer
     return answer, None

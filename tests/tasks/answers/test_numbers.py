@@ -29,7 +29,8 @@ READ = {
     "4 * 6": "24", "4 x 6": "24", "4 \\cdot 6": "24", "4 times 6": "24", "4(2 + 1)": "12", "\\sqrt{81}": "9",
     "√81": "9",
     # magnitudes and words
-    "2.5 million": "2500000", "$2.5 billion": "2500000000", "3 thousand": "3000", "4 dozen": "48", "15k": "15000",
+    "2.5 million": "2500000", "$2.5 billion": "2500000000", "3 thousand": "3000", "4 dozen": "48",
+    "4 dozens": "48", "15k": "15000",
     "half a million": "500000", "a dozen": "12", "seventeen": "17", "forty-two": "42", "six hundred and five": "605",
     "three thousand two hundred": "3200", "nine pears": "9", "zero": "0",
     # dress, units, words, reasons

@@ -1,5 +1,5 @@
-"""A process that says whether two LaTeX expressions are the same. It reads ``[gold, stated]`` in JSON, a line each, and
-writes true or false.
+"""A process that says whether two LaTeX expressions are the same. It reads ``[gold, stated, whole]`` in JSON, a line
+each, and writes ``[same, read]``: with ``whole`` math-verify finds the answer in a completion, which is ``read``.
 
 It is a process of its own because what a model wrote can make sympy compute for hours or take all memory, inside code
 that no timeout reaches: the parent kills it then. Only LaTeX's grammar is parsed; nothing is evaluated as Python.
@@ -16,19 +16,22 @@ SECONDS = 5
 
 def main() -> None:
     _limit_memory()
-    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     latex = [LatexExtractionConfig()]
     print("ready", flush=True)
     for line in sys.stdin:
-        gold, stated = (
-            parse(f"${text}$", latex, fallback_mode="no_fallback", parsing_timeout=SECONDS) for text in json.loads(line)
-        )
+        answer, text, whole = json.loads(line)
+        gold = parse(f"${answer}$", latex, fallback_mode="no_fallback", parsing_timeout=SECONDS)
+        if whole:
+            stated = parse(text, [*latex, ExprExtractionConfig()], parsing_timeout=SECONDS)
+        else:
+            stated = parse(f"${text}$", latex, fallback_mode="no_fallback", parsing_timeout=SECONDS)
         try:
             same = bool(gold and stated) and verify(gold, stated, timeout_seconds=SECONDS)
         except (MemoryError, RecursionError):
             same = False
-        print(json.dumps(bool(same)), flush=True)
+        print(json.dumps([bool(same), str(stated[-1]) if stated else None]), flush=True)
 
 
 def _limit_memory() -> None:

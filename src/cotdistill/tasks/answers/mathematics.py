@@ -21,39 +21,6 @@ STARTING = 120.0
 
 _DRESSED = re.compile(r"(?:\$\$?|\\\[|\\\()([^$]{1,400}?)(?:\$\$?|\\\]|\\\))")
 _SPACES = re.compile(r"\s+|\\[,;:! ]")
-_BOX = "\\boxed"
-
-
-def first_box(text: str) -> str | None:
-    """What the first whole ``\\boxed{...}`` in ``text`` holds, braces within it included; None where there is none."""
-    start = text.find(_BOX)
-    while start >= 0:
-        if (held := _held(text, start)) is not None:
-            return held
-        start = text.find(_BOX, start + 1)
-    return None
-
-
-def last_box(text: str) -> str | None:
-    """The last whole ``\\boxed{...}`` in ``text``, from its backslash to its brace."""
-    start = len(text)
-    while (start := text.rfind(_BOX, 0, start)) >= 0:
-        if (held := _held(text, start)) is not None:
-            return f"{_BOX}{{{held}}}"
-    return None
-
-
-def _held(text: str, start: int) -> str | None:
-    opening = start + len(_BOX)
-    opening += text[opening : opening + 1] == " "
-    if text[opening : opening + 1] != "{":
-        return None
-    depth = 0
-    for end in range(opening, min(len(text), opening + MAX_ANSWER + 2)):
-        depth += (text[end] == "{") - (text[end] == "}")
-        if depth == 0:
-            return text[opening + 1 : end]
-    return None
 
 
 def plain_math(text: str) -> str | None:
@@ -65,9 +32,7 @@ def plain_math(text: str) -> str | None:
 
 
 def read_math(text: str, first_sentence: str) -> str | None:
-    """The answer that ``text`` states: in its last box, between dollars, or its first sentence as it is."""
-    if box := last_box(text):
-        return plain_math(first_box(box) or "")
+    """The answer that ``text`` states: between dollars, or its first sentence as it is."""
     dressed = _DRESSED.search(text.strip()[: MAX_ANSWER * 2])
     return plain_math(dressed[1] if dressed and dressed.start() < len(first_sentence) else first_sentence)
 
@@ -80,7 +45,18 @@ def same_math(stated: str, gold: str) -> bool:
     if max(len(stated), len(gold)) > MAX_ANSWER:
         return False
     with _lock:
-        return _judge.ask(gold, stated)
+        return _judge.ask(gold, stated)[0]
+
+
+def read_and_compare(output: str, gold: str) -> tuple[str | None, bool]:
+    """The answer that math-verify finds in ``output``, or None, and whether it is ``gold``. Raises as same_math."""
+    with _lock:
+        same, read = _judge.ask(gold, output[-_MAX_OUTPUT:], whole=True)
+        return read, same
+
+
+_MAX_OUTPUT = 20_000
+"""Characters at the end of an output that math-verify searches."""
 
 
 class _Judge:
@@ -89,12 +65,15 @@ class _Judge:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, gold: str, stated: str) -> bool:
+    def ask(self, gold: str, stated: str, *, whole: bool = False) -> tuple[bool, str | None]:
+        """Whether ``stated`` is ``gold``, and what was read of it; with ``whole`` it is found in a longer text."""
         process = self._process or self._start()
-        reply = self._exchange(process, json.dumps([gold, stated]) + "\n", PATIENCE)
+        reply = self._exchange(process, json.dumps([gold, stated, whole]) + "\n", PATIENCE)
         if not reply:
             self.stop()
-        return reply == "true\n"
+            return False, None
+        same, read = json.loads(reply)
+        return same, read
 
     def stop(self) -> None:
         if self._process is not None:

@@ -98,7 +98,7 @@ _SMALL = {word: value for value, word in enumerate(_UNITS.split())} | {
     word: 10 * (index + 2) for index, word in enumerate(_TENS.split())
 }
 MAGNITUDES = {
-    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12, "dozens": 12,
     "lakh": 10**5, "crore": 10**7, "mn": 10**6, "mln": 10**6, "bn": 10**9, "k": 1000, "K": 1000,
 }  # fmt: skip
 _PARTS = {

@@ -40,6 +40,12 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
+def last_box(text: str) -> tuple[str, str] | None:
+    """The last whole box in ``text``, from its backslash to its brace, and what it holds; None where there is none."""
+    *_, last = [None, *boxes(text)]
+    return (text[last[0] : last[1]], last[2]) if last else None
+
+
 def _held(text: str, opening: int) -> tuple[str, int] | None:
     """What the braces at ``opening`` hold, and where they end; None where they do not close."""
     opening += text[opening : opening + 1] == " "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cotdistill.tasks.answers.mathematics import first_box, last_box
+from cotdistill.tasks.answers.typography import last_box
 from cotdistill.tasks.benchmarks import Benchmark
 
 SUBJECTS = (
@@ -22,11 +22,12 @@ SUBJECTS = (
 
 
 def _from_hub(row: dict[str, Any], split: str, index: int) -> dict[str, Any]:
+    box = last_box(row["solution"])
     return {
         "id": f"math-{row['subtask']}-{split}-{index:04d}",
         "subtask": row["subtask"],
         "question": row["problem"],
-        "answer": first_box(last_box(row["solution"]) or ""),
+        "answer": box[1] if box else None,
         "rationale": row["solution"],
         "meta": {"level": row["level"]},
     }

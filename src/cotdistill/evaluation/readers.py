@@ -1,0 +1,77 @@
+"""Who reads an evaluation's completions: our own reader, or lm-eval's or math-verify's (``evaluation.reader``).
+
+The others find an answer wherever one may stand, a statement or not; a score that moves between readers is one about
+formats.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from cotdistill.config import Reader
+from cotdistill.errors import ConfigError
+from cotdistill.records import AnswerType, Question, Verdict
+from cotdistill.tasks.answers.mathematics import read_and_compare
+from cotdistill.tasks.answers.reading import judge
+
+Judge = Callable[[str, Question, bool], tuple[str | None, Verdict]]
+"""The stated answer and the verdict of a completion of a question, given whether the completion is finished."""
+
+_READS: dict[Reader, frozenset[AnswerType]] = {
+    "lm_eval": frozenset({"number", "letter", "yes_no", "true_false", "list", "text"}),
+    "math_verify": frozenset({"number", "math"}),
+}
+_PACKAGES: dict[Reader, tuple[str, str]] = {"lm_eval": ("lm_eval", "lm-eval"), "math_verify": ("math_verify", "math")}
+
+_NUMBER = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
+_STATED = r"(?<=the answer is )(.*)(?=.)"
+_IGNORED = (",", r"\$", r"\.$")
+
+
+def judge_of(reader: Reader, questions: Iterable[Question], *, first: bool = False) -> Judge:
+    """The judge that ``reader`` is; ``first`` (the first statement counts) concerns our own alone.
+
+    Raises ConfigError where its package is missing, or where it does not read the answers of one of ``questions``.
+    """
+    if reader == "own":
+        return lambda text, question, finished: judge(text, question, finished=finished, first=first)
+    package, extra = _PACKAGES[reader]
+    if importlib.util.find_spec(package) is None:
+        remedy = f"pip install 'cotdistill[{extra}]', or leave reader out"
+        raise ConfigError(f"this needs the package {package}", where=f"evaluation.reader: {reader}", remedy=remedy)
+    for question in questions:
+        if question.answer_type not in _READS[reader]:
+            problem = f"{reader} does not read answers of the type {question.answer_type} ({question.task})"
+            raise ConfigError(problem, where="evaluation.reader", remedy="take another reader, or leave it out")
+    return partial(_judge_by, _lm_eval if reader == "lm_eval" else _math_verify)
+
+
+def _judge_by(
+    read: Callable[[str, Question], tuple[str | None, bool]], text: str, question: Question, finished: bool
+) -> tuple[str | None, Verdict]:
+    stated, correct = read(text, question)
+    if stated is None:
+        return None, "unreadable" if finished else "truncated"
+    return stated, "correct" if correct else "wrong"
+
+
+def _math_verify(text: str, question: Question) -> tuple[str | None, bool]:
+    return read_and_compare(text, question.answer)
+
+
+def _lm_eval(text: str, question: Question) -> tuple[str | None, bool]:
+    """As its tasks do: the last number, as for GSM8K (flexible-extract), else what follows "the answer is", as for
+    BIG-Bench-Hard, which is compared letter by letter with the official target."""
+    extraction: Any = importlib.import_module("lm_eval.filters.extraction")
+    metrics: Any = importlib.import_module("lm_eval.api.metrics")
+    is_number = question.answer_type == "number"
+    last = extraction.RegexFilter(_NUMBER if is_number else _STATED, group_select=-1 if is_number else 0, fallback="")
+    ((stated,),) = last.apply([[text]], [{}])
+    if not stated:
+        return None, False
+    target = str(question.meta.get("target", question.answer))
+    ignored = {"regexes_to_ignore": list(_IGNORED), "ignore_case": True} if is_number else {}
+    return stated, bool(metrics.exact_match_hf_evaluate([stated], [target], **ignored)["exact_match"])
