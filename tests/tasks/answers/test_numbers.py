@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks.answers.numbers import gold_number, read_number
+from cotdistill.tasks.answers.types import read_gold
 
 READ = {
     # signs
@@ -118,3 +121,21 @@ def test_every_float_is_read_to_the_number_that_was_meant() -> None:
         read = gold_number(str(noisy))
         assert read is not None
         assert abs(Fraction(read) - Fraction(str(round(noisy, 6)))) == 0, noisy
+
+
+@pytest.mark.shared
+def test_gold_answers_of_gsm8k_svamp_and_aqua_are_read_to_their_values(shared_data: Path) -> None:
+    rows = [
+        row
+        for name in ("gsm8k", "svamp", "aqua")
+        for path in sorted((shared_data / name).glob("*.jsonl.gz"))
+        for row in read_rows(path)
+    ]
+    assert len(rows) > 10_000
+    for row in rows:
+        if choices := row.get("choices"):
+            assert read_gold(row["answer"], "letter", choices) == row["answer"]
+        else:
+            read = read_gold(row["answer"], "number")
+            assert read is not None
+            assert Fraction(read) == Fraction(row["answer"]), row["id"]
