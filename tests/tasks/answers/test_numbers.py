@@ -59,7 +59,7 @@ NONE = (
     "6 (or 8)",
     "unknown because 6 values are missing", "none of the 6 choices", "one of those", "6 squared", "12/6/2", "6/0",
     "1.2.3",
-    "03/04/2022", "y^2 = 36", "|y|", "many", "", ".", "$", "twice 6",
+    "03/04/2022", "y^2 = 36", "|y|", "6' 2\"", "many", "", ".", "$", "twice 6",
 )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def question_of(answer: str, answer_type: AnswerType = "number") -> Question:
         ("If y is even, the answer is 6. If it is odd, the answer is 8.", None),
         # no answer
         ("If it rains, the answer is 6. So it depends.", None),
+        ("The answer is 6. Then again, the answer depends on y.", None),
         ("Say the answer is 6. But there is no answer to this.", None),
         ("The answer is 6 or so. Hence it cannot be determined.", None),
         ("The answer is 6. The answer is unknown.", None),

@@ -294,7 +294,7 @@ def _stands_alone(rest: Tokens) -> bool:
             if place and rest[place - 1].text in "^{":
                 continue
             return not (joined or place == 0 or token.touches or [word.text for word in rest[:place]] == ["in"])
-        elif token.kind == "comma":
+        elif token.kind in ("comma", "other"):
             joined = True
             if token.text == ":" and not _is_word(rest, place + 1) and place + 1 < len(rest):
                 return False

@@ -58,7 +58,7 @@ _DENIED = re.compile(
     r"\bthere (?:is|['’]s) (?:no|not enough|insufficient)(?: \w+)? (?:answer|information|data)\b"
     r"|\b(?:it|this|that|answer|value|result|question|number) (?:cannot|can['’]t|can not|could not) be "
     r"(?:determined|known|answered|inferred|deduced)\b|\bno (?:\w+ )?answer (?:can be|is possible|exists)\b"
-    r"|\bi (?:do not|don['’]t) know the answer\b|\bit (?:all )?depends\b"
+    r"|\bi (?:do not|don['’]t) know the answer\b|\b(?:it|answer) (?:all )?depends\b"
 )
 """A sentence that says that there is no answer."""
 _DENYING = (
