@@ -14,6 +14,9 @@ from cotdistill.tasks.prompts import Target, asked_of, response_parts
 MAX_MISJUDGED = 0.05
 """The largest share of training rows that may be judged other than correct."""
 
+MAX_SHOWN = 3
+"""Rows that are named in one line."""
+
 
 class Misjudged(NamedTuple):
     """A training row whose target, written to the letter, is not judged correct; ``read`` is what it is read as."""
@@ -52,7 +55,8 @@ def refuse_misjudged(
     found = misjudged(rationales, target)
     if not found:
         return None
-    problem = f"{len(found)} of {len(rationales)} training targets are not judged correct, such as {found[0]}"
+    shown = "; ".join(map(str, found[:MAX_SHOWN]))
+    problem = f"{len(found)} of {len(rationales)} training targets are not judged correct, such as {shown}"
     if len(found) > MAX_MISJUDGED * len(rationales):
         raise DataError(problem, where=where, remedy=remedy)
     return problem
