@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ class ModelConfig(Settings):
     revision: str | None = None
     keep_layers: int | None = Field(default=None, ge=1, description="cut to so many evenly spaced layers")
     trust_remote_code: bool = False
+    date: dt.date = Field(default=dt.date(2025, 1, 1), description="what its chat template writes for today's date")
     allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 
     @field_validator("model")

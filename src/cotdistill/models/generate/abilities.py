@@ -33,7 +33,7 @@ _SHARED = 2
 
 _SLOW = {
     True: "lets a text see the padding beside it: its texts are written one by one",
-    False: "keeps no state that a text can go on from: its texts are written one by one, each read anew for every token",
+    False: "keeps no state to go on from: its texts are written one by one, each read anew for every token",
 }
 """Said of a model by whether it has a state that can be used."""
 

@@ -14,14 +14,19 @@ from cotdistill.errors import ModelError
 from cotdistill.models.load.adapters import four_bit, merge_saved
 from cotdistill.models.load.conversion import load_gguf
 from cotdistill.models.load.layers import keep_layers
+from cotdistill.models.load.own_tokens import as_in_file
 from cotdistill.models.load.quiet import no_progress_bars
 from cotdistill.models.load.source import base_of, is_adapter, locate, model_identity, no_weights
+from cotdistill.models.tokens.dates import fix_date
 
 __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
-    """The model's tokenizer. Raises ModelError where there is none, or none that knows its tokens' places in a text."""
+    """The model's tokenizer, which gives the tokens of its ``tokenizer.json``; its chat template has a fixed date.
+
+    Raises ModelError where there is none, or none that knows its tokens' places in a text.
+    """
     path = locate(config)
     folder, gguf = (path, _only_gguf(config, path)) if path.is_dir() else (path.parent, path)
     if (folder / "tokenizer.json").exists():
@@ -37,7 +42,10 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
         raise ModelError(
             "its tokenizer cannot be loaded as a fast one", where=config.model, remedy="add tokenizer.json"
         )
+    if (folder / "tokenizer.json").exists():
+        tokenizer = as_in_file(tokenizer, folder, name=config.model)
     tokenizer.name_or_path = config.model
+    fix_date(tokenizer, config.date)
     return tokenizer
 
 

@@ -30,6 +30,8 @@ def model_identity(config: ModelConfig) -> str:
     A folder's identity does not depend on where it lies. Raises ModelError where the model cannot be found.
     """
     cut = f"+keep_layers={config.keep_layers}" if config.keep_layers else ""
+    if config.date != ModelConfig.model_fields["date"].default:
+        cut += f"+date={config.date}"
     if config.model == builtin.SMOLLM2:
         return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
     if is_hub_name(config.model):

@@ -1,0 +1,49 @@
+"""A tokenizer as its own file has it.
+
+Transformers builds some tokenizers anew from their vocabulary, by the class that goes with the model's family, and
+then splits text in that family's way: a distilled Qwen with another tokenizer gets 46 tokens for 37.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from cotdistill.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+_TEXT = (
+    "Ann's got 120 apples;  Ben has 1931 (3.5 %) more, they'll say.\nStep 1: 120 + 1931 = 2051.\n\n"
+    "\tif x_1 >= 10: print('Réponse')  # 東京 naïve\n The answer is 2051."
+)
+"""What families split in different ways: numbers, spaces, line breaks, apostrophes, signs and other scripts."""
+
+
+def as_in_file(tokenizer: Any, folder: Path, *, name: str) -> PreTrainedTokenizerFast:
+    """``tokenizer``, or where it splits text otherwise than the ``tokenizer.json`` of its ``folder``, this one.
+
+    Says so then. Raises ModelError where the file's tokens cannot be had.
+    """
+    own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(_TEXT, add_special_tokens=False).ids
+    if _ids(tokenizer) == own:
+        return tokenizer
+    read = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    if _ids(read) != own:
+        raise ModelError(
+            "transformers splits text otherwise than its tokenizer.json",
+            where=name,
+            remedy="check tokenizer_config.json",
+        )
+    logger.warning(
+        "%s: %s would split text otherwise than its tokenizer.json, which is used", name, type(tokenizer).__name__
+    )
+    return read
+
+
+def _ids(tokenizer: Any) -> list[int]:
+    return tokenizer(_TEXT, add_special_tokens=False)["input_ids"]

@@ -1,0 +1,42 @@
+"""No clock in a prompt: chat templates that write today's date write one date, whenever they are used.
+
+Else a training that goes on after midnight would be another one, and what is stored of a teacher would be found no
+more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+
+from transformers import PreTrainedTokenizerBase
+
+from cotdistill.errors import ModelError
+
+_CALL = re.compile(r"""\bstrftime_now\(\s*(?:format\s*=\s*)?(["'])(?P<format>(?:(?!\1)[^\\])*)\1\s*\)""")
+_ANY_CALL = re.compile(r"\bstrftime_now\s*\(")
+
+
+def fix_date(tokenizer: PreTrainedTokenizerBase, date: dt.date) -> None:
+    """Put ``date`` into the tokenizer's chat templates, also as they are saved, wherever they ask for today's.
+
+    Raises ModelError for a template that asks in a way that is not known here.
+    """
+    templates = tokenizer.chat_template
+    if isinstance(templates, dict):
+        tokenizer.chat_template = {name: _dated(text, date, tokenizer) for name, text in templates.items()}
+    elif templates:
+        tokenizer.chat_template = _dated(templates, date, tokenizer)
+
+
+def _dated(template: str, date: dt.date, tokenizer: PreTrainedTokenizerBase) -> str:
+    midnight = dt.datetime.combine(date, dt.time())
+    text = _CALL.sub(lambda call: json.dumps(midnight.strftime(call["format"]), ensure_ascii=False), template)
+    if _ANY_CALL.search(text):
+        raise ModelError(
+            "its chat template asks for the time in a way that cannot be fixed",
+            where=tokenizer.name_or_path,
+            remedy="write a date into the template in its folder",
+        )
+    return text

@@ -1,0 +1,55 @@
+"""A folder's own tokenizer.json says what its tokens are, whatever class transformers has for the family."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from tests.token_families import digits_split, sentence_piece
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+from transformers import LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
+
+from cotdistill.config import ModelConfig
+from cotdistill.models.load.loading import load_tokenizer
+
+TEXT = "Ben's got  1931 more: 120 + 1931 = 2051.\n\nThe answer is 2051."
+
+
+def save(folder: Path, tokenizer: PreTrainedTokenizerFast, config, class_name: str) -> Path:
+    tokenizer.save_pretrained(folder)
+    config.save_pretrained(folder)
+    settings = folder / "tokenizer_config.json"
+    described = json.loads(settings.read_text(encoding="utf-8")) | {"tokenizer_class": class_name}
+    settings.write_text(json.dumps(described), encoding="utf-8")
+    return folder
+
+
+def by_threes() -> PreTrainedTokenizerFast:
+    """Numbers in groups of three digits, where Qwen's own tokenizer splits all of them."""
+    tokenizer = digits_split(vocabulary=500)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), "isolated"), pre_tokenizers.ByteLevel(use_regex=False)]
+    )
+    tokenizer.backend_tokenizer.train_from_iterator([f"{n} " for n in range(1000)] * 2)
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("make", "config", "class_name"),
+    [
+        (by_threes, Qwen2Config(), "LlamaTokenizerFast"),
+        (sentence_piece, LlamaConfig(), "LlamaTokenizer"),
+        (digits_split, LlamaConfig(), "PreTrainedTokenizerFast"),
+    ],
+    ids=["qwen", "llama", "any"],
+)
+def test_the_file_wins(make, config, class_name, tmp_path, caplog):
+    folder = save(tmp_path, make(), config, class_name)
+    with caplog.at_level(logging.WARNING):
+        loaded = load_tokenizer(ModelConfig(model=str(folder)))
+    own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
+    assert loaded(TEXT, add_special_tokens=False)["input_ids"] == own
+    assert ("tokenizer.json, which is used" in caplog.text) is (make is not digits_split)
+    assert loaded.eos_token == "</s>"
