@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.models import families
 from tests.tiny import save_tiny, tiny_model
 from transformers import (
     AutoModelForCausalLM,
@@ -23,7 +24,7 @@ from transformers import (
 
 from cotdistill.config import ModelConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.load.layers import evenly_spaced, keep_layers
+from cotdistill.models.load.layers import decoder_layers, evenly_spaced, keep_layers
 from cotdistill.models.load.loading import load_model
 
 SIZES = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 6}
@@ -60,6 +61,41 @@ def test_a_cut_model_runs_with_a_cache_and_survives_saving(family, tmp_path):
         torch.testing.assert_close(loaded.eval()(ids, use_cache=False).logits, whole, rtol=1e-4, atol=1e-5)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
+
+
+CUTTABLE = ("deepseek_v2", "deepseek_v3", "qwen3_moe", "gemma3_with_eyes", "qwen3_5", "lfm2", "granite_hybrid", "bamba",
+            "falcon_h1", "mamba", "nemotron_h", "gpt_oss", "llama4", "minimax")  # fmt: skip
+
+
+@pytest.mark.parametrize("family", CUTTABLE)
+@pytest.mark.parametrize("num_layers", [2, 3])
+def test_a_cut_model_is_read_again_as_it_was_trained(family, num_layers, tmp_path):
+    """Whatever else than their number depends on the layers: which are dense, which look back how far."""
+    model = keep_layers(families.make(family), num_layers)
+    ids = torch.arange(2, 26).view(1, -1)
+    with torch.no_grad():
+        expected = model(input_ids=ids, use_cache=False).logits
+        model.save_pretrained(tmp_path)
+        loaded, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+        found = loaded.eval()(input_ids=ids, use_cache=False).logits
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "num_layers"), [("gemma4", 2), ("jamba", 3), ("zamba2", 2)])
+def test_layers_that_make_no_model_of_their_family_are_refused(family, num_layers):
+    """Gemma 4 has an embedding for all layers together, Jamba every second one of a kind, Zamba shares weights."""
+    with pytest.raises(ModelError, match=rf"{num_layers} of its 4 layers make no model of its family \(.+\)"):
+        keep_layers(families.make(family), num_layers)
+
+
+def test_the_eyes_of_a_model_with_as_many_layers_stay():
+    model = keep_layers(families.make("gemma3_with_eyes"), 2)
+    assert model.config.vision_config.num_hidden_layers == 4
+    assert model.config.get_text_config().num_hidden_layers == 2
+    assert len(decoder_layers(model)) == 2
+    assert len(model.model.vision_tower.encoder.layers) == 4
 
 
 def test_lists_by_layer_are_cut_with_the_layers():

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from cotdistill.config import Attention
 from cotdistill.errors import ModelError
-from cotdistill.models.forward.heads import PackedTexts, last_hidden_states
+from cotdistill.models.forward.heads import PackedTexts, body, last_hidden_states
 
 _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 """Token ids that any vocabulary has, in texts of two lengths."""
@@ -63,7 +63,7 @@ def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     it makes of them must be the same. A state that runs on from one text into the next shows, as do positions that run
     on. ``dtype`` is what matrix products compute in.
     """
-    if "position_ids" not in inspect.signature(type(model.base_model).forward).parameters:
+    if "position_ids" not in inspect.signature(type(body(model)).forward).parameters:
         raise _unfit(model, "has no position_ids that could start again")
     first, second = _TEXTS
     alone = [hidden_states(model, dtype, text) for text in _TEXTS]

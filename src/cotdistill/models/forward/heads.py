@@ -25,6 +25,14 @@ class PackedTexts:
     lengths: tuple[int, ...]
 
 
+def body(model: PreTrainedModel) -> nn.Module:
+    """The model without its head."""
+    if model.base_model is not model:
+        return model.base_model
+    # Llama 4's text model does not have it where its class says.
+    return next((part for part in model.children() if isinstance(part, PreTrainedModel)), model)
+
+
 def last_hidden_states(
     model: PreTrainedModel,
     input_ids: Tensor,
@@ -38,7 +46,7 @@ def last_hidden_states(
     ``texts`` says how they lie there (``packed_attention.py``).
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    return model.base_model(**inputs, use_cache=False).last_hidden_state
+    return body(model)(**inputs, use_cache=False).last_hidden_state
 
 
 def all_hidden_states(
@@ -50,7 +58,7 @@ def all_hidden_states(
 ) -> tuple[Tensor, ...]:
     """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last."""
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    return model.base_model(**inputs, use_cache=False, output_hidden_states=True).hidden_states
+    return body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
 
 
 def _inputs(

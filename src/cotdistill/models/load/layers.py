@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
-from torch import nn
-from transformers import PreTrainedModel
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from cotdistill.errors import ModelError
+from cotdistill.models.forward.attention import differ
+from cotdistill.models.forward.heads import body
+
+_FIRST = ("first_k_dense_replace", "max_window_layers", "moe_layer_start_index")
+"""Settings that count layers from the first one on."""
+_LAST = "moe_layer_end_index"
+"""One that names the last layer of its kind."""
 
 
 def keep_layers(model: PreTrainedModel, num_layers: int, *, name: str = "model") -> PreTrainedModel:
-    """Cut ``model``, in place, to ``num_layers`` of its decoder layers; returns it.
+    """Cut ``model``, in place and in eval mode, to ``num_layers`` of its decoder layers; returns it.
 
     Layers are evenly spaced, the first and the last always among them (one layer alone is the first). The config is
-    cut with them, so that the model can be saved, loaded and run with a key-value cache. Raises ModelError where the
-    model has fewer layers or none that can be found.
+    cut with them. Raises ModelError where the model has fewer layers or none that can be found, and where the cut model,
+    or what its config builds, computes another thing than the kept layers one after another.
     """
-    config = model.config.get_text_config()
-    total = config.num_hidden_layers
+    total = model.config.get_text_config().num_hidden_layers
     if not 1 <= num_layers <= total:
         raise ModelError(f"cannot keep {num_layers} of {total} layers", where=name, remedy=f"keep 1 to {total}")
     parent, attribute = _layer_list(model, total, name)
     kept = evenly_spaced(num_layers, total)
-    layers = nn.ModuleList(getattr(parent, attribute)[index] for index in kept)
-    setattr(parent, attribute, layers)
-    for index, layer in enumerate(layers):
-        module: Any
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):  # the layer's place in the key-value cache
-                module.layer_idx = index
-    config.num_hidden_layers = num_layers
-    for key, value in list(vars(config).items()):
-        if "layer" in key and isinstance(value, list | tuple) and len(value) == total:
-            setattr(config, key, [value[index] for index in kept])
+    if num_layers == total:
+        return model
+    layers = getattr(parent, attribute)
+    expected = _logits_without(model, [layers[index] for index in range(total) if index not in kept])
+    try:
+        _cut_config(model.config.get_text_config(), kept, total)
+        _cut_list(parent, attribute, kept)
+        reason = _difference(model, expected)
+    except Exception as error:  # in whatever way a family of models cannot be cut, and there are hundreds
+        reason = " ".join(str(error).split())[:200]
+    if reason:
+        raise ModelError(
+            f"{num_layers} of its {total} layers make no model of its family ({reason})",
+            where=name,
+            remedy="keep another number of layers, or leave out keep_layers",
+        )
     return model
 
 
@@ -53,7 +68,8 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Module, str]:
     """The module that holds the decoder's layers, and the attribute that it holds them by."""
-    for parent in model.base_model.modules():
+    decoder = model.get_decoder()  # a vision tower may have as many layers
+    for parent in (body(model) if decoder is model else decoder).modules():
         for attribute, child in parent.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == total:
                 return parent, attribute
@@ -62,3 +78,80 @@ def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Modul
         where=name,
         remedy="leave out keep_layers and FSDP for this model",
     )
+
+
+def _cut_list(parent: nn.Module, attribute: str, kept: Sequence[int]) -> None:
+    layers = nn.ModuleList(getattr(parent, attribute)[index] for index in kept)
+    setattr(parent, attribute, layers)
+    for index, layer in enumerate(layers):
+        module: Any
+        for module in layer.modules():
+            for place in ("layer_idx", "layer_id"):  # the layer's place in the state of the text before
+                if hasattr(module, place):
+                    setattr(module, place, index)
+
+
+def _cut_config(config: PreTrainedConfig, kept: Sequence[int], total: int) -> None:
+    """Let ``config`` describe the kept layers: their number, what it lists by layer, and layers that it lists."""
+    for key, value in list(vars(config).items()):
+        if isinstance(value, list | tuple) and _names_layers(key, value, total):
+            setattr(config, key, [kept.index(index) for index in value if index in kept])
+        elif isinstance(value, list | tuple) and len(value) == total and ("layer" in key or "block" in key):
+            setattr(config, key, [value[index] for index in kept])
+        elif key in _FIRST and isinstance(value, int):
+            setattr(config, key, sum(index < value for index in kept))
+        elif key == _LAST and isinstance(value, int) and value >= 0:
+            setattr(config, key, sum(index <= value for index in kept) - 1)
+    if config.num_hidden_layers != len(kept):
+        config.num_hidden_layers = len(kept)
+
+
+def _names_layers(key: str, value: Sequence[Any], total: int) -> bool:
+    if not any(part in key for part in ("layer", "idx", "indices")):
+        return False
+    indices = all(type(index) is int and 0 <= index < total for index in value)
+    return indices and list(value) == sorted(set(value))
+
+
+def _difference(model: PreTrainedModel, expected: Tensor) -> str:
+    """Why ``model``, or the model that its config builds with its weights, does not give the ``expected`` logits."""
+    dtype = torch.float32 if model.dtype == torch.float32 else torch.bfloat16
+    if differ(_logits(model), expected, dtype):
+        return "together they compute something else"
+    if getattr(model, "is_quantized", False):  # what its config builds would have plain weights
+        return ""
+    described = type(model.config).from_dict(deepcopy(model.config.to_dict()))
+    described._attn_implementation = model.config._attn_implementation
+    with no_init_weights():
+        built = type(model)(described)
+    built.load_state_dict(model.state_dict(), strict=True, assign=True)
+    if differ(_logits(built.eval().to(model.device)), expected, dtype):
+        return "what the cut config builds computes something else"
+    return ""
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel) -> Tensor:
+    """Logits ``[tokens, vocabulary]`` of a few tokens that any vocabulary has."""
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 9]], device=model.device)
+    return model(input_ids=ids, use_cache=False).logits[0].float()
+
+
+def _logits_without(model: PreTrainedModel, dropped: Sequence[nn.Module]) -> Tensor:
+    """The logits with ``dropped`` layers passed by."""
+    own = [layer.forward for layer in dropped]
+    try:
+        for layer in dropped:
+            layer.forward = _passing_by(layer.forward)
+        return _logits(model)
+    finally:
+        for layer, forward in zip(dropped, own, strict=True):
+            layer.forward = forward
+
+
+def _passing_by(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def passed(hidden_states: Tensor, *arguments: Any, **settings: Any) -> Any:
+        found = forward(hidden_states, *arguments, **settings)
+        return (hidden_states, *found[1:]) if isinstance(found, tuple) else hidden_states
+
+    return passed
