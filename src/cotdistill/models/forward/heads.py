@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from cotdistill.errors import ModelError
 
@@ -46,7 +46,7 @@ def last_hidden_states(
     ``texts`` says how they lie there (``packed_attention.py``).
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    return body(model)(**inputs, use_cache=False).last_hidden_state
+    return _for_head(model, body(model)(**inputs, use_cache=False).last_hidden_state)
 
 
 def all_hidden_states(
@@ -56,9 +56,32 @@ def all_hidden_states(
     position_ids: Tensor | None = None,
     texts: PackedTexts | None = None,
 ) -> tuple[Tensor, ...]:
-    """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last."""
+    """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last.
+
+    Raises ModelError where the last ones, which the head reads, have another width than the others.
+    """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    return body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
+    *before, last = body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
+    if before and before[-1].shape[-1] != last.shape[-1]:
+        raise ModelError(
+            f"its last hidden states have {last.shape[-1]} numbers and those before {before[-1].shape[-1]}",
+            where=model.name_or_path,
+            remedy="leave out the loss on hidden states",
+        )
+    return *before, _for_head(model, last)
+
+
+def _for_head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """``hidden`` in the type of the head's weights where a family keeps it in float32 in a model of another type."""
+    dtype = output_head(model).weight.dtype
+    half = dtype in (torch.bfloat16, torch.float16)
+    return hidden.to(dtype) if half and hidden.dtype == torch.float32 else hidden  # pyright: ignore
+
+
+def head_width(config: PreTrainedConfig) -> int:
+    """How many numbers of a token a model's head reads; OPT-350m projects them to fewer first."""
+    text = config.get_text_config()
+    return getattr(text, "word_embed_proj_dim", None) or text.hidden_size
 
 
 def _inputs(

@@ -25,8 +25,8 @@ def keep_layers(model: PreTrainedModel, num_layers: int, *, name: str = "model")
     """Cut ``model``, in place and in eval mode, to ``num_layers`` of its decoder layers; returns it.
 
     Layers are evenly spaced, the first and the last always among them (one layer alone is the first). The config is
-    cut with them. Raises ModelError where the model has fewer layers or none that can be found, and where the cut model,
-    or what its config builds, computes another thing than the kept layers one after another.
+    cut with them. Raises ModelError where the model has fewer layers or none that can be found, and where the cut model
+    or what its config builds computes another thing than the kept layers one after another.
     """
     total = model.config.get_text_config().num_hidden_layers
     if not 1 <= num_layers <= total:

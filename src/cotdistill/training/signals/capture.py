@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import CachedTeacher, Dtype
 from cotdistill.errors import ArtifactError, ConfigError
-from cotdistill.models.forward.heads import check_head, output_head
+from cotdistill.models.forward.heads import check_head, head_width, output_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
 from cotdistill.storage.finished import is_finished, open_finished
@@ -95,7 +95,7 @@ def _hidden_size(config: CachedTeacher) -> int:
 
     from cotdistill.models.load.source import config_folder
 
-    return AutoConfig.from_pretrained(config_folder(config.model)).get_text_config().hidden_size
+    return head_width(AutoConfig.from_pretrained(config_folder(config.model)))
 
 
 def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], device: torch.device) -> StoredSignal:
@@ -150,7 +150,7 @@ def _capture(
         return
     teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
     check_head(teacher)
-    columns = _columns(config, teacher.config.get_text_config().hidden_size, teacher.dtype)
+    columns = _columns(config, head_width(teacher.config), teacher.dtype)
     if config.store == "hidden":
         head = output_head(teacher)
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
