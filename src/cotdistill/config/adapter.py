@@ -21,7 +21,8 @@ Quantize = Literal["none", "4bit"]
 class LoRA(Settings):
     """Low-rank adaptation: only matrices of ``rank`` beside the model's linear layers are trained.
 
-    ``auto`` adapts every linear layer but the head. ``merge: false`` keeps the student as a peft adapter folder, which
+    ``auto`` adapts the linear layers that text runs through and the experts: not the head, routers, vision towers, nor
+    weights that layers share. ``merge: false`` keeps the student as a peft adapter folder, which
     is loaded wherever a model is; its base must stay where it is. ``quantize: 4bit`` (QLoRA) needs CUDA and the
     package bitsandbytes.
     """

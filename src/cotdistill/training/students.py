@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.load.adapters import add_adapter, check_quantization, save_adapter
 from cotdistill.models.load.loading import load_model, pick_device, resolve_dtype
-from cotdistill.models.load.saving import save_model, save_tokenizer
+from cotdistill.models.load.saving import cast_weights, save_model, save_tokenizer
 from cotdistill.training.distributed import Ranks, whole
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def write_student(
             model = adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
         else:
             model = _merged_into_plain(adapted, student, dtype, folder.with_name("adapter.tmp"))
-    torch.nn.Module.to(model, dtype=dtype)
+    cast_weights(model, dtype)  # pyright: ignore[reportArgumentType]
     return save_model(model, tokenizer, folder)  # pyright: ignore[reportArgumentType]
 
 

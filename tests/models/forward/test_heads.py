@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tests.models import families
 from tests.training.data.test_packing import SIZES, model_of
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.forward.heads import check_head, head_of, last_hidden_states
+from cotdistill.models.forward.heads import all_hidden_states, check_head, head_of, head_width, last_hidden_states
 from cotdistill.models.load.loading import load_tokenizer
 from cotdistill.records import Question, Rationale
 from cotdistill.training.stage import train
@@ -50,3 +51,23 @@ def test_a_family_with_logits_of_its_own_is_refused_before_its_first_step(tmp_pa
     rationales = [Rationale(question, "1 + 5 = 6.", "me", None, "human")]
     with pytest.raises(ModelError, match=r"clova: HyperCLOVAXForCausalLM makes its logits in a way"):
         train(ModelConfig(model=str(tmp_path / "clova")), rationales, TrainingConfig(), seed=0, runs=tmp_path)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", ["mamba", "mamba2", "opt_350m", "llama4"])
+def test_bodies_and_heads_of_families_that_are_put_together_otherwise(family, dtype):
+    """Mamba keeps its hidden states in float32, OPT-350m projects the last ones, Llama 4's body has another name."""
+    model = families.make(family).to(dtype)
+    check_head(model)
+    ids = torch.arange(5, 13).view(1, -1)
+    hidden = last_hidden_states(model, ids, None)
+    assert hidden.shape[-1] == head_width(model.config)
+    torch.testing.assert_close(
+        head_of(model).logits(hidden).float(), model(input_ids=ids).logits.float(), rtol=1e-2, atol=1e-2
+    )
+
+
+def test_hidden_states_of_several_widths_are_not_matched():
+    with pytest.raises(ModelError, match="its last hidden states have 16 numbers and those before 32"):
+        all_hidden_states(families.make("opt_350m"), torch.arange(5, 13).view(1, -1), None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.models import families
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -106,7 +107,9 @@ def test_layers_that_are_not_there_or_shared_are_one_clear_line() -> None:
     tied = tiny_model(64)
     tied.config.tie_word_embeddings = True
     tied.tie_weights()
-    with pytest.raises(ModelError, match="share their weights and cannot be adapted; leave them out"):
+    with pytest.raises(
+        ModelError, match="lm_head shares its weights with another layer and cannot be adapted; leave it out"
+    ):
         add_adapter(tied, LoRA(target_modules=("lm_head",)), seed=0)
 
 
@@ -115,3 +118,40 @@ def test_four_bits_without_cuda_are_one_clear_line() -> None:
     check_quantization(LoRA())
     with pytest.raises(ModelError, match=r"quantize: 4-bit weights need a CUDA device.*; set it to none"):
         check_quantization(LoRA(quantize="4bit"))
+
+
+LEFT = ("router", "shared_expert_gate", "mlp.gate", "vision_tower", "lm_head")
+
+
+@pytest.mark.parametrize("family", ["llama4", "qwen3_moe", "deepseek_v3", "qwen3_next", "gemma3_with_eyes", "gpt_oss"])
+def test_auto_adapts_experts_and_leaves_routers_and_vision_towers_alone(family: str) -> None:
+    model = families.make(family)
+    before = model(input_ids=IDS).logits
+    adapted = moved(add_adapter(model, LoRA(rank=2), seed=0))
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert not [name for name in names if any(f"{part}." in name for part in LEFT)]
+    assert any("experts" in name for name in names) is (family != "gemma3_with_eyes")
+    with torch.no_grad():
+        trained = model(input_ids=IDS).logits
+        assert not torch.allclose(trained, before, atol=1e-2)
+        merged = adapted.merge_and_unload()(input_ids=IDS).logits
+    torch.testing.assert_close(merged, trained, rtol=1e-3, atol=1e-3)
+
+
+def test_experts_have_no_dropout_but_named_layers_beside_them_do() -> None:
+    with pytest.raises(ModelError, match="adapters of experts have no dropout; set it to 0, or name layers"):
+        add_adapter(families.make("qwen3_moe"), LoRA(rank=2, dropout=0.1), seed=0)
+    named = families.make("qwen3_moe")
+    add_adapter(named, LoRA(rank=2, dropout=0.1, target_modules=("q_proj", "v_proj")), seed=0)
+    assert not [name for name, _ in named.named_parameters() if "experts" in name and "lora_" in name]
+
+
+@pytest.mark.parametrize("family", ["zamba2", "mamba", "falcon_h1", "jamba"])
+def test_weights_that_are_shared_or_read_by_a_kernel_are_left_out(family: str) -> None:
+    """Zamba's blocks share theirs: merged, an adapter of one would change the other too."""
+    model = families.make(family)
+    adapted = moved(add_adapter(model, LoRA(rank=2), seed=0))
+    with torch.no_grad():
+        trained = model(input_ids=IDS).logits
+        merged = adapted.merge_and_unload()(input_ids=IDS).logits
+    torch.testing.assert_close(merged, trained, rtol=1e-3, atol=1e-3)

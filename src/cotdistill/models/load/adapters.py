@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from transformers import PreTrainedModel
 
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.forward.heads import output_head
+from cotdistill.models.load.saving import check_finite
 from cotdistill.models.load.source import BASE_MODEL, is_hub_name, locate, model_identity
+from cotdistill.models.load.targets import Targets, all_linear
 from cotdistill.storage.atomic import write_json_atomically
 
 if TYPE_CHECKING:
@@ -36,11 +38,20 @@ def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
     """
     from peft import LoraConfig, get_peft_model
 
+    auto = lora.target_modules == "auto"
+    targets = all_linear(model) if auto else Targets(list(lora.target_modules), [])
+    if targets.experts and lora.dropout:
+        raise ModelError(
+            "adapters of experts have no dropout",
+            where="training.adapter.dropout",
+            remedy="set it to 0, or name layers of the student in target_modules, for example [q_proj, v_proj]",
+        )
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]: peft multiplies by it, whatever number it is
         lora_dropout=lora.dropout,
-        target_modules="all-linear" if lora.target_modules == "auto" else list(lora.target_modules),
+        target_modules=targets.modules,
+        target_parameters=targets.experts or None,
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -59,19 +70,29 @@ def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
 
 
 def _refuse_shared(model: PreTrainedModel) -> None:
-    """An adapter of a head that shares its weights with the embeddings could not be merged without changing both."""
-    ends = [output_head(model), model.get_input_embeddings()]
-    adapted = any(hasattr(end, "base_layer") for end in ends)
-    if adapted and getattr(model.config.get_text_config(), "tie_word_embeddings", False):
-        raise ModelError(
-            "the student's head and embeddings share their weights and cannot be adapted",
-            where="training.adapter.target_modules",
-            remedy="leave them out",
-        )
+    """An adapter of weights that another layer has too could not be merged without changing both."""
+    uses = Counter(
+        id(weight)
+        for _, module in model.named_modules(remove_duplicate=False)
+        if isinstance(weight := getattr(module, "weight", None), torch.nn.Parameter)
+        and not hasattr(module, "base_layer")
+    )
+    for name, module in model.named_modules():
+        base = getattr(module, "base_layer", None)
+        if base is not None and uses[id(getattr(base, "weight", None))] > 1:
+            raise ModelError(
+                f"the student's {name} shares its weights with another layer and cannot be adapted",
+                where="training.adapter.target_modules",
+                remedy="leave it out, or say auto",
+            )
 
 
 def save_adapter(adapted: PeftModel, base: ModelConfig, folder: Path) -> None:
-    """Write adapters into ``folder``, with what says which model they belong to."""
+    """Write adapters into ``folder``, with what says which model they belong to.
+
+    Raises ModelError where a weight of theirs is not finite.
+    """
+    check_finite(adapted, folder)
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = base.model if is_hub_name(base.model) else str(locate(base))
         config.revision = base.revision

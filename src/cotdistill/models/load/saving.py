@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.errors import ModelError
@@ -14,11 +18,48 @@ from cotdistill.models.load.quiet import no_progress_bars
 from cotdistill.models.tokens.template import pad_token_id, stop_token_ids
 
 
+def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Cast the weights of ``model``, in place, to the types that it has once it is loaded as one of ``dtype``.
+
+    Some families keep a few in float32 then: the biases that balance DeepSeek-V3's experts are of a size at which
+    bfloat16 would choose other experts.
+    """
+    types = _types_when_loaded(model, dtype)
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(types.get(name, dtype))
+
+
+def _types_when_loaded(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The type of each weight that is not ``dtype``, by name: what the model's own class says, asked without memory."""
+    with torch.device("meta"):
+        built = type(model)._from_config(deepcopy(model.config), dtype=dtype)
+    kept = [f".{name}." for name, type_ in built._get_dtype_plan(dtype).items() if type_ == torch.float32]
+    return {
+        name: torch.float32
+        for name, tensor in built.state_dict().items()
+        if tensor.dtype == torch.float32 != dtype or any(part in f".{name}." for part in kept)
+    }
+
+
+def check_finite(model: nn.Module, folder: Path) -> None:
+    """Raise ModelError where a weight is not a finite number: such a model is no result."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(
+                f"weight {name} is not finite after the last step",
+                where=folder,
+                remedy="lower training.learning_rate, or set training.dtype: float32",
+            )
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights (safetensors, in the type they have), config, tokenizer and template into ``folder``.
 
-    The generation config is :func:`save_tokenizer`'s. Raises ModelError where the folder cannot be written.
+    The generation config is :func:`save_tokenizer`'s. Raises ModelError where a weight is not finite or the folder
+    cannot be written.
     """
+    check_finite(model, folder)
     before, model.generation_config = model.generation_config, _greedy(model, tokenizer)
     try:
         with no_progress_bars(), write_errors(folder):

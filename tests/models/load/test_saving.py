@@ -1,0 +1,41 @@
+"""A saved model computes what it computed, in the types that its family has, and is a result."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.models.families import make
+from tests.tiny import tiny_model, tiny_tokenizer
+from transformers import AutoModelForCausalLM
+
+from cotdistill.errors import ModelError
+from cotdistill.models.load.saving import cast_weights, save_model
+
+
+@torch.no_grad()
+def test_weights_that_a_family_keeps_in_float32_are_saved_so(tmp_path):
+    model, ids = make("deepseek_v3"), torch.arange(5, 69).view(1, -1)
+    for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
+        if "e_score" in name:
+            tensor.copy_(5 + torch.rand_like(tensor))  # of the size that trained ones have
+    model.save_pretrained(tmp_path / "before")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "before", dtype=torch.bfloat16).eval()
+    expected = plain(input_ids=ids).logits
+    cast_weights(model, torch.bfloat16)
+    save_model(model, tiny_tokenizer(chat=True), tmp_path / "after")
+    types = {name: tensor.dtype for name, tensor in load_file(tmp_path / "after" / "model.safetensors").items()}
+    assert {name for name, dtype in types.items() if dtype == torch.float32} == {
+        name for name in types if "e_score" in name
+    }
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "after", dtype=torch.bfloat16).eval()
+    assert torch.equal(again(input_ids=ids).logits, expected)
+
+
+def test_weights_that_are_no_numbers_are_no_result(tmp_path):
+    model = tiny_model(400)
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 4] = torch.nan
+    with pytest.raises(ModelError, match=r"weight model.layers.1.mlp.up_proj.weight is not finite after the last step"):
+        save_model(model, tiny_tokenizer(), tmp_path / "student")
+    assert not (tmp_path / "student").exists()
