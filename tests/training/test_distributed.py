@@ -75,7 +75,7 @@ def gradients(case: str, ranks: Ranks, count: int) -> tuple[float, dict[str, tor
     signal = LiveSignal(tiny_model(SIZE, hidden=48, seed=2))
     ranks.shard_teacher(signal.teacher)
     module = DistillationLoss(student_of(case), TERMS[case], signal).train()
-    wrapped = ranks.wrap(module)
+    wrapped = ranks.wrap(module, module.student, uses_head=bool(module.token_terms))
     layout = "packed" if case == "packed" else "padded"
     cut = packed_batches if case == "packed" else micro_batches
     batches = [

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,9 +26,6 @@ from transformers import PreTrainedModel
 from cotdistill.errors import ConfigError
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.training.data.batches import Batch
-
-if TYPE_CHECKING:
-    from cotdistill.training.step import DistillationLoss
 
 PATIENCE = timedelta(days=30)
 """How long ranks wait for the first one while it annotates or evaluates; the launcher ends them where it fails."""
@@ -73,19 +70,21 @@ class Ranks:
         assert spare is not None
         return [(batch, self.size) for batch in batches] + [(spare, 0)] * (int(most) - len(batches))
 
-    def wrap(self, module: DistillationLoss) -> nn.Module:
-        """What is called in the module's place. Sharding changes its parameters: an optimizer is made afterwards."""
+    def wrap(self, module: nn.Module, student: PreTrainedModel, *, uses_head: bool) -> nn.Module:
+        """What is called in the place of ``module``, which holds the student; ``uses_head`` is False where hidden-state
+        terms alone leave its head out. Sharding changes parameters: an optimizer is made afterwards.
+        """
         if self.size == 1:
             return module
         if self.sharded:
-            _shard(decoder_layers(module.student), module)
+            _shard(decoder_layers(student), module)
             return module
-        device = module.student.device
+        device = student.device
         return nn.parallel.DistributedDataParallel(
             module,
             device_ids=[device] if device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            find_unused_parameters=not module.token_terms,  # hidden-state terms alone leave the head out
+            find_unused_parameters=not uses_head,
         )
 
     def shard_teacher(self, teacher: PreTrainedModel) -> PreTrainedModel:

@@ -93,7 +93,7 @@ def train_student(
         layout = stack.enter_context(laid_out(models, dtype, packing=config.packing, compiled=config.compile))
         _prepare(student, config)
         module = DistillationLoss(student, config.loss, signal).train()
-        wrapped = ranks.wrap(module)
+        wrapped = ranks.wrap(module, student, uses_head=bool(module.token_terms))
         named = module.trained_parameters()
         optimizer = torch.optim.AdamW(list(named.values()), weight_decay=config.weight_decay, fused=True)
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
