@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from cotdistill.config import CellConfig, identity, load_experiment, parse_overrides, validated
+from cotdistill.config import (
+    CellConfig,
+    EvaluationConfig,
+    ForwardKL,
+    OnPolicy,
+    identity,
+    load_experiment,
+    parse_overrides,
+    validated,
+)
 from cotdistill.config.files import written_yaml
 from cotdistill.errors import ConfigError
 from cotdistill.experiments.plan import plan
@@ -177,3 +186,10 @@ def test_a_missing_file_and_a_bad_override_are_refused(tmp_path: Path) -> None:
         load_experiment(tmp_path / "absent.yaml")
     with pytest.raises(ConfigError, match="expected KEY=VALUE, found 'seed'"):
         parse_overrides(["seed"])
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-6, 1e300, 2000])
+@pytest.mark.parametrize("section", [EvaluationConfig, OnPolicy, ForwardKL])
+def test_a_temperature_that_no_logits_can_be_divided_by_is_refused(section, temperature):
+    with pytest.raises(ConfigError, match=r"temperature: .+ is no temperature of a model; take 0.001 to 1000"):
+        validated(section, {"temperature": temperature}, where="here")

@@ -16,6 +16,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SWEEP = ROOT.parent / "shared" / "cases" / "families" / "sweep.py"
 
+HOMES = {
+    "models.loading": "models.load.loading",
+    "models.generation": "models.generate.generation",
+    "models.shared_prefix": "models.generate.abilities",
+    "models.beams": "models.generate.beams",
+    "training.trainer": "training.loop",
+}
+"""Where the modules are that the sweep asks for by the names that they had when it was written."""
+RUN = f"""
+import importlib, runpy, sys
+for old, new in {HOMES}.items():
+    module = importlib.import_module("cotdistill." + new)
+    sys.modules["cotdistill." + old] = module
+    package, _, name = old.rpartition(".")
+    setattr(importlib.import_module("cotdistill." + package), name, module)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def main() -> None:
     if not SWEEP.is_file():
@@ -27,7 +46,7 @@ def main() -> None:
     with (
         record.open("w", encoding="utf-8") as file,
         subprocess.Popen(
-            [sys.executable, SWEEP, *sys.argv[1:]],
+            [sys.executable, "-c", RUN, SWEEP, *sys.argv[1:]],
             cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True,
         ) as sweep,

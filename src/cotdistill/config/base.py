@@ -31,6 +31,15 @@ def from_folder(path: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{path} is no path here ({error})") from None
 
 
+def _sensible(temperature: float) -> float:
+    if temperature and not 1e-3 <= temperature <= 1e3:
+        raise ValueError(f"{temperature:g} is no temperature of a model; take 0.001 to 1000")
+    return temperature
+
+
+Temperature = Annotated[float, AfterValidator(_sensible)]
+"""What logits are divided by, within the numbers that divide them without loss."""
+
 FolderPath = Annotated[Path, AfterValidator(from_folder)]
 """A path that is relative to the folder of the experiment file that names it."""
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator
 
-from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
+from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Temperature, kind_shorthand
 from cotdistill.config.model import Dtype, Model
 
 __all__ = [
@@ -36,7 +36,7 @@ class Sampling(Settings):
     model in this process writes greedily unless a temperature is set.
     """
 
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: Temperature | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_new_tokens: int = Field(default=1024, ge=1)
     seed: int | None = None

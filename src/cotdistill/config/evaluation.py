@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cotdistill.config.base import Settings
+from cotdistill.config.base import Settings, Temperature
 from cotdistill.config.engine import EngineSettings, ServerSettings, TransformersSettings
 from cotdistill.config.model import Dtype
 from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
@@ -35,7 +35,7 @@ class EvaluationConfig(Settings):
         default=None,
         description="texts that end a completion; default: with few_shot, an empty line or next question",
     )
-    temperature: float | None = Field(
+    temperature: Temperature | None = Field(
         default=0.0, ge=0, description="0: greedy; null: what a server does by itself, where it takes no temperature"
     )
     num_samples: int = Field(default=1, ge=1, description="completions a question, which vote on the answer")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import BeforeValidator, Field, NonNegativeInt
 
-from cotdistill.config.base import Settings
+from cotdistill.config.base import Settings, Temperature
 from cotdistill.config.parts import Part, own_shorthand
 
 __all__ = [
@@ -52,7 +52,7 @@ class Divergence(Settings):
 
     weight: float = Field(default=1.0, gt=0)
     region: RegionName = "all"
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: Temperature = Field(default=1.0, gt=0)
 
 
 class ForwardKL(Divergence):

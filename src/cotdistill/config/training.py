@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
-from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
+from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Temperature
 from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
@@ -85,7 +85,7 @@ class OnPolicy(Settings):
 
     share: float = Field(default=0.5, ge=0, le=1, description="of the steps")
     max_new_tokens: int = Field(default=256, ge=1, description="a sample that is cut here is trained without its end")
-    temperature: float = Field(default=1.0, gt=0, description="at which samples are drawn")
+    temperature: Temperature = Field(default=1.0, gt=0, description="at which samples are drawn")
 
 
 def _signal_shorthand(value: Any) -> Any:

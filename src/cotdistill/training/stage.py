@@ -16,7 +16,7 @@ from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
-from cotdistill.models.tokens.vocabulary import check_same_vocabulary, shared_vocabulary_size
+from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.hashes import content_key
@@ -202,8 +202,9 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
+    num_tokens = check_tokens(opened.model, tokenizer, (i for e in examples for i in (*e.input_ids, *e.targets)))
     if signal is not None and signal.num_outcomes is not None:
-        shared_vocabulary_size(signal.num_outcomes, opened.model, tokenizer)
+        shared_vocabulary_size(signal.num_outcomes, opened.model, num_tokens)
     totals = train_student(
         opened.model,
         examples,

@@ -167,10 +167,16 @@ def num_positions(model: PreTrainedModel) -> int | None:
 
 
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    limit = num_positions(model)
+    limit, num_tokens = num_positions(model), model.get_input_embeddings().weight.shape[0]  # pyright: ignore
     for index, prompt in enumerate(prompts):
         if not prompt:
             raise ModelError("the prompt has no token", where=f"prompt {index}", remedy="leave it out")
+        if max(prompt) >= num_tokens:
+            raise ModelError(
+                f"token {max(prompt)} is beyond the model's {num_tokens} embeddings",
+                where=f"prompt {index}",
+                remedy="model and tokenizer do not belong together; check both folders",
+            )
         if limit is not None and len(prompt) + max_new_tokens > limit:
             raise ModelError(
                 f"{len(prompt)} tokens and {max_new_tokens} new ones exceed the model's {limit} positions",

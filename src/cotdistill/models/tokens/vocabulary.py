@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -36,16 +37,38 @@ def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedT
     )
 
 
-def shared_vocabulary_size(teacher_outputs: int, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def check_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, used: Iterable[int]) -> int:
+    """How many token ids there are up to the highest one that is ``used``.
+
+    A tokenizer may have more than the model (Gemma 3's have one for images), as long as no text has them. Raises
+    ModelError for a token beyond the model's embeddings or its head.
+    """
+    highest = max(used)
+    sizes = {
+        "embeddings": model.get_input_embeddings().weight.shape[0],  # pyright: ignore
+        "outputs": output_head(model).weight.shape[0],  # pyright: ignore
+    }
+    for what, size in sizes.items():
+        if highest >= size:
+            raise ModelError(
+                f"token {highest} ({tokenizer.convert_ids_to_tokens(highest)!r}) is beyond the model's {size} {what}",
+                where=model.name_or_path,
+                remedy="model and tokenizer do not belong together; check both folders",
+            )
+    return highest + 1
+
+
+def shared_vocabulary_size(teacher_outputs: int, student: PreTrainedModel, num_tokens: int) -> int:
     """How many logits the two heads share: the smaller of their sizes, of which each may be padded beyond the tokens.
 
-    Says so where they differ. Raises ModelError where a head is smaller than the vocabulary.
+    Says so where they differ. Raises ModelError where a head is smaller than ``num_tokens``, the ids up to the highest
+    one that a text has.
     """
     sizes = {"teacher": teacher_outputs, "student": output_head(student).weight.shape[0]}  # pyright: ignore
     for role, size in sizes.items():
-        if size < len(tokenizer):
+        if size < num_tokens:
             raise ModelError(
-                f"the {role}'s head has {size} outputs for {len(tokenizer)} tokens",
+                f"the {role}'s head has {size} outputs for {num_tokens} tokens",
                 where="vocabulary",
                 remedy="model and tokenizer do not belong together; check both folders",
             )
@@ -54,7 +77,7 @@ def shared_vocabulary_size(teacher_outputs: int, student: PreTrainedModel, token
         logger.warning(
             "the teacher's head has %d outputs and the student's %d, for %d tokens: the first %d are compared",
             *sizes.values(),
-            len(tokenizer),
+            num_tokens,
             shared,
         )
     return shared
