@@ -131,6 +131,9 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
     ),
     "deepseek_v2": _sized("DeepseekV2Config", LATENT, ROUTED, first_k_dense_replace=1),
     "deepseek_v3": _sized("DeepseekV3Config", LATENT, ROUTED, first_k_dense_replace=2),
+    "deepseek_v32": _sized(
+        "DeepseekV32Config", LATENT, ROUTED, index_topk=16, index_head_dim=16, index_n_heads=2
+    ),
     "minicpm3": _sized("MiniCPM3Config", LATENT),
     "diffllama": _sized("DiffLlamaConfig"),
     "doge": _sized("DogeConfig"),

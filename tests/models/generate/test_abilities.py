@@ -124,3 +124,9 @@ def test_logits_that_are_not_finite_are_an_error_from_the_start_and_on_the_way(s
         later.get_input_embeddings().weight[7] = torch.nan
     with pytest.raises(ModelError, match="its logits are not finite numbers"):
         write(later)
+
+
+def test_a_model_that_chooses_what_it_attends_to_has_as_many_positions_as_it_chooses():
+    model = make("deepseek_v32")
+    with pytest.raises(ModelError, match="12 tokens and 5 new ones exceed the model's 16 positions"):
+        list(generation.generate(model, [[5] * 12], max_new_tokens=5, max_batch_size=1, stop_token_ids=()))

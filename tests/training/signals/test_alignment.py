@@ -38,7 +38,7 @@ from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.batches import Batch, collate
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.losses.fused import LossInputs, fused_loss
-from cotdistill.training.signals.aligned import AlignedSignal
+from cotdistill.training.signals.aligned import LOG_NOTHING, AlignedSignal, Projection
 from cotdistill.training.signals.alignment import align, shared_outcomes, spans
 from cotdistill.training.signals.live import LiveSignal
 from cotdistill.training.stage import train
@@ -388,3 +388,12 @@ def test_sorted_probabilities_know_no_other_divergence() -> None:
     values = {"signal": {"model": "builtin:nano-teacher", "alignment": "sorted_probability"}, "loss": ["forward_kl"]}
     with pytest.raises(ConfigError, match="total_variation only"):
         validated(TrainingConfig, values, where="test")
+
+
+@pytest.mark.parametrize("is_identity", [True, False])
+def test_tokens_that_a_head_lacks_have_no_probability(is_identity: bool):
+    """A tokenizer may have more tokens than its model, as Gemma 3's has one for images."""
+    projection = Projection(torch.arange(3), 3, is_identity)
+    found = projection(torch.tensor([[0.25, 0.75]]).log())
+    torch.testing.assert_close(found.exp()[0, :2], torch.tensor([0.25, 0.75]))
+    assert found[0, 2] == pytest.approx(LOG_NOTHING)

@@ -162,8 +162,14 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 
 
 def num_positions(model: PreTrainedModel) -> int | None:
-    """How many tokens, prompt and continuation together, the model has positions for; None where it has no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    """How many tokens, prompt and continuation together, the model has positions for; None where it has no limit.
+
+    A model that chooses the tokens that it attends to (DeepSeek-V3.2) has as many as it chooses: with more, later ones
+    change what transformers computes for earlier ones.
+    """
+    config = model.config.get_text_config()
+    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "index_topk"))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:

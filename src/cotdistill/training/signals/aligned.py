@@ -202,7 +202,12 @@ class Projection:
         return len(self.outcomes)
 
     def __call__(self, log_probabilities: Tensor) -> Tensor:
-        """From ``[rows, num_tokens]`` to ``[rows, num_outcomes]``, logarithms both, without underflow."""
+        """From ``[rows, num_tokens]`` to ``[rows, num_outcomes]``, logarithms both, without underflow.
+
+        Tokens that a head lacks have no probability (Gemma 3's tokenizer has one for images).
+        """
+        if (lacking := self.num_tokens - log_probabilities.shape[-1]) > 0:
+            log_probabilities = F.pad(log_probabilities, (0, lacking), value=LOG_NOTHING)
         if self.is_identity:
             return log_probabilities
         rows = len(log_probabilities)
