@@ -13,17 +13,17 @@ TICK = 10.0
 
 
 class Clock:
-    """Counts on from what earlier processes noted in the file ``path``."""
+    """Counts on from what earlier processes noted in the file ``path``; a clock that is set back takes nothing away."""
 
     def __init__(self, path: Path):
-        self.path, self._started, self._before = path, time.time(), 0.0
+        self.path, self._started, self._before = path, time.monotonic(), 0.0
         with contextlib.suppress(OSError, ValueError):
             self._before = float(path.read_text(encoding="utf-8"))
 
     @property
     def seconds(self) -> float:
         """Of all processes, until now."""
-        return self._before + time.time() - self._started
+        return self._before + time.monotonic() - self._started
 
     @contextlib.contextmanager
     def running(self, is_done: Callable[[], bool]) -> Iterator[None]:

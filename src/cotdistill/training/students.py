@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import ModelConfig, TrainingConfig
+from cotdistill.models.forward.heads import say_what_is_not_balanced
 from cotdistill.models.load.adapters import add_adapter, check_quantization, save_adapter
 from cotdistill.models.load.loading import load_model, pick_device, resolve_dtype
 from cotdistill.models.load.saving import cast_weights, save_model, save_tokenizer
@@ -34,7 +35,9 @@ def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, dev
     Raises ModelError where the model cannot be loaded or adapted.
     """
     if config.adapter is None:
-        return OpenStudent(load_model(student, dtype=torch.float32, device=device))
+        model = load_model(student, dtype=torch.float32, device=device)
+        say_what_is_not_balanced(model)
+        return OpenStudent(model)
     check_quantization(config.adapter)
     dtype = resolve_dtype(config.dtype, device)
     model = load_model(student, dtype=dtype, device=device, quantize=config.adapter.quantize)

@@ -14,7 +14,14 @@ from tests.training.data.test_packing import SIZES, model_of
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.forward.heads import all_hidden_states, check_head, head_of, head_width, last_hidden_states
+from cotdistill.models.forward.heads import (
+    all_hidden_states,
+    check_head,
+    head_of,
+    head_width,
+    last_hidden_states,
+    say_what_is_not_balanced,
+)
 from cotdistill.models.load.loading import load_tokenizer
 from cotdistill.records import Question, Rationale
 from cotdistill.training.stage import train
@@ -71,3 +78,12 @@ def test_bodies_and_heads_of_families_that_are_put_together_otherwise(family, dt
 def test_hidden_states_of_several_widths_are_not_matched():
     with pytest.raises(ModelError, match="its last hidden states have 16 numbers and those before 32"):
         all_hidden_states(families.make("opt_350m"), torch.arange(5, 13).view(1, -1), None)
+
+
+def test_a_loss_that_balances_experts_is_said_not_to_be_added(caplog):
+    model = families.make("qwen3_moe")
+    say_what_is_not_balanced(model)
+    assert not caplog.records
+    model.config.output_router_logits = True
+    say_what_is_not_balanced(model)
+    assert "(router_aux_loss_coef) is not added" in caplog.text

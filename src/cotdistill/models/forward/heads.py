@@ -6,6 +6,7 @@ by far the largest of a training step, from ever being formed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from cotdistill.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,16 @@ def check_head(model: PreTrainedModel) -> None:
             f"{type(model).__name__} makes its logits in a way that is not known here",
             where=model.name_or_path,
             remedy="choose a model of another family",
+        )
+
+
+def say_what_is_not_balanced(model: PreTrainedModel) -> None:
+    """Warn where the model's config adds a loss that balances its experts: it is not trained here."""
+    config = model.config.get_text_config()
+    if getattr(config, "output_router_logits", False) and getattr(config, "router_aux_loss_coef", 0):
+        logger.warning(
+            "%s: the loss by which its config balances experts (router_aux_loss_coef) is not added",
+            model.name_or_path or type(model).__name__,
         )
 
 
