@@ -37,7 +37,10 @@ def test_the_example_of_the_documentation_runs(example: Path) -> None:
     assert (runs / "own" / "figures" / "words.svg").is_file()
     assert len(list((runs / "training").glob("*/manifest.json"))) == 2
     (evaluation, *_) = (runs / "evaluation").glob("*/predictions.jsonl")
-    assert len(evaluation.read_text().splitlines()) == 3
+    predictions = [json.loads(line) for line in evaluation.read_text().splitlines()]
+    assert len(predictions) == 3
+    for one in predictions:
+        assert one["extracted"] in (None, one["output"].split()[-1].rstrip("."))
 
 
 def test_a_teacher_is_asked_with_a_prompt_of_the_users_own(example: Path) -> None:

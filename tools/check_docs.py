@@ -34,7 +34,7 @@ INVENTED = {
     "run.yaml", "study.yaml", "my.jsonl", "easy.jsonl", "rationales.jsonl", "out.jsonl",  # by examples
     "CoT_collection_en.json", "cot_collection.jsonl",  # downloaded, and made from it
     "curve.json",  # made by recipes/nano
-    "losses.py", "sums.py", "teacher.py", "own.yaml", "asked.yaml", "figures.py",  # of docs/own-parts.md
+    "losses.py", "readers.py", "sums.py", "teacher.py", "own.yaml", "asked.yaml", "figures.py",  # of docs/own-parts.md
     "coin_flips.py", "seeds.py",  # of docs/extending.md
     "utils.py",  # which shall not exist
 }  # fmt: skip

@@ -17,10 +17,10 @@ def question(answer: str = "34", answer_type: AnswerType = "number") -> Question
 
 
 def test_our_own_reader_is_the_default_and_names_nothing_anew() -> None:
-    assert EvaluationConfig().reader == "own"
-    assert identity(EvaluationConfig()) == identity(EvaluationConfig(reader="own"))
-    assert judge_of("own", [question()])("The answer is 34.", question(), True) == ("34", "correct")
-    first = judge_of("own", [question()], first=True)
+    assert EvaluationConfig().reader == "cotdistill"
+    assert identity(EvaluationConfig()) == identity(EvaluationConfig(reader="cotdistill"))
+    assert judge_of("cotdistill", [question()])("The answer is 34.", question(), True) == ("34", "correct")
+    first = judge_of("cotdistill", [question()], first=True)
     assert first("The answer is 34.\nThe answer is 6.", question(), True) == ("34", "correct")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cotdistill.config.base import Settings, Temperature
 from cotdistill.config.engine import EngineSettings, ServerSettings, TransformersSettings
 from cotdistill.config.model import Dtype
+from cotdistill.config.parts import Part, is_part
 from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
@@ -16,8 +17,15 @@ __all__ = [
     "Reader",
 ]
 
-Reader = Literal["own", "lm_eval", "math_verify"]
+Reader = Literal["cotdistill", "lm_eval", "math_verify"]
 """Who finds the answer in a completion and compares it with the gold one."""
+
+
+def _part_or_name(value: Any) -> str:
+    return "part" if is_part(value) else "name"
+
+
+_ReaderOrPart = Annotated[Annotated[Reader, Tag("name")] | Annotated[Part, Tag("part")], Discriminator(_part_or_name)]
 
 
 class EvaluationConfig(Settings):
@@ -43,8 +51,10 @@ class EvaluationConfig(Settings):
     seed: int = Field(default=0, description="of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1, description="of transformers; the other engines make their own")
     dtype: Dtype = "auto"
-    reader: Reader = Field(
-        default="own", description="lm_eval and math_verify: those packages read completions, in our place"
+    reader: _ReaderOrPart = Field(
+        default="cotdistill",
+        description="lm_eval or math_verify: those packages read completions; or a function of your own, of "
+        "(completion, question)",
     )
     engine: EngineSettings = Field(
         default=TransformersSettings(), description="what runs the student; a server knows it by its name there"

@@ -1,4 +1,4 @@
-"""Who reads an evaluation's completions: our own reader, or lm-eval's or math-verify's (``evaluation.reader``).
+"""Who reads an evaluation's completions (``evaluation.reader``): we, lm-eval, math-verify, or a function of the user's.
 
 The others find an answer wherever one may stand, a statement or not; a score that moves between readers is one about
 formats.
@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from cotdistill.config import Reader
-from cotdistill.errors import ConfigError
+from cotdistill.config import Part, Reader
+from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import AnswerType, Question, Verdict
 from cotdistill.tasks.answers.mathematics import read_and_compare
-from cotdistill.tasks.answers.reading import judge
+from cotdistill.tasks.answers.reading import judge, same_answer
+from cotdistill.tasks.answers.types import read_gold
 
 Judge = Callable[[str, Question, bool], tuple[str | None, Verdict]]
 """The stated answer and the verdict of a completion of a question, given whether the completion is finished."""
@@ -31,12 +32,14 @@ _STATED = r"(?<=the answer is )(.*)(?=.)"
 _IGNORED = (",", r"\$", r"\.$")
 
 
-def judge_of(reader: Reader, questions: Iterable[Question], *, first: bool = False) -> Judge:
-    """The judge that ``reader`` is; ``first`` (the first statement counts) concerns our own alone.
+def judge_of(reader: Reader | Part, questions: Iterable[Question], *, first: bool = False) -> Judge:
+    """The judge that ``reader`` is; ``first`` (the first statement counts) concerns ours alone.
 
     Raises ConfigError where its package is missing, or where it does not read the answers of one of ``questions``.
     """
-    if reader == "own":
+    if isinstance(reader, Part):
+        return partial(_judge_by, partial(_part, reader))
+    if reader == "cotdistill":
         return lambda text, question, finished: judge(text, question, finished=finished, first=first)
     package, extra = _PACKAGES[reader]
     if importlib.util.find_spec(package) is None:
@@ -56,6 +59,18 @@ def _judge_by(
     if stated is None:
         return None, "unreadable" if finished else "truncated"
     return stated, "correct" if correct else "wrong"
+
+
+def _part(reader: Part, text: str, question: Question) -> tuple[str | None, bool]:
+    """What a function of the user's finds is read as a gold answer is. Raises DataError where it gives no text."""
+    found = reader.call(text, question)
+    if found is not None and not isinstance(found, str):
+        problem = f"{reader.name} gives {type(found).__name__} for question {question.id!r}"
+        raise DataError(problem, where=reader, remedy="give the stated answer as text, or None where there is none")
+    stated = None if found is None else read_gold(found, question.answer_type, question.choices)
+    if stated is None:
+        return found, False
+    return stated, same_answer(stated, question.answer, question.answer_type)
 
 
 def _math_verify(text: str, question: Question) -> tuple[str | None, bool]:

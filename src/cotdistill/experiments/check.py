@@ -10,6 +10,7 @@ from cotdistill.config import (
     OwnDivergence,
     OwnQuestions,
     OwnTeacher,
+    Part,
     TrainingTarget,
     models_of,
 )
@@ -86,9 +87,25 @@ def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
         adapter = config.training.adapter.quantize if config.training and config.training.adapter else None
         tasks = [task.model_dump(mode="json") for task in (config.task, *(config.evaluation.tasks or ()))]
         key = canonical_json([tasks, config.student.model_dump(mode="json"), signal, adapter, config.training is None])
+        _check_parts(config)
         if key not in checked:
             check_cell(config, load)
             checked.add(key)
+
+
+def _check_parts(config: CellConfig) -> None:
+    """Raise ConfigError for a part of the user's own that cannot be imported, or takes other values."""
+    if isinstance(config.evaluation.reader, Part):
+        config.evaluation.reader.check("completion", "question", settings={})
+    if config.training is None:
+        return
+    if isinstance(config.teacher, OwnTeacher):
+        config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
+    if config.annotation.prompt:
+        config.annotation.prompt.check("question", "granularity", "format", "gold", settings={})
+    for term in config.training.loss:
+        if isinstance(term, OwnDivergence):
+            term.function.check("log_p", "log_q", settings=term.settings)
 
 
 def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
@@ -102,13 +119,6 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
         model_identity(config.student)
     if config.training is None:
         return
-    if isinstance(config.teacher, OwnTeacher):
-        config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
-    if config.annotation.prompt:
-        config.annotation.prompt.check("question", "granularity", "format", "gold", settings={})
-    for term in config.training.loss:
-        if isinstance(term, OwnDivergence):
-            term.function.check("log_p", "log_q", settings=term.settings)
     if config.training.adapter is not None:
         from cotdistill.models.load.adapters import check_quantization
 
