@@ -152,7 +152,7 @@ def test_an_identity_holds_what_changes_a_result_and_nothing_else() -> None:
         ("task: svamp\nstudent: x\ntraning: {}", ["'traning'", "did you mean 'training'?"]),
         ("task: svamp\nstudent: x\nseeds: [0, 1]", ["'seeds'", "did you mean 'seed'?"]),
         ("task: svamp\nstudent: x\ngranularity: 3", ["'granularity'", "did you mean 'annotation.granularity'?"]),
-        ("task: svamp\nstudents: {x: x}\nbase: {}", ["'students' is of the old study files", "as an arm"]),
+        ("task: svamp\nstudents: {x: x}\nbase: {}", ["'students' belongs to the old study files", "as an arm"]),
         ("task: svamp\nstudent: x\ntraining: {epoch: 1}", ["'training.epoch'", "did you mean 'epochs'?"]),
         ("task: svamp\nstudent: x\ntraining: {epochs: many}", ["'many'", "'training.epochs'", "number"]),
         ("task: svamp\nstudent: x\ntraining: {epochs: .nan}", ["nan", "'training.epochs'"]),
@@ -169,7 +169,7 @@ def test_an_identity_holds_what_changes_a_result_and_nothing_else() -> None:
         (FILE.replace("annotation.granularity", "annotation.granularty"), ["arm cot", "did you mean 'granularity'?"]),
         (FILE + "grid: {seed: {of: cott, values: [0]}}", ["unknown arm 'cott'", "did you mean 'cot'?"]),
         (FILE + "grid: {seed: 3}", ["grid.seed", "needs a list of values", "not 3"]),
-        (FILE + "grid: {seed: [1, 1]}", ["names a value twice"]),
+        (FILE + "grid: {seed: [1, 1]}", ["lists a value twice"]),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -191,5 +191,5 @@ def test_a_missing_file_and_a_bad_override_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("temperature", [1e-45, 1e-6, 1e300, 2000])
 @pytest.mark.parametrize("section", [EvaluationConfig, OnPolicy, ForwardKL])
 def test_a_temperature_that_no_logits_can_be_divided_by_is_refused(section, temperature):
-    with pytest.raises(ConfigError, match=r"temperature: .+ is no temperature of a model; take 0.001 to 1000"):
+    with pytest.raises(ConfigError, match=r"temperature: .+ is not a usable temperature; use 0.001 to 1000"):
         validated(section, {"temperature": temperature}, where="here")

@@ -79,7 +79,7 @@ def test_what_is_made_with_a_part_is_keyed_by_its_source_and_not_by_its_place(tm
     [
         ("mine.py:los", "did you mean 'loss'?"),
         ("yours.py:loss", "no such file"),
-        ("no_such_module:loss", "no module 'no_such_module'"),
+        ("no_such_module:loss", "module 'no_such_module' cannot be found"),
         ("broken.py:loss", "line 2: not valid Python"),
     ],
 )

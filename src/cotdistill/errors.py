@@ -26,7 +26,7 @@ class CotDistillError(Exception):
 
 
 class ConfigError(CotDistillError):
-    """A setting is unknown, of the wrong type, or at odds with another one."""
+    """A setting is unknown, has the wrong type, or contradicts another one."""
 
 
 class DataError(CotDistillError):

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 PLAIN_SECONDS = 20.0
-"""Seconds between lines where standard error is no terminal."""
+"""Seconds between lines where standard error is not a terminal."""
 
 
 class Progress(Protocol):
-    """What long work reports to: ``advance`` by so many units, with a note on how it goes."""
+    """What long work reports to: ``advance`` by ``count`` units, with a note on how it goes."""
 
     def advance(self, count: int = 1, note: str = "") -> None: ...
 
@@ -41,7 +41,7 @@ class _Plain:
 
 @contextmanager
 def track(description: str, total: int, *, done: int = 0) -> Iterator[Progress]:
-    """Report on work of ``total`` units of which ``done`` were finished before (a resumed run's)."""
+    """Report progress on ``total`` units of work, of which an earlier run finished ``done``."""
     if not sys.stderr.isatty():
         yield _Plain(description, total, done)
         return

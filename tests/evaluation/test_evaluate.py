@@ -136,7 +136,7 @@ def test_two_files_of_one_name_and_equal_ids_are_refused_before_anything_is_made
 
 
 def test_several_samples_need_a_temperature():
-    with pytest.raises(ConfigError, match="several samples need a temperature above 0"):
+    with pytest.raises(ConfigError, match="num_samples above 1 needs a temperature above 0"):
         validated(EvaluationConfig, {"num_samples": 3}, where="evaluation")
 
 
@@ -189,5 +189,5 @@ def test_beams_are_another_evaluation_and_exclude_sampling(model, tmp_path):
     assert greedy.path != beams.path
     assert len(outputs(beams)) == len(outputs(greedy))
     assert run(model, tmp_path, num_beams=3).predictions == beams.predictions
-    with pytest.raises(ConfigError, match="num_beams above 1 goes with neither"):
+    with pytest.raises(ConfigError, match="num_beams above 1 needs temperature: 0"):
         validated(EvaluationConfig, {"num_beams": 3, "temperature": 0.5}, where="evaluation")

@@ -310,7 +310,7 @@ def test_errors_are_one_line_that_names_the_claim_or_its_place(
 def test_a_claim_has_a_test_or_a_reason_and_an_id_of_its_own(tmp_path: Path) -> None:
     file = declare(tmp_path, None, None)
     file.write_text(file.read_text("utf-8").replace("c1", "c0"), encoding="utf-8")
-    with pytest.raises(ConfigError, match="'c0' is there twice"):
+    with pytest.raises(ConfigError, match="'c0' is used twice"):
         load_claims(file)
     file.write_text(file.read_text("utf-8").replace("untested: too hard", ""), encoding="utf-8")
     with pytest.raises(ConfigError, match="needs an experiment and a test"):

@@ -86,7 +86,7 @@ def test_a_task_without_a_training_side_trains_nothing(lab: Path) -> None:
 
 
 def test_a_file_task_without_a_file_is_refused(lab: Path) -> None:
-    with pytest.raises(ConfigError, match="names no file; give train, test or both"):
+    with pytest.raises(ConfigError, match="needs a file; give train, test or both"):
         cell(lab, task={"kind": "file"})
 
 

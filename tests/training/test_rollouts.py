@@ -284,7 +284,7 @@ def test_a_sample_that_cannot_fit_the_students_positions_is_refused_before_train
     [
         ({"signal": {"kind": "cache", "model": "x"}}, "no stored signal has them; use signal: {kind: live"),
         ({"signal": None, "loss": ["cross_entropy"]}, "no stored signal has them; use signal: {kind: live"),
-        ({"loss": ["forward_kl", "cross_entropy"]}, "cross_entropy would teach a student its own on_policy samples"),
+        ({"loss": ["forward_kl", "cross_entropy"]}, "cross_entropy would train a student on its own on_policy samples"),
         (
             {"signal": {"kind": "live", "model": "x", "alignment": "byte_offset"}},
             "needs a teacher that reads the same tokens",

@@ -21,15 +21,15 @@ Quantize = Literal["none", "4bit"]
 class LoRA(Settings):
     """Low-rank adaptation: only matrices of ``rank`` beside the model's linear layers are trained.
 
-    ``auto`` adapts the linear layers that text runs through and the experts: not the head, routers, vision towers, nor
-    weights that layers share. ``merge: false`` keeps the student as a peft adapter folder, which
-    is loaded wherever a model is; its base must stay where it is. ``quantize: 4bit`` (QLoRA) needs CUDA and the
-    package bitsandbytes.
+    ``auto`` adapts the linear layers that text runs through, and the experts, but not the head, routers, vision towers
+    or weights that layers share. ``merge: false`` keeps the student as a peft adapter folder, which can be used
+    wherever a model can; its base must stay where it is. ``quantize: 4bit`` (QLoRA) needs CUDA and the package
+    bitsandbytes.
     """
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0, description="an adapter's output counts alpha / rank times")
+    alpha: float = Field(default=32.0, gt=0, description="an adapter's output is multiplied by alpha / rank")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["auto"] | Annotated[tuple[str, ...], Len(1)] = "auto"
     merge: bool = True

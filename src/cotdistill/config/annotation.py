@@ -1,4 +1,4 @@
-"""Whose rationales, of which granularity and format, which are kept, and how they are made worse on purpose."""
+"""Whose rationales, at which granularity and in which format, which are kept, and how they are degraded on purpose."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class DatasetTeacher(Settings):
-    """Rationales that were released: ``source: eit_cot`` is the granularity paper's release under the data folder."""
+    """Released rationales: ``source: eit_cot`` is the granularity paper's release, in the data folder."""
 
     kind: Literal["dataset"] = "dataset"
     source: Literal["eit_cot"] = "eit_cot"
@@ -46,7 +46,7 @@ class DatasetTeacher(Settings):
 
 
 class HumanTeacher(Settings):
-    """The rationales that came with the questions."""
+    """The rationales that come with the questions."""
 
     kind: Literal["human"] = "human"
 
@@ -64,10 +64,10 @@ class ProceduralTeacher(Settings):
 
 
 class OwnTeacher(Settings):
-    """A function of your own, named in the place of the kind: ``{kind: my_teacher.py:NAME, settings: {...}}``.
+    """Your own function, named instead of a kind: ``{kind: my_teacher.py:NAME, settings: {...}}``.
 
-    It is called with a Question, granularity, format, and its settings as keywords, and gives the rationale, or None
-    where it has none. One that closes with a statement of the answer is checked against the gold answer.
+    It is called with a Question, a granularity, a format, and its settings as keywords, and returns the rationale, or
+    None if it has none. A rationale that ends by stating an answer is checked against the gold answer.
     """
 
     kind: Literal["own"] = "own"
@@ -76,12 +76,12 @@ class OwnTeacher(Settings):
 
 
 class _Asked(Settings):
-    """Base of the teachers that are asked: up to ``max_draws`` completions are drawn for a question, until one passes
-    ``annotation.keep``."""
+    """Base of the teachers that are asked: up to ``max_draws`` completions are drawn for each question, until one
+    passes ``annotation.keep``."""
 
     max_draws: int = Field(default=1, ge=1)
     max_failed_share: Annotated[float, MACHINE] = Field(
-        default=0.05, ge=0, le=1, description="more unanswered questions are an error"
+        default=0.05, ge=0, le=1, description="a larger share of unanswered questions is an error"
     )
 
 
@@ -90,7 +90,7 @@ class OpenAITeacher(ServedModel, _Asked):
 
 
 class _InProcess(_Asked):
-    """Base of those that run in this process."""
+    """Base of the asked teachers that run in this process."""
 
     sampling: Sampling
 
@@ -102,11 +102,11 @@ class _InProcess(_Asked):
 
 
 class TransformersTeacher(TransformersModel, _InProcess):
-    """A model of transformers, in this process."""
+    """A transformers model in this process."""
 
 
 class VLLMTeacher(VLLMModel, _InProcess):
-    """A model of vllm, in this process."""
+    """A vllm model in this process."""
 
 
 class ScriptedTeacher(ScriptedModel):
@@ -124,20 +124,20 @@ TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], Befor
 
 
 class _Perturbation(Settings):
-    """Base of the ways to make rationales worse: a ``share`` of them, chosen by ``seed``."""
+    """Base of the ways to degrade rationales: a ``share`` of them, chosen by ``seed``."""
 
     share: float = Field(default=1.0, gt=0, le=1)
     seed: int = 0
 
 
 class Removed(_Perturbation):
-    """No rationale, only the answer."""
+    """The answer alone, without a rationale."""
 
     kind: Literal["removed"] = "removed"
 
 
 class Truncated(_Perturbation):
-    """The first ``keep_share`` of a rationale's words, or its first ``num_words`` where that is set."""
+    """The first ``keep_share`` of a rationale's words, or its first ``num_words`` if that is set."""
 
     kind: Literal["truncated"] = "truncated"
     keep_share: float = Field(default=0.5, ge=0, lt=1)
@@ -151,7 +151,7 @@ class Shuffled(_Perturbation):
 
 
 class Corrupted(_Perturbation):
-    """Every number replaced by another one of as many digits."""
+    """Every number replaced by another with the same number of digits."""
 
     kind: Literal["corrupted"] = "corrupted"
 
@@ -163,7 +163,7 @@ class Swapped(_Perturbation):
 
 
 class Padded(_Perturbation):
-    """Filler behind a rationale up to ``num_words`` words."""
+    """Filler after a rationale, up to ``num_words`` words in all."""
 
     kind: Literal["padded"] = "padded"
     num_words: int = Field(ge=1)
@@ -176,32 +176,32 @@ Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
 class AnnotationConfig(Settings):
     """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
 
-    ``keep`` is ``all`` but empty ones; ``finished``: those that no limit, content filter or error cut off; ``agree``:
-    of these, those whose teacher stated the gold answer; ``verified``: of these, those without a fault, such as false
-    arithmetic, another conclusion than that answer, leaked slot names, repetition or a cut end. The human and
-    answer_only teachers ignore granularity and format.
+    ``keep`` is ``all`` (except empty ones); ``finished``: those that no limit, content filter or error cut off;
+    ``agree``: of these, those whose teacher states the gold answer; ``verified``: of these, those without a fault, such
+    as false arithmetic, a conclusion other than that answer, leaked slot names, repetition or a missing end. The human
+    and answer_only teachers ignore granularity and format.
     """
 
     granularity: Level | None = 3
     format: Format = "cot"
     keep: Literal["all", "finished", "agree", "verified"] = "finished"
     answer_conditioned: bool = Field(
-        default=False, description="show the gold answer to a teacher that is asked; its rationales then say so"
+        default=False, description="show the gold answer to an asked teacher; its rationales are marked as such"
     )
     prompt: Part | None = Field(
         default=None,
-        description="a function of your own, of (question, granularity, format, gold), in place of our prompts",
+        description="your own function of (question, granularity, format, gold), instead of our prompts",
     )
     perturbation: Annotated[
         Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
     ] = None
     selection: Annotated[Selection, Field(discriminator="kind")] | None = Field(
-        default=None, description="a granularity a question, or the best of several rationales"
+        default=None, description="a granularity for each question, or the best of several rationales"
     )
     max_total_words: int | None = Field(
-        default=None, ge=1, description="a budget of words to learn, answers included; questions beyond are left out"
+        default=None, ge=1, description="a budget of words to learn, answers included; questions beyond it are dropped"
     )
     decontaminate: Literal["off", "report", "questions", "ngrams"] = Field(
         default="questions",
-        description="leave out evaluation questions, by their words (questions) or also by 13 words in a row (ngrams)",
+        description="drop evaluation questions, matched by all words (questions) or also by 13 words in a row (ngrams)",
     )

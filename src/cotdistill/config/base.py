@@ -28,17 +28,17 @@ def from_folder(path: Path, info: ValidationInfo) -> Path:
     try:
         return (folder / path.expanduser()).resolve()
     except (RuntimeError, OSError) as error:  # no such user, links in a circle, a name of a thousand letters
-        raise ValueError(f"{path} is no path here ({error})") from None
+        raise ValueError(f"{path} is not a usable path ({error})") from None
 
 
 def _sensible(temperature: float) -> float:
     if temperature and not 1e-3 <= temperature <= 1e3:
-        raise ValueError(f"{temperature:g} is no temperature of a model; take 0.001 to 1000")
+        raise ValueError(f"{temperature:g} is not a usable temperature; use 0.001 to 1000")
     return temperature
 
 
 Temperature = Annotated[float, AfterValidator(_sensible)]
-"""What logits are divided by, within the numbers that divide them without loss."""
+"""What logits are divided by, limited to numbers that divide them without loss."""
 
 FolderPath = Annotated[Path, AfterValidator(from_folder)]
 """A path that is relative to the folder of the experiment file that names it."""
@@ -50,12 +50,12 @@ def kind_shorthand(value: Any) -> Any:
 
 
 class Mark(Enum):
-    """What a field says of itself in ``Annotated[type, mark]``, for the identity of what is made from it."""
+    """What a field says about itself in ``Annotated[type, mark]``, for the identity of what is made from it."""
 
     MACHINE = "machine"
-    """It changes no result: how fast, how often, on which way, at which price."""
+    """It changes no result: how fast, how often, by what route, at what price."""
     PLACE = "place"
-    """It says where something lies, whose content stands in the identity of the stage that reads it."""
+    """It says where something is; the content is in the identity of the stage that reads it."""
 
 
 MACHINE: Final = Mark.MACHINE
@@ -65,9 +65,9 @@ PLACE: Final = Mark.PLACE
 def identity(settings: Settings, *, places: bool = False) -> dict[str, Any]:
     """All of ``settings`` that can change a result, as plain values for a key.
 
-    Left out are fields that are marked ``MACHINE``, those marked ``PLACE`` unless ``places`` are asked for (where
-    nothing is read yet), and those at their defaults, so that a new field renames nothing that was made before it.
-    ``kind`` always stays: it says what the others mean.
+    Fields marked ``MACHINE`` are left out, as are those marked ``PLACE`` unless ``places`` are asked for (where nothing
+    is read yet), and those at their defaults, so that a new field renames nothing made before it. ``kind`` always
+    stays: it says what the others mean.
     """
     row: dict[str, Any] = {}
     for name, field in type(settings).model_fields.items():
@@ -82,7 +82,7 @@ def identity(settings: Settings, *, places: bool = False) -> dict[str, Any]:
 
 
 class Keyed:
-    """Base of values for which something else than their text stands in keys."""
+    """Base of values that keys hold as something other than their text."""
 
     @property
     def identity(self) -> Any:

@@ -1,6 +1,6 @@
-"""A claims file: what papers claim, each as a test declared over the recorded results of an experiment.
+"""A claims file: what papers claim, each claim as a test declared on an experiment's recorded results.
 
-``experiments/claims.py`` tests them; here they are only read and checked for form.
+``experiments/claims.py`` tests the claims; this module only reads them and checks their form.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ Holds = Literal["everywhere", "somewhere"]
 class Difference(Settings):
     """Arms ``a`` are more accurate than arms ``b``, pair by pair where all other factors agree.
 
-    With ``tasks`` each pair is compared on each of these tasks apart. A claim that holds ``everywhere`` needs every
-    pair and falls by one opposite; one that holds ``somewhere`` needs one pair and falls only if all are opposite.
+    With ``tasks``, each pair is compared on each of these tasks separately. A claim that holds ``everywhere`` needs
+    every pair and fails if one is opposite; one that holds ``somewhere`` needs one pair and fails only if all are
+    opposite.
     """
 
     kind: Literal["difference"]
@@ -35,7 +36,7 @@ class Difference(Settings):
 class Equivalence(Settings):
     """Arms ``a`` are as accurate as arms ``b``, within ``margin_points`` (of 100) either way.
 
-    That no difference was found supports nothing: that it is smaller than the margin has to be shown.
+    Finding no difference supports nothing: the difference must be shown to be smaller than the margin.
     """
 
     kind: Literal["equivalence"]
@@ -55,8 +56,8 @@ class PeakInside(Settings):
 class Trend(Settings):
     """The gain of ``a`` over ``b`` grows along ``axis``, with values in ``order``: for students, weakest first.
 
-    It is to grow at every step to the next value: a claim falls with one step at which the gain shrinks.
-    The order is declared and not measured: the accuracy of ``b`` is part of the gain, and its noise would be in both.
+    It must grow at every step to the next value: one step at which it shrinks refutes the claim. The order is declared,
+    not measured: the accuracy of ``b`` is part of the gain, so its noise would be in both.
     """
 
     kind: Literal["trend"]
@@ -70,9 +71,9 @@ ClaimTest = Annotated[Difference | Equivalence | PeakInside | Trend, Field(discr
 
 
 class Claim(Settings):
-    """What ``paper`` claims, in our words, and the experiment that tests it; or why none does (``untested``).
+    """What ``paper`` claims, in our words, and the experiment that tests it, or why none does (``untested``).
 
-    ``source`` says how we know of it: ``first-hand`` where we read it in the paper or measured it in what it released.
+    ``source`` says how we know: ``first-hand`` if we read it in the paper or measured it in the paper's release.
     """
 
     id: str = Field(pattern=r"^[\w][\w.-]*$")
@@ -87,7 +88,7 @@ class Claim(Settings):
     def tested_or_not(self) -> Claim:
         given = (self.experiment is not None, self.test is not None, self.untested is not None)
         if given not in ((True, True, False), (False, False, True)):
-            raise ValueError(f"claim {self.id!r} needs an experiment and a test, or else a reason why it is untested")
+            raise ValueError(f"claim {self.id!r} needs an experiment and a test, or a reason why it is untested")
         return self
 
 
@@ -102,10 +103,10 @@ class Claims(Settings):
         ids = [claim.id for claim in claims]
         for id in ids:
             if ids.count(id) > 1:
-                raise ValueError(f"claim {id!r} is there twice; give each an id of its own")
+                raise ValueError(f"claim {id!r} is used twice; give each claim its own id")
         return claims
 
 
 def load_claims(path: Path) -> Claims:
-    """Read a claims file; paths in it are relative to its folder. Raises ConfigError: key, value and remedy."""
+    """Read a claims file; paths in it are relative to its folder. Raises ConfigError naming key, value and remedy."""
     return validated(Claims, read_yaml(path), where=str(path), folder=path.parent)

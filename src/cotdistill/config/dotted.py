@@ -1,4 +1,4 @@
-"""Dotted keys: ``training.epochs`` in nested settings, and ``KEY=VALUE`` of the command line."""
+"""Dotted keys: ``training.epochs`` in nested settings, and ``KEY=VALUE`` on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = [
 
 
 def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set ``training.epochs`` style keys in nested dictionaries, making sections that are missing or shorthand."""
+    """Set keys like ``training.epochs`` in nested dictionaries, making sections that are missing or in shorthand."""
     *sections, last = key.split(".")
     for section in sections:
         child = values.get(section)
@@ -47,5 +47,5 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         try:
             parsed[key.strip()] = parse_yaml(text)
         except Exception:  # a value with an explicit tag (!!int x) ends in many ways
-            raise ConfigError(f"{text!r} is no YAML value", where=f"--set {key}") from None
+            raise ConfigError(f"{text!r} is not a YAML value", where=f"--set {key}") from None
     return parsed

@@ -1,6 +1,6 @@
 """How a model is asked: in this process, behind a server that speaks OpenAI's API, or from a script.
 
-Teachers, evaluated models and signals all declare it by these settings.
+Teachers, evaluated models and signals all use these settings.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 
 
 class Sampling(Settings):
-    """How a completion is drawn. The key under which a completion is kept holds all of it.
+    """How a completion is drawn. All of it is part of the key under which a completion is kept.
 
-    What is not set is not sent to a server, which then does as it does by itself; some take no temperature at all. A
-    model in this process writes greedily unless a temperature is set.
+    What is not set is not sent to a server, which then uses its own default; some accept no temperature at all. A model
+    in this process decodes greedily unless a temperature is set.
     """
 
     temperature: Temperature | None = Field(default=None, ge=0)
@@ -44,7 +44,7 @@ class Sampling(Settings):
 
 
 class Price(Settings):
-    """Money for a million tokens, in one currency."""
+    """The price of a million tokens of input and of output, in one currency."""
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
@@ -53,18 +53,18 @@ class Price(Settings):
 class Limits(Settings):
     """How a server is asked. Nothing here changes a completion.
 
-    A budget is for all that is in one log: of a teacher everything that it completes in a folder of runs, of an
-    evaluated model or a signal's everything in one stage.
+    A budget covers everything in one log: for a teacher, all its completions in a folder of runs; for an evaluated
+    model or a signal, one stage.
     """
 
-    concurrency: int = Field(default=16, ge=1, description="requests under way at once")
+    concurrency: int = Field(default=16, ge=1, description="requests in flight at once")
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     timeout_seconds: float = Field(default=120.0, gt=0)
     max_retries: int = Field(default=6, ge=0)
     max_cost: float | None = Field(default=None, gt=0, description="a budget in the price's currency")
     max_total_tokens: int | None = Field(default=None, ge=1, description="a budget of tokens, prompts included")
-    price: Price | None = Field(default=None, description="default: of engines/costs.py, where the model is there")
+    price: Price | None = Field(default=None, description="default: the model's in engines/costs.py, if listed")
 
 
 def _without_secrets(base_url: str) -> str:
@@ -75,12 +75,12 @@ def _without_secrets(base_url: str) -> str:
 
 
 ServerAddress = Annotated[str, AfterValidator(_without_secrets)]
-"""Where a server is: it stands in files, keys and error lines, so a password or a query in it is refused."""
+"""A server's address: it appears in files, keys and error lines, so a password or a query in it is refused."""
 
 
 class _Connection(Settings):
-    """The way to a server, OpenAI's own where there is no ``base_url``. The key comes from the environment; a server
-    of one's own may need none."""
+    """How to reach a server: OpenAI's own if ``base_url`` is not set. The key comes from the environment; your own
+    server may not need one."""
 
     base_url: ServerAddress | None = None
     api_key_variable: Annotated[str, MACHINE] = "OPENAI_API_KEY"
@@ -91,22 +91,22 @@ class ServerSettings(_Connection):
     """A server that speaks OpenAI's API: vLLM's, llama.cpp's, OpenAI's own."""
 
     kind: Literal["openai"] = "openai"
-    system: str | None = Field(default=None, description="a message that goes before every question")
-    reasoning_effort: str | None = Field(default=None, description="low, medium, high, or what else the server knows")
+    system: str | None = Field(default=None, description="a message before every question")
+    reasoning_effort: str | None = Field(default=None, description="low, medium, high, or whatever the server accepts")
     extra_body: dict[str, JsonValue] = Field(
-        default={}, description="more fields of a request, as the server has them; null takes one of ours out"
+        default={}, description="more request fields, by the server's names; null removes one of ours"
     )
 
 
 class TransformersSettings(Settings):
-    """A model of transformers, in this process."""
+    """A transformers model in this process."""
 
     kind: Literal["transformers"] = "transformers"
 
 
 class VLLMSettings(Settings):
-    """A model of vllm, in this process; ``max_model_len`` is the most tokens of prompt and completion together
-    (default: what the model has)."""
+    """A vllm model in this process; ``max_model_len`` limits the tokens of prompt and completion together (default:
+    the model's own limit)."""
 
     kind: Literal["vllm"] = "vllm"
     max_model_len: int | None = Field(default=None, ge=1)
@@ -121,7 +121,7 @@ EngineSettings = Annotated[
 
 
 class ServedModel(ServerSettings):
-    """A model behind a server, named as the server does."""
+    """A model behind a server, by the server's name for it."""
 
     model: str = Field(min_length=1)
     sampling: Sampling = Sampling()
@@ -133,7 +133,7 @@ class ServedModel(ServerSettings):
 
 
 class TransformersModel(TransformersSettings):
-    """A model of transformers that is asked ``max_batch_size`` prompts at once."""
+    """A transformers model, asked ``max_batch_size`` prompts at a time."""
 
     model: Model
     sampling: Sampling = Sampling()
@@ -142,7 +142,7 @@ class TransformersModel(TransformersSettings):
 
 
 class VLLMModel(VLLMSettings):
-    """A model of vllm; ``max_batch_size`` prompts are handed over, and their completions kept, at once."""
+    """A vllm model, given ``max_batch_size`` prompts at a time, whose completions are then kept together."""
 
     model: Model
     sampling: Sampling = Sampling()
@@ -151,7 +151,7 @@ class VLLMModel(VLLMSettings):
 
 
 class ScriptedModel(Settings):
-    """Completions written elsewhere, for example by a batch job: JSON Lines with ``id`` (a question's) and
+    """Completions written elsewhere, for example by a batch job: JSON Lines with ``id`` (the question's) and
     ``completion``."""
 
     kind: Literal["scripted"] = "scripted"
@@ -159,7 +159,7 @@ class ScriptedModel(Settings):
 
 
 class SignalServer(_Connection):
-    """A server that returns prompt log-probabilities (vLLM's ``prompt_logprobs``), and the teacher's name there."""
+    """A server that returns prompt log-probabilities (vLLM's ``prompt_logprobs``), and its name for the teacher."""
 
     base_url: ServerAddress  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
     model: str = Field(min_length=1)
@@ -167,7 +167,7 @@ class SignalServer(_Connection):
     @field_validator("base_url")
     @classmethod
     def of_ones_own(cls, base_url: str) -> str:
-        """One address, one text: a slash at its end means nothing."""
+        """One text for one address: a slash at its end means nothing."""
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(

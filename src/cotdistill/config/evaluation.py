@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 Reader = Literal["cotdistill", "lm_eval", "math_verify"]
-"""Who finds the answer in a completion and compares it with the gold one."""
+"""Who finds the stated answer in a completion and compares it with the gold answer."""
 
 
 def _part_or_name(value: Any) -> str:
@@ -29,35 +29,38 @@ _ReaderOrPart = Annotated[Annotated[Reader, Tag("name")] | Annotated[Part, Tag("
 
 
 class EvaluationConfig(Settings):
-    """On what and how the student is tested: by default, greedy decoding of the prompt that it was trained with."""
+    """What the student is tested on, and how: by default, greedy decoding of the prompt that it was trained with."""
 
     tasks: tuple[TestedTask, ...] | None = Field(
-        default=None, description="default: the cell's own task; a file named here is all for testing"
+        default=None, description="default: the cell's own task; all of a file named here is for testing"
     )
     prompt: Literal["auto", "rationale", "answer", "answer_then_rationale", "predict"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
     )
-    few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, in place of prompt")
+    few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, instead of prompt")
     max_new_tokens: int = Field(default=320, ge=1)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
-        description="texts that end a completion; default: with few_shot, an empty line or next question",
+        description="texts that end a completion; default with few_shot: an empty line or the next question",
     )
     temperature: Temperature | None = Field(
-        default=0.0, ge=0, description="0: greedy; null: what a server does by itself, where it takes no temperature"
+        default=0.0, ge=0, description="0: greedy; null: the default of a server that accepts no temperature"
     )
-    num_samples: int = Field(default=1, ge=1, description="completions a question, which vote on the answer")
-    num_beams: int = Field(default=1, ge=1, description="above 1: beam search by transformers, in place of greedy")
-    seed: int = Field(default=0, description="of what is drawn at a temperature")
-    max_batch_size: int = Field(default=64, ge=1, description="of transformers; the other engines make their own")
+    num_samples: int = Field(default=1, ge=1, description="completions per question, which vote on the answer")
+    num_beams: int = Field(
+        default=1, ge=1, description="above 1: beam search by transformers, instead of greedy decoding"
+    )
+    seed: int = Field(default=0, description="the seed of what is drawn at a temperature")
+    max_batch_size: int = Field(default=64, ge=1, description="for transformers; other engines form their own batches")
     dtype: Dtype = "auto"
     reader: _ReaderOrPart = Field(
         default="cotdistill",
-        description="lm_eval or math_verify: those packages read completions; or a function of your own, of "
+        description="lm_eval or math_verify: those packages read completions; or your own function of "
         "(completion, question)",
     )
     engine: EngineSettings = Field(
-        default=TransformersSettings(), description="what runs the student; a server knows it by its name there"
+        default=TransformersSettings(),
+        description="what runs the student; a server knows the student by its own name for it",
     )
 
     @model_validator(mode="after")
@@ -72,19 +75,19 @@ class EvaluationConfig(Settings):
     @model_validator(mode="after")
     def samples_differ(self) -> EvaluationConfig:
         if self.num_samples > 1 and self.temperature == 0:
-            raise ValueError("several samples need a temperature above 0: greedy ones are all the same")
+            raise ValueError("num_samples above 1 needs a temperature above 0: greedy samples are all the same")
         return self
 
     @model_validator(mode="after")
     def unset_for_servers(self) -> EvaluationConfig:
         if self.temperature is None and not self.served:
-            raise ValueError("temperature: null is for a server (evaluation.engine); set 0, or a temperature")
+            raise ValueError("temperature: null is for a server (evaluation.engine); set 0 or a temperature")
         return self
 
     @model_validator(mode="after")
     def beams_alone(self) -> EvaluationConfig:
         if self.num_beams > 1 and (self.temperature or not isinstance(self.engine, TransformersSettings)):
-            raise ValueError("num_beams above 1 goes with neither a temperature nor another engine than transformers")
+            raise ValueError("num_beams above 1 needs temperature: 0 and engine: transformers")
         return self
 
     @property

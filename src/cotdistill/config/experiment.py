@@ -1,7 +1,7 @@
 """An experiment file: settings, arms that override them, a grid that crosses them, and what is compared.
 
 Everything but the settings of one cell is optional: without arms there is one, beside the untrained student; without a
-grid there is one point. ``experiments/plan.py`` turns the file into cells; here it is read and checked for form.
+grid there is one point. ``experiments/plan.py`` turns the file into cells; this module reads it and checks its form.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ __all__ = [
 
 SEED, STUDENT, TEACHER, TASK, TRAINING = "seed", "student", "teacher", "task", "training"
 ARM_FACTOR = "arm"
-"""The factor that holds an arm's name in the file."""
+"""The factor that holds an arm's name."""
 BASE = "base"
-"""The arm that is added where no other tests the untrained student."""
+"""The arm that is added if no other tests the untrained student."""
 ONLY = "student"
-"""The name of the one arm of a file that names none."""
+"""The name of the only arm of a file that names none."""
 
 Factors = dict[str, Any]
 """Values by axis: ``{"arm": "levels", "annotation.granularity": 3}``."""
@@ -96,7 +96,7 @@ def arm_of(model: ModelConfig) -> str | None:
 
 
 def models_of(config: CellConfig) -> list[ModelConfig]:
-    """The models that a cell needs: its student, and the teacher of its signal."""
+    """The models that a cell needs: its student and its signal model."""
     signal = config.training.signal if config.training else None
     return [config.student, signal.model] if signal else [config.student]
 
@@ -114,10 +114,10 @@ _OF_RATIONALES = ("keep", "answer_conditioned", "perturbation")
 
 
 def settled(config: CellConfig) -> CellConfig:
-    """The cell with every section at its defaults that changes nothing in it.
+    """The cell with what changes nothing in it set back to defaults.
 
-    An untrained student reads no rationales and has no seed; people's rationales have no granularity or format, and
-    where there are none, nothing can be kept or made worse.
+    An untrained student reads no rationales and has no seed; human rationales have no granularity or format, and
+    without rationales there is nothing to keep or to perturb.
     """
     defaults = AnnotationConfig()
     if config.training is None:
@@ -128,12 +128,12 @@ def settled(config: CellConfig) -> CellConfig:
 
 
 def cell_identity(config: CellConfig) -> dict[str, Any]:
-    """All that can change what a cell makes, as far as its settings say it."""
+    """All that can change what a cell makes, as far as its settings say."""
     return identity(settled(config), places=True)
 
 
 class Axis(Settings):
-    """The values of an axis, by name where they are long, and the arms that it is for (None: all)."""
+    """The values of an axis, with names for long ones, and the arms that it is for (None: all)."""
 
     values: list[Any] | dict[str, Any] = Field(min_length=1)
     of: tuple[str, ...] | None = None
@@ -143,9 +143,9 @@ class Axis(Settings):
     def short_and_different(cls, values: list[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
         if isinstance(values, list):
             if any(isinstance(value, dict | list) for value in values):
-                raise ValueError("has long values; give each a name: {NAME: VALUE, ...}")
+                raise ValueError("has values that are lists or mappings; give each a name: {NAME: VALUE, ...}")
             if len({json.dumps(value) for value in values}) < len(values):
-                raise ValueError("names a value twice")
+                raise ValueError("lists a value twice")
         return values
 
     @property
@@ -168,7 +168,7 @@ def _side(value: Any) -> Any:
 
 
 Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1)]
-"""The arms of one side of a comparison: all that have these factors. A bare name is that of an arm of the file."""
+"""The arms of one side of a comparison: all that have these factors. A bare text is the name of an arm of the file."""
 
 
 class Comparison(Settings):
@@ -182,7 +182,7 @@ class Comparison(Settings):
 
 
 class Resources(Settings):
-    """What a cell needs of a Ray cluster, and how often it is tried again where its node goes down."""
+    """What a cell needs from a Ray cluster, and how often it is tried again if its node goes down."""
 
     num_cpus: float = Field(default=1, ge=0)
     num_gpus: float = Field(default=0, ge=0)
@@ -190,7 +190,7 @@ class Resources(Settings):
 
 
 class Experiment(Settings):
-    """An experiment file as it was read.
+    """An experiment file as it is read.
 
     The settings of every cell stand at the top of the file. Each of the ``arms`` overrides them by dotted keys.
     ``grid`` maps an axis, which is any dotted key, to its values, as a list or as ``{NAME: VALUE, ...}``. It is crossed
@@ -200,19 +200,19 @@ class Experiment(Settings):
 
     name: str = Field(pattern=r"^[\w][\w.-]*$", description="default: the file's name, or its folder's")
     question: str = ""
-    folder: FolderPath = Field(default=Path(), description="what relative paths in the file start from")
+    folder: FolderPath = Field(default=Path(), description="the folder that relative paths in the file start from")
     settings: dict[str, Any]
-    arms: dict[str, Factors] = Field(default={}, description="default: one, beside the untrained student")
+    arms: dict[str, Factors] = Field(default={}, description="default: one, and the untrained student")
     grid: dict[str, Annotated[Axis, BeforeValidator(_axis)]] = Field(default={})
     comparisons: tuple[Comparison, ...] = ()
-    figures: tuple[Part, ...] = Field(default=(), description="functions of your own, drawn behind ours")
+    figures: tuple[Part, ...] = Field(default=(), description="your own functions, drawn after ours")
     resources: Resources = Resources()
 
     @model_validator(mode="after")
     def axes_are_of_arms(self) -> Experiment:
         for name, axis in self.grid.items():
             if name == ARM_FACTOR:
-                raise ValueError("'arm' is no axis; arms are named under arms")
+                raise ValueError("'arm' is not an axis; name arms under arms")
             for arm in axis.of or ():
                 if arm not in self.arms:
                     raise ValueError(f"axis {name!r} is for the unknown arm {arm!r}; {nearest(arm, self.arms)}")
@@ -247,8 +247,8 @@ _OLD_STUDY = ("students", "teachers", "base", "controls")
 
 
 def load_experiment(path: Path, overrides: Factors | None = None) -> Experiment:
-    """Read an experiment file (YAML) and apply ``overrides``: settings of all arms by dotted keys (an arm's own go
-    before them), ``arms.NAME.KEY`` of one arm, or ``grid.AXIS``.
+    """Read an experiment file (YAML) and apply ``overrides``: settings of all arms by dotted keys (an arm's own
+    settings win), ``arms.NAME.KEY`` of one arm, or ``grid.AXIS``.
 
     Paths in the file are relative to its folder. Raises ConfigError naming key, value and remedy. The settings of the
     cells are checked by ``plan``.
@@ -280,7 +280,7 @@ def experiment_of(
 def _refuse_unknown(values: dict[str, Any], where: str) -> None:
     if old := [key for key in _OLD_STUDY if key in values]:
         raise ConfigError(
-            f"the key {old[0]!r} is of the old study files",
+            f"the key {old[0]!r} belongs to the old study files",
             where=where,
             remedy="put the keys of base at the top, teachers and students as axes of the grid ({NAME: VALUE, ...}), "
             "and each of the controls as an arm",
@@ -293,7 +293,7 @@ def _refuse_unknown(values: dict[str, Any], where: str) -> None:
 
 
 def _with_base(settings: dict[str, Any], arms: dict[str, Factors], where: str) -> dict[str, Factors]:
-    """The arms, one where none is named, and the untrained student where no arm tests it."""
+    """The arms, one if none is named, and the untrained student if no arm tests it."""
     if not arms:
         arms = {BASE if _untrained(settings, {}) else ONLY: {}}
     if any(_untrained(settings, changes) and not _sets(changes, STUDENT) for changes in arms.values()):
@@ -328,7 +328,9 @@ def _override(fields: dict[str, Any], key: str, value: Any) -> None:
         named = [name for name in arms if rest.startswith(f"{name}.")]
         if not named:
             hint = nearest(rest.split(".")[0], arms or [ONLY])
-            raise ConfigError(f"no arm is named by {key!r}; {hint}", where="--set", remedy="arms.NAME.KEY=VALUE")
+            raise ConfigError(
+                f"{key!r} does not name an arm; {hint}", where="--set", remedy="write arms.NAME.KEY=VALUE"
+            )
         name = max(named, key=len)
         arms[name] = arms[name] | {rest.removeprefix(f"{name}."): value}
     elif key in grid:

@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _refused(f"not valid YAML ({error})", path) from None
     except RecursionError:
-        raise _refused("settings that are nested too deeply", path) from None
+        raise _refused("settings are nested too deeply", path) from None
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the file") from None
     except Exception as error:  # what a value with an explicit tag (!!int x) ends in
@@ -40,17 +40,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
         raise ConfigError(
-            f"expected a mapping of settings (KEY: VALUE), found {found}", where=path, remedy="begin with a recipe"
+            f"expected a mapping of settings (KEY: VALUE), found {found}", where=path, remedy="start from a recipe"
         )
     return values
 
 
 def _refused(problem: str, where: object) -> ConfigError:
-    return ConfigError(" ".join(problem.split()), where=where, remedy="mend that line or the one above it")
+    return ConfigError(" ".join(problem.split()), where=where, remedy="fix that line or the one above it")
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text: dates stay texts, no key stands twice, and aliases do not multiply without bounds.
+    """The value of a YAML text: dates stay texts, no key stands twice, and aliases do not multiply without limit.
 
     Raises what yaml raises, RecursionError, and ValueError for a number of thousands of digits.
     """
@@ -60,7 +60,7 @@ def parse_yaml(text: str) -> Any:
         if node is None:
             return None
         if _num_values(node, {}) > _MAX_VALUES:
-            raise yaml.YAMLError(f"more than {_MAX_VALUES:,} values, once its aliases are followed")
+            raise yaml.YAMLError(f"more than {_MAX_VALUES:,} values once its aliases are followed")
         return loader.construct_document(node)
     finally:
         loader.dispose()
@@ -85,9 +85,7 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"key {key.value!r} for the second time", problem_mark=key.start_mark
-                    )
+                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} appears twice", problem_mark=key.start_mark)
                 seen.add(key.value)
         return node
 

@@ -1,4 +1,4 @@
-"""The terms of a training's loss."""
+"""The terms of a training loss."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ class AlphaBeta(Divergence):
 
 
 class OwnDivergence(Divergence):
-    """A function of your own, named in the place of the kind: ``{kind: my_losses.py:NAME, settings: {beta: 0.5}}``.
+    """Your own function, named instead of a kind: ``{kind: my_losses.py:NAME, settings: {beta: 0.5}}``.
 
-    It is called as those of ``training/losses/divergences.py`` are: with log p and log q, ``[num_tokens, outcomes]``,
-    and its settings as keywords, for ``[num_tokens]``.
+    It is called like those of ``training/losses/divergences.py``: with log p and log q, ``[num_tokens, outcomes]``, and
+    its settings as keywords; it returns ``[num_tokens]``.
     """
 
     kind: Literal["own"] = "own"
@@ -168,4 +168,4 @@ def _terms(value: Any) -> Any:
 
 
 Losses = Annotated[tuple[LossConfig, ...], BeforeValidator(_terms)]
-"""The terms of a loss; one alone needs no list."""
+"""The terms of a loss; a single term needs no list."""

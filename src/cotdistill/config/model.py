@@ -20,7 +20,7 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 
 
 ARM = "arm:"
-"""What a model's name begins with that stands for the student of another arm of the same experiment."""
+"""The prefix of a model name that stands for the student of another arm of the same experiment."""
 
 
 class ModelConfig(Settings):
@@ -31,15 +31,15 @@ class ModelConfig(Settings):
 
     model: str
     revision: str | None = None
-    keep_layers: int | None = Field(default=None, ge=1, description="cut to so many evenly spaced layers")
+    keep_layers: int | None = Field(default=None, ge=1, description="keep only this many layers, evenly spaced")
     trust_remote_code: bool = False
-    date: dt.date = Field(default=dt.date(2025, 1, 1), description="what its chat template writes for today's date")
+    date: dt.date = Field(default=dt.date(2025, 1, 1), description="the date that its chat template writes as today's")
     allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 
     @field_validator("model")
     @classmethod
     def folder_of_its_own(cls, model: str, info: ValidationInfo) -> str:
-        """A name written as a path is one, relative to the experiment file; others are hub or built-in names."""
+        """A name written as a path is relative to the experiment file; others are hub or built-in names."""
         return str(from_folder(Path(model), info)) if model.startswith((".", "/", "~")) else model
 
 

@@ -1,7 +1,7 @@
-"""Parts of the user's own, named by where they lie: ``module:name``, or ``file.py:name`` beside the experiment file.
+"""The user's own parts, named by where they are: ``module:name``, or ``file.py:name`` beside the experiment file.
 
-Naming a part never runs it: whether it is there is read from its source, and it is imported where it is used. What is
-made with it is keyed by its name and its source: its own file, and the modules that this imports from beside it.
+Naming a part never runs it: its source is searched for the name, and it is imported where it is used. What is made with
+it is keyed by its name and its source: its own file, and the modules beside it that this file imports.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Part(str, Keyed):
         return {"name": self.name, "source": _source_key(self._file, self._root)}
 
     def load(self) -> Any:
-        """What is named. Raises ConfigError where its module cannot be imported."""
+        """The part itself. Raises ConfigError if its module cannot be imported."""
         return _load(self)
 
     def call(self, *values: Any, **settings: Any) -> Any:
-        """What the function gives, an iterator as a list.
+        """What the function returns, an iterator as a list.
 
-        Raises ConfigError, which names the function's own line, where the function raises.
+        Raises ConfigError naming the function's own line if the function raises.
         """
         function = self.load()
         try:
@@ -56,17 +56,16 @@ class Part(str, Keyed):
             frames = traceback.extract_tb(error.__traceback__)[1:]
             line = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(self)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(f"{self.name} raised {reason}", where=line, remedy="mend it and run again") from error
+            raise ConfigError(f"{self.name} raised {reason}", where=line, remedy="fix it and run again") from error
 
     def check(self, *parameters: str, settings: Mapping[str, Any]) -> None:
-        """Raise ConfigError unless the part is a function that takes so many values, and ``settings`` as keywords.
-
-        It is imported for that. ``parameters`` are the values' names, for the error.
+        """Raise ConfigError unless the part is a function that takes these ``parameters``, and ``settings`` as
+        keywords. It is imported for this. Only the number of ``parameters`` counts; their names are for the error.
         """
         function = self.load()
         wanted = f"a function of ({', '.join((*parameters, *settings))})"
         if not callable(function):
-            raise ConfigError(f"{self.name!r} is no function", where=self, remedy=f"write {wanted}")
+            raise ConfigError(f"{self.name!r} is not a function", where=self, remedy=f"write {wanted}")
         try:
             inspect.signature(function).bind(*parameters, **settings)
         except TypeError as error:
@@ -101,7 +100,7 @@ def is_part(value: Any) -> bool:
 
 
 def own_shorthand(value: Any) -> Any:
-    """As ``kind_shorthand``; a part in the place of a kind stands for ``{kind: own, function: PART}``."""
+    """Like ``kind_shorthand``; a part instead of a kind stands for ``{kind: own, function: PART}``."""
     value = kind_shorthand(value)
     if isinstance(value, dict) and is_part(value.get("kind")):
         return {**value, "kind": "own", "function": value["kind"]}
@@ -110,7 +109,7 @@ def own_shorthand(value: Any) -> Any:
 
 def _part(value: str, info: ValidationInfo) -> Part:
     if not is_part(value):
-        raise ValueError(f"{value!r} names no function; write file.py:NAME or module:NAME")
+        raise ValueError(f"{value!r} does not name a function; write file.py:NAME or module:NAME")
     place, _, name = value.rpartition(":")
     part = Part(f"{from_folder(Path(place), info)}:{name}" if place.endswith(".py") else value)
     if not part._file.is_file():
@@ -131,7 +130,7 @@ def _file_of_module(module: str) -> Path:
     finally:
         sys.path.remove("")
     if found is None or not found.origin or not found.origin.endswith(".py"):
-        raise ValueError(f"no module {module!r} can be imported here; name its file instead: path/to/file.py:NAME")
+        raise ValueError(f"module {module!r} cannot be found; name its file instead: path/to/file.py:NAME")
     return Path(found.origin).resolve()
 
 
@@ -154,7 +153,7 @@ def _load(part: Part) -> Any:
         return getattr(module, part.name)
     except Exception as error:  # whatever a user's module does while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"cannot be imported ({reason})", where=part, remedy="mend the file") from error
+        raise ConfigError(f"cannot be imported ({reason})", where=part, remedy="fix the file") from error
 
 
 def _tree(file: Path) -> ast.Module:

@@ -1,4 +1,4 @@
-"""Which rationale a question gets where a teacher could give several, and which questions get one at all."""
+"""Which rationale a question gets if a teacher could give several, and which questions get one at all."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ Level = Annotated[int, Field(ge=COARSEST, le=FINEST)]
 class HybridGranularity(Settings):
     """Coarse rationales for questions that are easy for the student, fine ones for hard ones.
 
-    How hard a question is, the untrained student says: by the surprisal of the gold answer without a rationale. In that
-    order the questions fall into ``shares`` (default: equal ones), one for each of the ``levels``. ``student`` is by
-    default the one that will be trained.
+    The untrained student says how hard a question is: by the surprisal of the gold answer without a rationale. In that
+    order the questions are divided into ``shares`` (default: equal ones), one for each of the ``levels``. ``student``
+    defaults to the one that is trained.
     """
 
     kind: Literal["hybrid"] = "hybrid"
-    levels: tuple[Level, ...] = Field(default=(1, 3, 5), min_length=2, description="from the easiest questions on")
+    levels: tuple[Level, ...] = Field(
+        default=(1, 3, 5), min_length=2, description="starting with the easiest questions"
+    )
     shares: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     student: Model | None = None
 
@@ -38,14 +40,14 @@ class HybridGranularity(Settings):
     def a_share_a_level(self) -> HybridGranularity:
         if self.shares is not None:
             if len(self.shares) != len(self.levels):
-                raise ValueError(f"{len(self.shares)} shares for {len(self.levels)} levels; give one a level")
+                raise ValueError(f"{len(self.shares)} shares for {len(self.levels)} levels; give one share per level")
             if sum(self.shares) <= 0:
                 raise ValueError("all shares are 0")
         return self
 
 
 class GranularityMix(Settings):
-    """Every level for its share of the questions, whatever their difficulty: by a hash of their ids and ``seed``."""
+    """Each level for its share of the questions, whatever their difficulty, by a hash of their ids and ``seed``."""
 
     kind: Literal["mix"] = "mix"
     shares: dict[Level, Annotated[float, Field(gt=0)]] = Field(min_length=1, description="level: weight")
@@ -53,9 +55,9 @@ class GranularityMix(Settings):
 
 
 class LowestRankSurprisal(Settings):
-    """Of the rationales at ``levels`` (default: the annotation's granularity) the one with the lowest rank-surprisal
-    ratio under the student (arXiv 2601.14249; see ``annotation/scoring.py``), of ``num_draws`` each where the teacher
-    is asked. ``keep_share`` leaves out the questions whose chosen rationale has the highest ratios.
+    """Of the rationales at ``levels`` (default: the annotation's granularity), the one with the lowest rank-surprisal
+    ratio under the student (arXiv 2601.14249; see ``annotation/scoring.py``). A teacher that is asked draws
+    ``num_draws`` at each level. ``keep_share`` drops the questions whose chosen rationales have the highest ratios.
     """
 
     kind: Literal["rank_surprisal"] = "rank_surprisal"

@@ -1,4 +1,4 @@
-"""The questions: a built-in benchmark, files or a hub data set of the user's choice, or the procedural generators."""
+"""The questions: a built-in benchmark, the user's files or hub data set, or the procedural generators."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ PROCEDURAL_KINDS = (
 
 
 class BenchmarkTask(Settings):
-    """A built-in benchmark, read from ``data_dir`` where given, from the model hub otherwise."""
+    """A built-in benchmark, read from ``data_dir`` if given, otherwise from the hub."""
 
     kind: Literal["benchmark"] = "benchmark"
     name: str
     data_dir: Annotated[FolderPath | None, PLACE] = None
-    subtasks: tuple[str, ...] | None = Field(default=None, description="of bbh and mmlu: only these")
-    num_train: int | None = Field(default=None, ge=1, description="use only the first so many training questions")
-    num_test: int | None = Field(default=None, ge=1, description="use only the first so many test questions a subtask")
-    exclude_faulty: bool = Field(default=False, description="leave out items whose text or answer is known to be wrong")
+    subtasks: tuple[str, ...] | None = Field(default=None, description="only these, for bbh and mmlu")
+    num_train: int | None = Field(default=None, ge=1, description="use only the first N training questions")
+    num_test: int | None = Field(default=None, ge=1, description="use only the first N test questions of each subtask")
+    exclude_faulty: bool = Field(default=False, description="drop questions whose text or answer is known to be wrong")
 
     @model_validator(mode="after")
     def known_name(self) -> BenchmarkTask:
@@ -66,12 +66,12 @@ class BenchmarkTask(Settings):
 class OwnTask(Settings):
     """What the user's own questions have in common, wherever they come from.
 
-    ``columns`` maps our names (id, question, answer, choices, rationale) to theirs. Without ``test`` a share of the
-    rows of ``train``, chosen by a hash of their words, is held out; without ``train`` all is for testing.
+    ``columns`` maps our names (id, question, answer, choices, rationale) to theirs. Without ``test``, a share of the
+    rows of ``train``, chosen by a hash of their words, is held out; without ``train``, all rows are for testing.
     """
 
     name: str | None = Field(
-        default=None, pattern=r"^\w[^/]*$", description="default: of each file or data set its own"
+        default=None, pattern=r"^\w[^/]*$", description="default: the name of each file or data set"
     )
     test_share: float = Field(default=0.2, gt=0, lt=1)
     columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = Field(default={})
@@ -95,7 +95,7 @@ class FileTask(OwnTask):
     @model_validator(mode="after")
     def some_file(self) -> FileTask:
         if self.train is None and self.test is None:
-            raise ValueError("names no file; give train, test or both")
+            raise ValueError("needs a file; give train, test or both")
         return self
 
 
@@ -104,11 +104,11 @@ def _folder_or_name(hub: str, info: ValidationInfo) -> str:
 
 
 class HubTask(OwnTask):
-    """A data set of the hub by its name, or a folder that ``datasets`` reads; ``train`` and ``test`` are its splits."""
+    """A hub data set by name, or a folder that ``datasets`` reads; ``train`` and ``test`` are its splits."""
 
     kind: Literal["hub"] = "hub"
     hub: Annotated[str, AfterValidator(_folder_or_name)] = Field(min_length=1)
-    subset: str | None = Field(default=None, description="the hub's name of a configuration")
+    subset: str | None = Field(default=None, description="the hub's name for a configuration")
     revision: str | None = Field(default=None, description="a commit of the data set; default: the latest")
     train: str | None = "train"
     test: str | None = "test"
@@ -120,15 +120,15 @@ class HubTask(OwnTask):
     @model_validator(mode="after")
     def some_split(self) -> HubTask:
         if self.train is None and self.test is None:
-            raise ValueError("names no split; give train, test or both")
+            raise ValueError("needs a split; give train, test or both")
         return self
 
 
 class OwnBenchmark(OwnTask):
-    """Questions from a function of your own, named in the place of the kind: ``{kind: sums.py:NAME, settings: {...}}``.
+    """Questions from your own function, named instead of a kind: ``{kind: sums.py:NAME, settings: {...}}``.
 
-    It is called with "train" and with "test", and with its settings as keywords, and gives rows with the columns of a
-    file. ``plan`` runs it, to count them.
+    It is called with "train" and with "test", and with its settings as keywords, and returns rows with the columns of a
+    file. ``plan`` runs it to count them.
     """
 
     kind: Literal["own"] = "own"
@@ -143,7 +143,7 @@ class OwnBenchmark(OwnTask):
 
 
 class ProceduralTask(Settings):
-    """Questions made by generators that follow BIG-Bench-Hard's texts. Train and test are disjoint by construction."""
+    """Questions made by generators in the style of BIG-Bench-Hard. Train and test are disjoint by construction."""
 
     kind: Literal["procedural"] = "procedural"
     kinds: tuple[str, ...] = PROCEDURAL_KINDS
@@ -167,7 +167,7 @@ class ProceduralTask(Settings):
 
 
 def task_shorthand(value: Any, file: Literal["train", "test"] = "train") -> Any:
-    """``svamp``, ``procedural`` and ``my.jsonl`` stand for a whole section; ``kind`` may be left out where clear."""
+    """``svamp``, ``procedural`` and ``my.jsonl`` stand for a whole section; ``kind`` may be left out if it is clear."""
     if isinstance(value, str | Path):
         name = str(value)
         if is_part(name):
@@ -186,12 +186,12 @@ def task_shorthand(value: Any, file: Literal["train", "test"] = "train") -> Any:
 
 
 def tested_shorthand(value: Any) -> Any:
-    """As :func:`task_shorthand`, but a file is all for testing."""
+    """Like :func:`task_shorthand`, but all of a file is for testing."""
     return task_shorthand(value, "test")
 
 
 OwnQuestions = FileTask | HubTask | OwnBenchmark
-"""Tasks whose rows are the user's, in columns that are found out."""
+"""Tasks whose rows are the user's, in columns that are detected."""
 AnyTask = BenchmarkTask | OwnQuestions | ProceduralTask
 _ByKind = Annotated[AnyTask, Field(discriminator="kind")]
 TaskConfig = Annotated[_ByKind, BeforeValidator(task_shorthand)]

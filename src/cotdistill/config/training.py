@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 Alignment = Literal["none", "sorted_probability", "byte_offset"]
-"""How a teacher's tokens are held against a student's: they are the same; by rank; or where both end in the text."""
+"""How a teacher's tokens are matched with a student's: as the same tokens; by rank; or where both end in the text."""
 
 
 TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answer_only", "multi_task"]
-"""What a student is taught to write; ``tasks/prompts.py`` has the words."""
+"""What a student is taught to write; ``tasks/prompts.py`` has the wording."""
 
 
 TeacherContext = Literal["none", "rationale", "answer"]
@@ -41,7 +41,7 @@ class LiveTeacher(Settings):
 
     A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
     ``sorted_probability`` (ULD) for total_variation (``training/signals/alignment.py`` says what they compare). With a
-    ``context`` a model can be its own teacher: it reads the gold rationale or answer in its prompt.
+    ``context``, a model can be its own teacher: it reads the gold rationale or gold answer in its prompt.
     """
 
     kind: Literal["live"] = "live"
@@ -54,15 +54,15 @@ class CachedTeacher(Settings):
     """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
 
     ``hidden`` is exact (last hidden states); ``topk`` keeps the ``k`` likeliest tokens and the mass of all others;
-    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL. With a ``server`` the teacher runs
-    there, and of ``model`` only the tokenizer is read.
+    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL. With a ``server``, the teacher runs
+    there, and only the tokenizer of ``model`` is read.
     """
 
     kind: Literal["cache"] = "cache"
     model: Model
     store: Literal["hidden", "topk", "sampled"] = "hidden"
-    k: int = Field(default=64, ge=1, description="tokens a position, for topk")
-    num_samples: int = Field(default=16, ge=1, description="draws a position, for sampled")
+    k: int = Field(default=64, ge=1, description="tokens per position, for topk")
+    num_samples: int = Field(default=16, ge=1, description="draws per position, for sampled")
     path: Annotated[FolderPath | None, PLACE] = Field(
         default=None, description="a captured folder; default: found or made in runs"
     )
@@ -72,20 +72,22 @@ class CachedTeacher(Settings):
     @model_validator(mode="after")
     def likeliest_tokens_of_a_server(self) -> CachedTeacher:
         if self.server is not None and self.store != "topk":
-            raise ValueError(f"a server gives the likeliest tokens only; set store: topk, not {self.store}")
+            raise ValueError(f"a server gives only the likeliest tokens; set store: topk, not {self.store}")
         return self
 
 
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
-"""What computes attention, by transformers' names; those of flash attention need a GPU and a package of their own."""
+"""What computes attention, by transformers' names; flash attention needs a GPU and its own package."""
 
 
 class OnPolicy(Settings):
     """Steps on the student's own samples, scored by a live teacher (GKD, arXiv 2306.13649)."""
 
-    share: float = Field(default=0.5, ge=0, le=1, description="of the steps")
-    max_new_tokens: int = Field(default=256, ge=1, description="a sample that is cut here is trained without its end")
-    temperature: Temperature = Field(default=1.0, gt=0, description="at which samples are drawn")
+    share: float = Field(default=0.5, ge=0, le=1, description="share of steps on the student's own samples")
+    max_new_tokens: int = Field(
+        default=256, ge=1, description="a sample that is cut here is trained on without its end"
+    )
+    temperature: Temperature = Field(default=1.0, gt=0, description="the temperature at which samples are drawn")
 
 
 def _signal_shorthand(value: Any) -> Any:
@@ -98,13 +100,14 @@ SignalConfig = Annotated[
 
 
 class TrainingConfig(Settings):
-    """How the student is trained. Batches are counted in examples, micro-batches in tokens that go through the model.
+    """How the student is trained. Batches are counted in examples, micro-batches in tokens that pass through the model.
 
     With ``packing`` the examples of a micro-batch lie end to end in one row, without padding. Where every layer of the
-    models looks back over all tokens by torch's scaled dot product (``sdpa``, the usual default), what the examples'
-    prompts begin with is computed once for all of them, and each example's attention alone. So does a variable-length
-    ``attention`` (flash, or flex, which needs no package), without the sharing. All others compute the whole square of
-    the row and mask the rest of it, so that padded rows of like length are the better choice.
+    models looks back over all tokens by torch's scaled dot product (``sdpa``, the usual default), the common beginning
+    of the prompts is computed once for all examples, and each example's attention separately. A variable-length
+    ``attention`` (flash, or flex, which needs no package) also computes each example's attention separately, but shares
+    nothing. All others compute the whole square of the row and mask the rest, so padded rows of similar length are the
+    better choice.
     """
 
     epochs: float = Field(default=3.0, gt=0)
@@ -119,7 +122,7 @@ class TrainingConfig(Settings):
     too_long: Literal["drop", "error"] = "drop"
     target: TrainingTarget = Field(
         default="rationale_then_answer",
-        description="multi_task: two examples a question, to answer and to explain, weighted by loss terms of a region",
+        description="multi_task: two examples per question, to answer and to explain, weighted by the regions of loss",
     )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -130,14 +133,18 @@ class TrainingConfig(Settings):
     on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
     adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
     gradient_checkpointing: Annotated[bool, MACHINE] = Field(
-        default=False, description="less memory for a second forward pass"
+        default=False, description="less memory, at the cost of a second forward pass"
     )
-    compile: bool = Field(default=False, description="compile the student's layers: minutes first, then faster on GPUs")
+    compile: bool = Field(
+        default=False, description="compile the student's layers: minutes at first, then faster on GPUs"
+    )
     packing: bool | None = Field(
         default=None,
-        description="examples end to end in one row. Default: on a CPU, where models can share what prompts begin with",
+        description="examples end to end in one row. Default: only on a CPU, if models can share how prompts begin",
     )
-    attention: Attention | None = Field(default=None, description="the student's and a live teacher's; default: theirs")
+    attention: Attention | None = Field(
+        default=None, description="of the student and a live teacher; default: their own"
+    )
     dtype: Dtype = "auto"
     checkpoint_every: Annotated[int, MACHINE] = Field(default=200, ge=1, description="optimizer steps")
 
@@ -159,12 +166,12 @@ class TrainingConfig(Settings):
         if self.on_policy is None:
             return self
         if not isinstance(self.signal, LiveTeacher):
-            raise ValueError("on_policy samples are new, no stored signal has them; use signal: {kind: live, ...}")
+            raise ValueError("on_policy samples are new, so no stored signal has them; use signal: {kind: live, ...}")
         if self.signal.alignment != "none":
             raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
         if any(isinstance(term, CrossEntropy) for term in self.loss):
             raise ValueError(
-                "cross_entropy would teach a student its own on_policy samples; use divergences, or delete on_policy"
+                "cross_entropy would train a student on its own on_policy samples; use divergences, or delete on_policy"
             )
         return self
 
@@ -184,7 +191,7 @@ class TrainingConfig(Settings):
             for term in self.loss:
                 if isinstance(term, Divergence) and not isinstance(term, TotalVariation):
                     raise ValueError(
-                        f"sorted probabilities are compared by total_variation only, not {term.kind}; use "
+                        f"sorted probabilities are compared only by total_variation, not {term.kind}; use "
                         "total_variation (with weight 2 it is ULD's distance) or alignment: byte_offset"
                     )
         return self
@@ -200,5 +207,5 @@ class TrainingConfig(Settings):
                     "use store: hidden, or temperature 1"
                 )
             if self.signal.store == "sampled" and isinstance(term, Divergence) and not isinstance(term, ForwardKL):
-                raise ValueError(f"a sampled signal gives forward_kl only, not {term.kind}; use store: hidden or topk")
+                raise ValueError(f"a sampled signal allows only forward_kl, not {term.kind}; use store: hidden or topk")
         return self

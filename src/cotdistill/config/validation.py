@@ -54,7 +54,7 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
 
 
 def misplaced(model: type[Settings], key: str) -> str | None:
-    """The remedy for a key that belongs into a section: ``granularity`` is ``annotation.granularity``."""
+    """The remedy for a key that belongs in a section: ``granularity`` is ``annotation.granularity``."""
     places = [name for name in model.model_fields if key in _sibling_keys(model, (name,))]
     return f"did you mean {places[0] + '.' + key!r}?" if len(places) == 1 else None
 

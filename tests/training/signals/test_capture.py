@@ -256,7 +256,7 @@ def test_a_signal_that_does_not_fit_is_refused(teacher: ModelConfig, tmp_path: P
     ("signal", "term", "message"),
     [
         ({"store": "topk"}, {"kind": "forward_kl", "temperature": 2.0}, "distribution at temperature 1, not 2"),
-        ({"store": "sampled"}, {"kind": "reverse_kl"}, "gives forward_kl only, not reverse_kl"),
+        ({"store": "sampled"}, {"kind": "reverse_kl"}, "allows only forward_kl, not reverse_kl"),
     ],
 )
 def test_a_term_that_a_reduced_signal_cannot_give_is_refused(
