@@ -45,9 +45,12 @@ def test_a_section_has_its_keys_defaults_and_meanings(
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("traning", "no setting 'traning'; did you mean 'training'?"),
-        ("training.epoch", "no setting 'training.epoch'; did you mean 'epochs'?"),
-        ("training.epochs.first", "no setting 'training.epochs.first'; what is above it holds a value, no settings"),
+        ("traning", "unknown setting 'traning'; did you mean 'training'?"),
+        ("training.epoch", "unknown setting 'training.epoch'; did you mean 'epochs'?"),
+        (
+            "training.epochs.first",
+            "unknown setting 'training.epochs.first'; the key above it holds a value, not settings",
+        ),
     ],
 )
 def test_what_is_no_section_is_one_line(capsys: pytest.CaptureFixture[str], key: str, message: str) -> None:

@@ -1,7 +1,7 @@
-"""The verbs as Python functions: load_task, annotate, train, evaluate, compare, and run and plan for a whole file.
+"""The verbs as Python functions: load_task, annotate, train, evaluate and compare; run and plan for a whole file.
 
 Each takes ``runs``, the folder that holds all stages, and returns an object whose records iterate and whose ``path`` is
-its stage folder. What was made before from the same inputs is read, not made again.
+its stage folder. What was already made from the same inputs is read, not made again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _TeacherArgument(Settings):
 
 
 def load_task(task: str | Path, **settings: Any) -> Task:
-    """A built-in benchmark by name, ``procedural``, or a file of one's own; ``settings`` are those of a ``task``.
+    """A built-in benchmark by name, ``procedural``, or your own file; ``settings`` are those of a ``task``.
 
     Raises ConfigError for an unknown name or setting, DataError for a file that cannot be used.
     """
@@ -95,7 +95,7 @@ def annotate(
 ) -> Rationales:
     """Rationales for ``questions`` from a teacher: a kind by name (``procedural``, ``human``, ...) or its settings.
 
-    The settings are those of an experiment's ``annotation``. Questions that are in ``evaluation`` are left out as
+    The settings are those of an experiment's ``annotation``. Questions that are also in ``evaluation`` are dropped as
     ``decontaminate`` says; ``data_dir`` holds released rationales.
     """
     from cotdistill import annotation
@@ -126,7 +126,7 @@ def train(
     runs: str | Path = "runs",
     **settings: Any,
 ) -> Student:
-    """Train a student; ``settings`` are the other fields of TrainingConfig, of which unknown ones are refused."""
+    """Train a student; ``settings`` are the other fields of TrainingConfig. Unknown ones are refused."""
     from cotdistill.training.stage import train as train_stage
 
     values = settings | {"signal": signal} | ({} if loss is None else {"loss": tuple(loss)})
@@ -154,11 +154,12 @@ def compare(
     *,
     names: tuple[str, str] = ("a", "b"),
 ) -> ComparisonResult:
-    """The difference of two students on the same questions, or of two arms from an evaluation of each under every seed.
+    """The difference between two students on the same questions, or between two arms with one evaluation of each per
+    seed.
 
-    Two students are compared for new questions (McNemar's exact p, paired bootstrap interval), arms for new questions
-    and new seeds (t-test). A single evaluation, as of an untrained model, stands against every seed of the other arm.
-    Raises DataError where questions differ or an arm lacks a seed.
+    Two students are compared with respect to new questions (McNemar's exact p, paired bootstrap interval), arms with
+    respect to new questions and new seeds (t-test). A single evaluation, such as an untrained model's, is compared with
+    every seed of the other arm. Raises DataError if questions differ or an arm lacks a seed.
     """
     from cotdistill.evaluation.statistics.comparisons import pooled
 
@@ -167,21 +168,21 @@ def compare(
     first, second = (arm * most if len(arm) == 1 else arm for arm in arms)
     if len(first) != len(second):
         problem = f"{len(first)} evaluations of {names[0]} and {len(second)} of {names[1]}"
-        raise DataError(problem, where="compare", remedy="give one of each for every seed")
+        raise DataError(problem, where="compare", remedy="give one of each per seed")
     return pooled(list(zip(first, second, strict=True)), names=names)
 
 
 def read_answer(text: str, answer_type: AnswerType, choices: Sequence[str] | None = None) -> str | None:
-    """The canonical form of the answer that a model's output states ("The answer is ...", a box, ...), or None."""
+    """The canonical form of the answer that a completion states ("The answer is ...", a box, ...), or None."""
     from cotdistill.tasks.answers.reading import extract_answer
 
     return extract_answer(text, answer_type, choices)
 
 
 def judge(text: str, question: Question, finished: bool = True) -> tuple[str | None, Verdict]:
-    """The answer that a model's output states, or None, and the verdict on it.
+    """The answer that a completion states, or None, and the verdict on it.
 
-    ``finished`` is False where the output was cut at a token limit.
+    ``finished`` is False if the completion is cut off at a token limit.
     """
     from cotdistill.tasks.answers.reading import judge as judge_output
 
@@ -189,7 +190,7 @@ def judge(text: str, question: Question, finished: bool = True) -> tuple[str | N
 
 
 def check_rationale(rationale: Rationale) -> list[Fault]:
-    """Everything that verification finds wrong with a rationale: each fault with its reason and its evidence."""
+    """Everything that is wrong with a rationale, as verification finds it: each fault with its reason and evidence."""
     from cotdistill.rationales.faults import find_faults
 
     return find_faults(rationale)
@@ -203,12 +204,12 @@ def run(
     report: bool = True,
     **settings: Any,
 ) -> ExperimentResult:
-    """Make what is missing of an experiment: a file, what such a file holds, or one that was read.
+    """Make what is missing from an experiment: a file, the content of one, or an experiment already read.
 
-    ``settings`` override it as ``--set`` does; write a dotted key as ``**{"training.epochs": 1}``. With ``report`` the
+    ``settings`` override it as ``--set`` does; write a dotted key as ``**{"training.epochs": 1}``. With ``report``, the
     report is written into the experiment's folder. Several ``jobs`` are processes that import the calling script, which
-    must then call this under ``if __name__ == "__main__":``. Raises ConfigError for what cannot be run; a cell that
-    fails is in the result.
+    must then call this under ``if __name__ == "__main__":``. Raises ConfigError for what cannot be run; a failed cell
+    is in the result.
     """
     from cotdistill.experiments.run import run_experiment
     from cotdistill.experiments.work import Work
@@ -235,7 +236,9 @@ def _experiment(experiment: str | Path | Mapping[str, Any] | Experiment, setting
     if isinstance(experiment, Mapping):
         return experiment_of({"name": "experiment"} | dict(experiment), settings, where="run")
     if settings:
-        raise ConfigError("an experiment that was read takes no settings", where="run", remedy="give its file")
+        raise ConfigError(
+            "an experiment that is already read cannot take settings", where="run", remedy="give its file"
+        )
     return experiment
 
 

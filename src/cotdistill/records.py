@@ -22,7 +22,7 @@ Format = Literal["cot", "least_to_most", "rar", "symbolic", "human", "answer_onl
 """How a rationale is written; ``answer_only`` means that there is none."""
 
 Verdict = Literal["correct", "wrong", "unreadable", "truncated"]
-"""Unreadable: no answer could be extracted. Truncated: the token limit came before an answer."""
+"""Unreadable: no answer can be extracted. Truncated: the token limit is reached before an answer."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
@@ -72,7 +72,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Rationale:
-    """A question with one teacher's rationale for it; ``rationale`` is None where the answer alone is taught.
+    """A question with one teacher's rationale for it; ``rationale`` is None if only the answer is taught.
 
     ``rationale`` holds the reasoning without the closing statement of the answer; ``meta`` says where it came from.
     """
@@ -109,7 +109,7 @@ class Rationale:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model wrote for one question, and what was made of it. ``answer`` is the gold answer."""
+    """What a model wrote for one question, and how it is judged. ``answer`` is the gold answer."""
 
     id: str
     task: str
@@ -154,7 +154,7 @@ class Score:
 
 
 def count_by(values: Iterable[str]) -> dict[str, int]:
-    """How often each value occurs, sorted by name: the form in which drops and verdicts are reported."""
+    """How often each value occurs, sorted by name: the form in which dropped rows and verdicts are reported."""
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1

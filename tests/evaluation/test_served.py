@@ -137,7 +137,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_go_on(tmp_path):
         os.kill(command.process.pid, signal.SIGINT)
         outcome = command.wait(30)  # a request waits for two minutes; a crowded machine needs seconds to end
     assert outcome.status == 130
-    assert outcome.err.splitlines()[-1] == "cotdistill: interrupted; the same command goes on from here"
+    assert outcome.err.splitlines()[-1] == "cotdistill: interrupted; run the same command again to continue"
     with FaultyServer(reply) as server:
         assert run_command(tmp_path, "run", served_run(server.url, tmp_path)).status == 0
 

@@ -1,4 +1,4 @@
-"""The command line's application: what its commands share, how they read a file and how they print."""
+"""The command-line application: what its commands share, how they read a file and how they print."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
-    epilog="cotdistill COMMAND --help says more of each. Your own data, step by step: recipes/own-data/README.md",
+    epilog="cotdistill COMMAND --help explains each command. Your own data, step by step: recipes/own-data/README.md",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 BEGIN, EXPERIMENTS, STAGES, RESULTS = (
-    "To begin",
-    "An experiment file",
-    "A part of an experiment",
-    "What was made",
+    "Getting started",
+    "Work on an experiment file",
+    "Run part of an experiment",
+    "Inspect results",
 )
 """The headings of the commands in --help."""
 
@@ -42,13 +42,13 @@ Settings = Annotated[
     typer.Option("--set", help="override a setting: training.epochs=1, arms.NAME.KEY=VALUE, grid.AXIS=[...]"),
 ]
 _INTERRUPTED = 130
-"""The exit status of a command that the user interrupted (128 and SIGINT's number)."""
+"""The exit status of a command that the user interrupted (128 plus SIGINT's number)."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 
 
 def main() -> None:
-    """Run the command line; errors that a user can act on become one line and exit status 2."""
+    """Run the command line; an error that the user can act on becomes one line and exit status 2."""
     gc.set_threshold(100_000, 20, 20)  # records have no cycles: looking for them took a tenth of reading 100,000 rows
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
@@ -67,7 +67,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             raise
-        print("cotdistill: interrupted; the same command goes on from here", file=sys.stderr)
+        print("cotdistill: interrupted; run the same command again to continue", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes

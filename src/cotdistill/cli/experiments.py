@@ -27,16 +27,18 @@ if TYPE_CHECKING:
     from cotdistill.experiments.result import ExperimentResult
     from cotdistill.experiments.work import Work
 
-Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster that RAY_ADDRESS names")]
-Jobs = Annotated[int, typer.Option(min=1, help="cells at a time on this machine, above 1 in processes of their own")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan, and do nothing")]
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluster named by RAY_ADDRESS")]
+Jobs = Annotated[
+    int, typer.Option(min=1, help="cells to make at a time on this machine; above 1, each in its own process")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")]
 
 
 @app.command(rich_help_panel=BEGIN)
 def quickstart(
     context: typer.Context,
     runs: Runs = Path("runs"),
-    seed: Annotated[int, typer.Option(help="seed of the training order")] = 0,
+    seed: Annotated[int, typer.Option(help="the seed of the training order")] = 0,
     settings: Settings = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -70,7 +72,7 @@ def run_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make what is missing of an experiment, and write its report. A cell that fails stops only itself (status 1)."""
+    """Make what is missing from an experiment and write its report. A failed cell stops only itself (exit status 1)."""
     experiment = read_experiment(file, settings)
     if dry_run:
         _print_plan(experiment, runs, jobs, as_json)
@@ -87,13 +89,13 @@ def plan(
     jobs: Jobs = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an experiment holds, what of it is missing, and what that will take. Nothing is loaded or run."""
+    """Say what an experiment contains, what is missing, and what that will take. Nothing is loaded or run."""
     _print_plan(read_experiment(file, settings), runs, jobs, as_json)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
 def report(file: ExperimentFile, runs: Runs = Path("runs"), settings: Settings = None, as_json: AsJson = False) -> None:
-    """Write the report of an experiment as far as it is done. Nothing is run."""
+    """Write the report of an experiment as far as it is done, without running anything."""
     from cotdistill.experiments.result import load_result
 
     _report(load_result(read_experiment(file, settings), runs), as_json)
@@ -105,10 +107,12 @@ def advise(
     file: ExperimentFile,
     runs: Runs = Path("runs"),
     settings: Settings = None,
-    student: Annotated[str | None, typer.Option(help="a student of the experiment, where it has several")] = None,
-    budget_share: Annotated[float, typer.Option(min=0, max=1, help="of what the whole grid costs")] = 0.25,
-    keep: Annotated[float, typer.Option(min=0, max=1, help="share of arms that go on after the cheap score")] = 0.5,
-    replay: Annotated[bool, typer.Option("--replay", help="train nothing: all pilots are on disk")] = False,
+    student: Annotated[str | None, typer.Option(help="the student, if the experiment has several")] = None,
+    budget_share: Annotated[
+        float, typer.Option(min=0, max=1, help="the share of the whole grid's cost to spend")
+    ] = 0.25,
+    keep: Annotated[float, typer.Option(min=0, max=1, help="the share of arms that go on after the cheap score")] = 0.5,
+    replay: Annotated[bool, typer.Option("--replay", help="train nothing; use only pilots that are on disk")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which arm is best for a student, from a cheap score and pilots of the most promising arms."""
@@ -128,13 +132,13 @@ def advise(
 
 @app.command("reproduce-check", rich_help_panel=EXPERIMENTS)
 def reproduce_check(
-    file: Annotated[
-        Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims, each with its experiment and test")
-    ] = Path("recipes/reproduce-check/claims.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims file")] = Path(
+        "recipes/reproduce-check/claims.yaml"
+    ),
     runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Test papers' claims on what was recorded: supported, contradicted or not enough data. Nothing is run."""
+    """Test papers' claims on recorded results: supported, contradicted or not enough data. Nothing is run."""
     from cotdistill.config.claims import load_claims
     from cotdistill.experiments.claims import check_claims
 

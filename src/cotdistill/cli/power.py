@@ -1,4 +1,4 @@
-"""What ``cotdistill power`` says: in points and percent, as people speak of accuracies."""
+"""What ``cotdistill power`` says, in points and percent, as accuracies are usually given."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def power_rows(
     items: int | None,
     spread: float | None,
 ) -> Rows:
-    """Questions needed, and seeds needed. ``evaluations`` are of arm a and of arm b by turns, one pair a seed.
+    """Questions needed, and seeds needed. ``evaluations`` alternate between arm a and arm b, one pair per seed.
 
-    They give what is None: ``spread`` if there are several pairs. Without several pairs how many seeds it takes is said
-    for a ``spread`` alone, and is the least it can be: what arms differ by on single questions is not known. Raises
-    ConfigError where too little is given to say anything, and for an odd number of evaluations.
+    They supply what is None; ``spread`` only if there are several pairs. Without several pairs, the number of seeds
+    comes from a given ``spread`` alone and is a lower bound: how arms differ on single questions is unknown. Raises
+    ConfigError if too little is given to say anything, and for an odd number of evaluations.
     """
     from cotdistill.evaluation.statistics import power
 
     if len(evaluations) % 2:
-        remedy = "name them by turns, one of each arm for every seed: A0 B0 A1 B1"
-        raise ConfigError(f"{len(evaluations)} evaluations make no pairs", where="power", remedy=remedy)
+        remedy = "alternate the arms, one evaluation of each for every seed: A0 B0 A1 B1"
+        raise ConfigError(f"{len(evaluations)} evaluations cannot be paired", where="power", remedy=remedy)
     pairs, found = _read(evaluations)
     asked = [] if difference is None else [difference]
     if found is not None:
@@ -53,7 +53,7 @@ def power_rows(
         rows["seeds needed" if exact else "seeds needed at least"] = _seeds(variance, asked)
     if not rows:
         remedy = "name evaluations, or give --difference and --discordant, or --spread"
-        raise ConfigError("a difference and how often the arms disagree are needed", where="power", remedy=remedy)
+        raise ConfigError("a difference and the share of discordant questions are needed", where="power", remedy=remedy)
     return rows
 
 
@@ -69,7 +69,7 @@ def _read(evaluations: Sequence[Path]) -> tuple[Pairs, ComparisonResult | None]:
 
 
 def _over_tasks(pairs: Pairs) -> dict[str, Any]:
-    """The mean of the tasks' differences, with tasks drawn anew, where there are several."""
+    """The mean of the tasks' differences, with tasks resampled, if there are several."""
     from cotdistill.evaluation.statistics.over_tasks import compare_over_tasks
 
     if not pairs or (found := compare_over_tasks(pairs)).num_tasks == 1:
@@ -82,14 +82,14 @@ def _over_tasks(pairs: Pairs) -> dict[str, Any]:
 
 
 def _variance(found: ComparisonResult | None, pairs: Pairs, spread: float | None) -> tuple[Variance | None, bool]:
-    """What seeds make of a difference, and whether it was measured: a ``spread`` that is given goes before."""
+    """How a difference varies with the seed, and whether that was measured; a given ``spread`` takes precedence."""
     from cotdistill.evaluation.statistics.items import joined_outcomes
     from cotdistill.evaluation.statistics.seeds import Variance, variance_of
 
     if spread is None:
         return (None, False) if found is None else (found.variance, True)
     if spread <= 0:
-        raise ConfigError(f"a spread of {spread:g} is none", where="--spread", remedy="give the points of an arm")
+        raise ConfigError(f"{spread:g} is not a spread", where="--spread", remedy="give a number of points above 0")
     over_items = variance_of(joined_outcomes(pairs, ("a", "b"))[:, :1], (1, -1)).items if pairs else 0.0
     num_items = float("inf") if found is None else found.n
     return Variance(2 * (spread / 100) ** 2, over_items, 0.0, 2.0, num_items), False

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @app.command(rich_help_panel=RESULTS)
 def show(
     path: Annotated[Path, typer.Argument(help="an experiment's or a stage's folder, or a JSON Lines file of records")],
-    limit: Annotated[int, typer.Option(help="records to show")] = 5,
+    limit: Annotated[int, typer.Option(help="number of records to show")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Print any artifact in readable form."""
+    """Print any artifact in a readable form."""
     from cotdistill.reports.show import describe, read_artifact
 
     artifact = read_artifact(path, limit)
@@ -30,10 +30,10 @@ def show(
 @app.command(rich_help_panel=RESULTS)
 def audit(
     path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
-    limit: Annotated[int, typer.Option(help="disagreements to show")] = 10,
+    limit: Annotated[int, typer.Option(help="number of disagreements to show")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Read an evaluation's outputs with several answer extractors, and show the items on which they disagree."""
+    """Read an evaluation's completions with several answer extractors, and show where they disagree."""
     from cotdistill.evaluation.diagnosis.audit import audit_lines, audit_path
 
     result = audit_path(path)
@@ -43,12 +43,12 @@ def audit(
 @app.command(rich_help_panel=RESULTS)
 def flips(
     a: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
-    b: Annotated[Path, typer.Argument(help="another one of the same questions")],
-    items: Annotated[bool, typer.Option("--items", help="each item that flips, in place of the tasks")] = False,
-    figure: Annotated[Path | None, typer.Option(help="draw it too: a .svg, .pdf or .png file")] = None,
+    b: Annotated[Path, typer.Argument(help="another evaluation on the same questions")],
+    items: Annotated[bool, typer.Option("--items", help="list each question that flips, instead of the tasks")] = False,
+    figure: Annotated[Path | None, typer.Option(help="also draw a figure: a .svg, .pdf or .png file")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say by task where the first evaluation gains and loses against the second, and what failed in each item."""
+    """Show by task where the first evaluation gains and loses against the second, and what failed in each question."""
     from cotdistill.evaluation.diagnosis.flips import find_flips, flips_by_task
     from cotdistill.evaluation.read import read_evaluation
     from cotdistill.evaluation.statistics.comparisons import compare
@@ -78,11 +78,13 @@ def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
 
     if path.suffix not in (".svg", ".pdf", ".png"):
         raise ConfigError(
-            f"{path.name!r} names no kind of figure", where="--figure", remedy="end it in .svg, .pdf or .png"
+            f"unknown kind of figure {path.name!r}", where="--figure", remedy="end the name in .svg, .pdf or .png"
         )
     drawing = draw_flips(found, a.name, b.name)
     if drawing is None:
-        raise DataError("no item flips, so there is nothing to draw", where=f"{a} and {b}", remedy="leave out --figure")
+        raise DataError(
+            "no question flips, so there is nothing to draw", where=f"{a} and {b}", remedy="leave out --figure"
+        )
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_figure(drawing.figure, path)
@@ -92,20 +94,21 @@ def _draw_flips(found: list[Flip], a: Path, b: Path, path: Path) -> None:
 @app.command(rich_help_panel=RESULTS)
 def power(
     evaluations: Annotated[
-        list[Path] | None, typer.Argument(help="folders of evaluations, of arm A and arm B by turns, a pair a seed")
+        list[Path] | None, typer.Argument(help="folders of evaluations, alternating arm A and arm B, one pair per seed")
     ] = None,
-    difference: Annotated[float | None, typer.Option(help="the accuracies' to be shown, in points")] = None,
-    discordant: Annotated[float | None, typer.Option(help="questions that one arm alone has right, in %")] = None,
-    items: Annotated[int | None, typer.Option(min=1, help="the power of so many questions, too")] = None,
+    difference: Annotated[float | None, typer.Option(help="the difference in accuracy to show, in points")] = None,
+    discordant: Annotated[float | None, typer.Option(help="questions that only one arm gets right, in %")] = None,
+    items: Annotated[int | None, typer.Option(min=1, help="also give the power for this many questions")] = None,
     spread: Annotated[
-        float | None, typer.Option(help="an arm's between seeds, in points of accuracy (standard deviation)")
+        float | None, typer.Option(help="standard deviation of an arm's accuracy between seeds, in points")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many questions and how many seeds show a difference with a power of 80 % at p = 0.05.
+    """Say how many questions and how many seeds it takes to show a difference with 80 % power at p = 0.05.
 
-    Questions are for two students. Seeds are for two arms, whose differences of 3, 5 and 7 points are to hold for other
-    seeds too: several pairs of evaluations, say of a pilot, tell how far seeds spread, or --spread does.
+    Questions are for comparing two students; seeds are for comparing two arms, so that differences of 3, 5 and 7 points
+    hold for other seeds too. The spread between seeds comes from several pairs of evaluations, for example a pilot's,
+    or from --spread.
     """
     from cotdistill.cli.power import power_rows
 
@@ -117,13 +120,13 @@ def effect(
     student: Annotated[str, typer.Argument(help="a model's name or folder")],
     evaluation: Annotated[Path, typer.Argument(help="the folder of its evaluation, runs/evaluation/KEY")],
     rationales: Annotated[Path | None, typer.Option(help="a teacher's rationales for the same questions")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many questions")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="use only the first N questions")] = None,
     runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Measure what rationales (its own, people's, a teacher's) do to the gold answer's probability, and attention.
+    """Measure how rationales (its own, human, a teacher's) change the gold answer's probability and the attention.
 
-    The table and a figure of it are written beside the numbers, as effect.md, effect.svg and effect.pdf.
+    A table and a figure are written beside the numbers, as effect.md, effect.svg and effect.pdf.
     """
     from cotdistill.config import ModelConfig
     from cotdistill.evaluation.diagnosis.effect import measure_effects
@@ -144,15 +147,15 @@ def effect(
 @app.command(rich_help_panel=RESULTS)
 def harness(
     student: Annotated[str, typer.Argument(help="a model's name or folder")],
-    tasks: Annotated[list[str], typer.Argument(help="lm-eval's names of tasks, groups or tags, or its YAML files")],
-    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many items of each task")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="prompts at once")] = 16,
-    metric: Annotated[str | None, typer.Option(help="what decides verdicts, e.g. acc_norm")] = None,
-    include: Annotated[Path | None, typer.Option(help="a folder of further task files")] = None,
+    tasks: Annotated[list[str], typer.Argument(help="lm-eval's tasks, groups or tags by name, or its YAML files")],
+    limit: Annotated[int | None, typer.Option(min=1, help="use only the first N items of each task")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="prompts at a time")] = 16,
+    metric: Annotated[str | None, typer.Option(help="the metric that decides verdicts, e.g. acc_norm")] = None,
+    include: Annotated[Path | None, typer.Option(help="a folder with more task files")] = None,
     runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Run tasks of lm-eval (MMLU, ARC, ...) on a model and keep its samples as predictions."""
+    """Run lm-eval's tasks (MMLU, ARC, ...) on a model and keep the samples as predictions."""
     from cotdistill.config import ModelConfig
     from cotdistill.evaluation.harness import evaluate_with_harness
 
@@ -170,7 +173,7 @@ def export(
     to: Annotated[Path, typer.Option(help="the folder to write to")],
     as_json: AsJson = False,
 ) -> None:
-    """Write an evaluation's predictions as lm-eval logs its samples, one file a task."""
+    """Write an evaluation's predictions in the format of lm-eval's sample logs, one file per task."""
     from cotdistill.evaluation.harness import export_samples
     from cotdistill.evaluation.read import read_evaluation
 

@@ -1,4 +1,4 @@
-"""The command that says what an experiment file may hold, from the settings themselves."""
+"""The command that shows what an experiment file may contain, from the settings themselves."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 _OF_THE_FILE = ("name", "folder")
-"""What an experiment need not say, because it follows from where its file lies."""
+"""What an experiment need not say, because it follows from where its file is."""
 _NOT_WRITTEN = ("settings",)
-"""A field that is no key of the file: it holds all the others that stand at its top."""
+"""A field that is not a key of the file: it holds all others at the top of the file."""
 
 
 @app.command(rich_help_panel=BEGIN)
@@ -29,7 +29,7 @@ def settings(
     key: Annotated[str, typer.Argument(metavar="KEY", help="a section or a key, e.g. training.loss")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what an experiment file may hold: every key of a section, or one key, its default and its meaning."""
+    """Show what an experiment file may contain: every key of a section, or one key, with default and meaning."""
     sections, holders = _find(key)
     if as_json:
         name = key.rpartition(".")[2]
@@ -42,7 +42,7 @@ def settings(
 
 
 def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
-    """The sections that ``key`` names, several where it has variants and none where it holds a value; and its holders.
+    """The sections that ``key`` names (several if it has variants, none if it holds a value), and its holders.
 
     Raises ConfigError for a key that no section has.
     """
@@ -55,8 +55,8 @@ def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
         holders = [model for model in sections if part in model.model_fields]
         if not holders:
             known = {name for model in sections for name in model.model_fields}
-            remedy = nearest(part, known) if known else "what is above it holds a value, no settings"
-            raise ConfigError(f"no setting {key!r}", where="settings", remedy=remedy)
+            remedy = nearest(part, known) if known else "the key above it holds a value, not settings"
+            raise ConfigError(f"unknown setting {key!r}", where="settings", remedy=remedy)
         found = [section for model in holders for section in _sections(model.model_fields[part].annotation)]
         sections = list(dict.fromkeys(found))
     return sections, holders
@@ -116,7 +116,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _choices(hint: Any) -> list[str]:
-    """The words that a setting may be, where it is one of a few."""
+    """The words that a setting may be, if it is one of a few."""
     literals = [part for part in _flat(hint) if get_origin(part) is Literal]
     choices = [str(choice) for literal in literals for choice in get_args(literal)]
     return [" | ".join(choices)] if len(choices) > 1 else []

@@ -35,11 +35,11 @@ def annotate(
     settings: Settings = None,
     arm: Arm = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what is left to ask and its cost, ask nothing")
+        bool, typer.Option("--dry-run", help="say what is left to ask and what it costs, and ask nothing")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect the rationales of each arm, describe them in a data card, and nothing more."""
+    """Collect each arm's rationales and describe them in a data card."""
     experiment = read_experiment(file, settings)
     if dry_run:
         print_rows(_left_to_ask(experiment, runs, arm), as_json)
@@ -62,12 +62,14 @@ def capture(
     runs: Runs = Path("runs"),
     settings: Settings = None,
     arm: Arm = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how large it will be, and capture nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say how large the capture will be, and capture nothing")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Capture the teacher's signal of each arm that reads it from disk (training.signal.kind: cache).
 
-    Its rationales, and the students of other arms that it uses, are made first, also for --dry-run.
+    The rationales, and the students of other arms that it uses, are made first, also with --dry-run.
     """
     experiment = read_experiment(file, settings)
     if dry_run:
@@ -106,7 +108,7 @@ def evaluate(
     arm: Arm = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test the student of each arm (and make it first where it is missing)."""
+    """Test the student of each arm (and train it first if it is missing)."""
     rows = {}
     work = work_in(runs, context, "evaluate")
     for name, result in _made(read_experiment(file, settings), work, arm, "evaluation").items():
@@ -119,11 +121,11 @@ def evaluate(
 @app.command("import", rich_help_panel=STAGES)
 def import_command(
     source: Annotated[str, typer.Argument(help="eit_cot, cot_collection, flan_cot or distilling_step_by_step")],
-    path: Annotated[Path, typer.Argument(help="a file of the release, or the folder it came in")],
+    path: Annotated[Path, typer.Argument(help="a file or the folder of the release")],
     out: Annotated[Path | None, typer.Option("--out", help="write the rationales to this JSON Lines file")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read rationales that others released, say what could not be read, and write them as a file to train on."""
+    """Read released rationales, say what cannot be read, and write the rest as a file to train on."""
     from cotdistill.annotation.released.importers import import_rationales
     from cotdistill.storage.atomic import disk_errors
     from cotdistill.storage.jsonl import write_rows
@@ -136,7 +138,7 @@ def import_command(
 
 
 def _made(experiment: Experiment, work: Work, arm: str | None, noun: str) -> dict[str, CellResult]:
-    """The cells that have a stage of this noun once the experiment is run so far, by their titles.
+    """The cells that have a stage of this noun once the experiment is run this far, by title.
 
     Raises the error of the first cell that failed.
     """
@@ -153,7 +155,7 @@ def _made(experiment: Experiment, work: Work, arm: str | None, noun: str) -> dic
 
 
 def _by_name(cells: list[CellResult]) -> dict[str, CellResult]:
-    """Cells by the name of their arm, with the seed where an arm has several."""
+    """Cells by the name of their arm, with the seed if an arm has several."""
     names = [cell.cell.arm for cell in cells]
     return {cell.cell.arm if names.count(cell.cell.arm) == 1 else cell.cell.title: cell for cell in cells}
 

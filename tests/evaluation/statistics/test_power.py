@@ -126,7 +126,7 @@ def test_pairs_of_several_seeds_say_how_many_seeds_are_needed(tmp_path: Path) ->
     assert row == {"spread": round(100 * found.variance.spread, 2)} | {
         f"{points} points": found.seeds_needed(points / 100) for points in (3, 5, 7, 10)
     }
-    with pytest.raises(ConfigError, match="3 evaluations make no pairs"):
+    with pytest.raises(ConfigError, match="3 evaluations cannot be paired"):
         power_rows(folders[:3], None, None, None, None)
 
 
@@ -140,7 +140,7 @@ def test_a_spread_says_how_many_seeds_are_needed_at_least(tmp_path: Path) -> Non
     pair = [stored(tmp_path / name, arm(draws.random(50) < 0.5)) for name in "ab"]
     few = power_rows(pair, None, None, None, 3.0)["seeds needed at least"]
     assert few["5 points"] > rows["seeds needed at least"]["5 points"], "so few questions spread more by themselves"
-    with pytest.raises(ConfigError, match="a spread of 0 is none"):
+    with pytest.raises(ConfigError, match="0 is not a spread"):
         power_rows([], None, None, None, 0.0)
 
 
