@@ -135,7 +135,7 @@ def test_a_file_without_settings(lab: Path) -> None:
         ("absent.jsonl", ["absent.jsonl: no such file; check the path"]),
         ("empty.jsonl", ["empty.jsonl: no rows; give at least one question"]),
         ("twice.jsonl", ["twice.jsonl, line 4: ", "'0'"]),
-        ("bare.jsonl", ["bare: no question has a rationale; name their column with columns: {rationale: NAME}"]),
+        ("bare.jsonl", ["bare.jsonl: no question has a rationale; name their column with columns: {rationale: NAME}"]),
         ("columns.jsonl", ["columns.jsonl, line 1: no column 'answer'", "map it with columns: {answer: NAME}"]),
     ],
 )

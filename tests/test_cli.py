@@ -91,7 +91,7 @@ KD = {"loss": [{"kind": "forward_kl"}], "signal": {"kind": "live", "model": "./s
 BAD_RUNS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "misspelt key": ({"training": {"epoch": 2}}, ["'training.epoch'", "did you mean 'epochs'?"]),
     "malformed line": ({"task": {"train": "malformed.jsonl"}}, ["malformed.jsonl, line 2: ", "mend or delete"]),
-    "empty test set": ({"task": {"test": "empty.jsonl"}}, ["empty.jsonl: no rows; give a file with at least one"]),
+    "empty test set": ({"task": {"test": "empty.jsonl"}}, ["empty.jsonl: no rows; give at least one"]),
     "no such model": ({"student": "./absent"}, ["absent: no such model folder; give a folder with config.json"]),
     "no model folder": ({"student": "./runs"}, ["runs: no safetensors or GGUF weights"]),
     "other tokenizer": ({"training": KD}, ["tokens differ between teacher", "a teacher of the student's family"]),

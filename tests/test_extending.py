@@ -34,7 +34,7 @@ assert divergence(settings.loss[0], logits, -logits).min() > 0
 questions = load_task(ProceduralTask(num_train=2, num_test=1)).train
 made = collect_rationales(questions, RestatingTeacher(), AnnotationConfig())
 assert [one.teacher for one in made.records] == ["restating"] * 2
-assert "draw_seeds" in draw_all.__code__.co_names
+assert "draw_spread" in draw_all.__code__.co_names
 """
 
 

@@ -60,7 +60,7 @@ def test_gzipped_rows_are_read_and_numbered_by_line(tmp_path: Path) -> None:
         (b'{"n": 1}\n{"n": 2', "line 2", "malformed JSON"),
         (b'{"n": 1}\n[1]\n', "line 2", "expected a JSON object, found list"),
         (b'{"n": 1}\nnull\n', "line 2", "expected a JSON object, found NoneType"),
-        (b'{"n": "\xff"}\n', "rows.jsonl", "unreadable after line 0"),
+        (b'{"n": "\xff"}\n', "line 1", "UTF-8"),
         (b"[" * 100_000 + b"\n", "rows.jsonl", "unreadable"),
     ],
 )

@@ -125,7 +125,7 @@ GOOD = {"question": "1?", "answer": "1"}
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "own.jsonl: no rows; give a file"),
+        ([], "own.jsonl: no rows; give at least one question"),
         ([GOOD, "{nope"], "own.jsonl, line 2: malformed JSON"),
         ([GOOD, "", "[1]"], "own.jsonl, line 3: expected a JSON object"),
         ([GOOD, {"question": "2?", "answer": ""}], "own.jsonl, line 2: question without an answer; fill in"),

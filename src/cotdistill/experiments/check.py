@@ -23,6 +23,7 @@ from cotdistill.models.load.source import model_identity
 from cotdistill.records import Rationale
 from cotdistill.storage.hashes import canonical_json
 from cotdistill.tasks import Task, load_task
+from cotdistill.tasks.files import place_of
 from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
 
@@ -53,7 +54,7 @@ def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
             remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
-            raise DataError("no question has a rationale", where=own[key].side_name("train"), remedy=remedy)
+            raise DataError("no question has a rationale", where=place_of(own[key], "train"), remedy=remedy)
     for key, target, human in sorted(trained):
         line = _misjudged(loaded[key], target, human=human)
         if line and say:

@@ -47,10 +47,16 @@ def load_own(config: OwnQuestions) -> Task:
     )
 
 
+def place_of(config: OwnQuestions, side: Literal["train", "test"]) -> str:
+    """Where the rows of one side lie, for an error about all of them."""
+    if isinstance(config, FileTask):
+        return str(config.train if side == "train" else config.test)
+    return f"{config.hub if isinstance(config, HubTask) else config.function}, {side}"
+
+
 def _drafts(config: OwnQuestions, side: Literal["train", "test"]) -> tuple[list[Draft], int]:
     """The rows of one side as drafts, and the number of repeated ones left out."""
-    source = config.train if side == "train" else config.test
-    if source is None:
+    if (config.train if side == "train" else config.test) is None:
         return [], 0
     rows = _rows(config, side)
     drafts: list[Draft] = []
@@ -65,8 +71,7 @@ def _drafts(config: OwnQuestions, side: Literal["train", "test"]) -> tuple[list[
         made_ids.add(draft.id)
         drafts.append(draft)
     if not drafts:
-        where = source if isinstance(config, FileTask) else f"{config.side_name(side)}, {side}"
-        raise DataError("no rows", where=where, remedy="give at least one question")
+        raise DataError("no rows", where=place_of(config, side), remedy="give at least one question")
     refuse_repeated_ids((draft.id, draft.place) for draft in drafts)
     return drafts, num_repeated
 
@@ -103,7 +108,7 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
     if not all(sides):
         problem = f"no question is left for {'testing' if sides[0] else 'training'}"
         raise DataError(
-            problem, where=config.side_name("train"), remedy="give more rows, a test file, or another test_share"
+            problem, where=place_of(config, "train"), remedy="give more rows, a test file, or another test_share"
         )
     return sides
 
