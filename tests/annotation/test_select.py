@@ -120,7 +120,7 @@ def test_only_a_selection_that_asks_the_student_depends_on_it(tmp_path: Path, st
 
 
 def test_draws_of_a_teacher_that_has_one_rationale_are_refused(tmp_path: Path, student: ModelConfig) -> None:
-    with pytest.raises(ConfigError, match=r"the teacher procedural gives the same rationale however often it is drawn"):
+    with pytest.raises(ConfigError, match=r"the teacher procedural gives the same rationale at every draw"):
         made(tmp_path, student, selection={"kind": "rank_surprisal", "num_draws": 2})
 
 

@@ -105,7 +105,7 @@ def test_the_report_of_half_an_experiment_says_what_is_missing_and_why_and_loads
     folder = half_done / "runs" / "fine"
     page, text = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     assert "2 of 7 cells have no result" in page
-    for part in ("no space left", "not run yet", "was declared but is not tested"):
+    for part in ("no space left", "not run yet", "was declared but cannot be tested"):
         assert part in page
         assert part in text
     assert "beats" in page

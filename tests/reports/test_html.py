@@ -99,7 +99,7 @@ def test_what_does_not_fit_loses_the_middle_of_long_outputs_and_says_so():
     budget = whole.size // 2
     cut = pack(evidence, budget)
     assert sum(len(base64.b64decode(piece)) for piece in cut.pieces) <= budget
-    assert "the middle is left out" in cut.note
+    assert "without their middle" in cut.note
     for (_, id_), text in outputs_of(cut).items():
         original = next(p.output for p in long if p.id == id_)
         first, last = text.split(" [...] ")

@@ -111,7 +111,7 @@ def test_page_shows_scores_comparisons_and_cost(report):
     ]
     text = "".join(page.itertext())
     assert "Does reasoning help?" in text
-    assert "All of it was computed in 1 min 40 s." in text
+    assert "Everything was computed in 1 min 40 s." in text
     assert [image.get("src") for image in page.iter("img")] == ["accuracy.svg"]
 
 
@@ -215,7 +215,7 @@ def test_only_several_seeds_speak_of_arms_and_say_how_many_would_do():
     assert "200 items, 3 seeds)." in said(shown)
     needed = lost.seeds_needed(0.05)
     assert said(lost).startswith("No difference shown between cot and answers: ")
-    assert said(lost).endswith(f"200 items, 3 seeds; 5 points would take about {needed} seeds an arm).")
+    assert said(lost).endswith(f"200 items, 3 seeds; 5 points would take about {needed} seeds per arm).")
     table = seeds_table([comparison("a", "b", 0.1, 0.01), lost])
     assert table is not None
     (row,) = table.rows
@@ -243,7 +243,7 @@ def test_half_a_study_says_what_is_missing(report):
     assert listed == [
         [["cell", "why"], ["cot (seed 1)", "no space left on the device"], ["cot (seed 2)", "not run yet"]]
     ]
-    assert "cot against human was declared but is not tested: no seed of which" in "".join(page.itertext())
+    assert "cot against human was declared but cannot be tested: no seed of which" in "".join(page.itertext())
     nothing = Evidence("s", "", {}, missing=missing)
     assert "Nothing is finished yet; 2 cells are missing." in page_of(nothing, {})
 

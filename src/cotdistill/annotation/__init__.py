@@ -1,4 +1,4 @@
-"""Annotation: rationales for questions, from whichever teacher."""
+"""Annotation: rationales for questions, from any teacher."""
 
 from cotdistill.annotation.annotate import (
     AnnotationRequest,

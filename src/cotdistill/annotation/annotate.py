@@ -1,4 +1,4 @@
-"""The annotation stage: one teacher's rationales for a set of questions, filtered, every drop counted and shown."""
+"""The annotation stage: one teacher's rationales for a set of questions, filtered; every drop is counted and shown."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def collect_rationales(
 ) -> Rationales:
     """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
 
-    ``data_dir`` holds released rationales, for teachers that name no folder of their own (default: $COTDISTILL_DATA);
-    ``completions`` is the folder for those of a teacher that is asked, whose budget is for all that are there.
-    The answer of a rationale is always the gold one. Raises DataError for rationales that were never released.
+    ``data_dir`` holds released rationales, for teachers whose settings name no folder (default: $COTDISTILL_DATA);
+    ``completions`` is the folder for a teacher that is asked; its budget covers everything in that folder.
+    A rationale's answer is always the gold answer. Raises DataError for rationales that were never released.
     """
     if annotation.selection is not None:
-        raise ConfigError("a selection needs a folder for what it scores", remedy="call annotate with runs")
+        raise ConfigError("a selection needs a folder for its scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
     for found in source_of(teacher, data_dir, completions).rationales(questions, annotation):
@@ -61,11 +61,11 @@ def collect_rationales(
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRequest:
-    """What is to be annotated, by whom and how.
+    """What to annotate, by whom and how.
 
-    Questions that are in ``evaluation`` (exemplars of few-shot prompts among them, with the split "few_shot") are left
-    out as ``config.decontaminate`` says. ``data_dir`` holds released rationales, for teachers that name no folder of
-    their own. ``student`` is asked where ``config.selection`` needs one and names none.
+    Questions that are in ``evaluation`` (including exemplars of few-shot prompts, with the split "few_shot") are
+    dropped as ``config.decontaminate`` says. ``data_dir`` holds released rationales, for teachers whose settings name
+    no folder. ``student`` is asked if ``config.selection`` needs one and names none.
     """
 
     questions: Sequence[Question]
@@ -77,7 +77,7 @@ class AnnotationRequest:
 
     @property
     def compared(self) -> Sequence[Question]:
-        """The evaluation questions that training questions are held against."""
+        """The evaluation questions that training questions are compared with."""
         return self.evaluation if self.config.decontaminate != "off" else ()
 
 
@@ -91,7 +91,7 @@ def annotate(
     evaluation: Sequence[Question] = (),
     student: Model | None = None,
 ) -> Rationales:
-    """What :func:`make_annotation` makes of a request with these arguments, read."""
+    """What :func:`make_annotation` makes from a request with these arguments, read back."""
     request = AnnotationRequest(questions, teacher, annotation, data_dir, evaluation, student)
     return read_annotation(make_annotation(request, runs))
 
@@ -99,9 +99,9 @@ def annotate(
 def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
     """The folder ``runs/annotation/<key>`` with what :func:`collect_rationales` gives; a finished one stays as it is.
 
-    Evaluation questions are left out and counted, and what is kept is perturbed where that is set. The manifest
-    says for every evaluation set how many training questions are in it, ``dropped.jsonl`` holds what was left out.
-    Raises DataError where nothing is left.
+    Evaluation questions are dropped and counted, and what is kept is perturbed if that is set. The manifest says for
+    every evaluation set how many training questions are in it; ``dropped.jsonl`` holds what was dropped.
+    Raises DataError if nothing is left.
     """
     teacher, annotation = request.teacher, request.config
     completions = completions_folder(teacher, runs)
@@ -129,9 +129,9 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
 
 
 def read_annotation(path: Path) -> Rationales:
-    """The rationales in the folder of a finished annotation, and what was left out of them.
+    """The rationales in the folder of a finished annotation, and what was dropped.
 
-    Raises ArtifactError for a file that is not what was written.
+    Raises ArtifactError for a file that was changed.
     """
     stage = open_finished(path)
     records = tuple(Rationale.from_row(row) for row in stage.rows(RATIONALES))
@@ -140,12 +140,12 @@ def read_annotation(path: Path) -> Rationales:
 
 
 def completions_folder(teacher: Teacher, runs: Path) -> Path:
-    """One folder a teacher: what it wrote serves every annotation that asks the same again."""
+    """One folder per teacher: its completions serve every annotation that asks the same again."""
     return runs / "completions" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
 
 
 def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any]:
-    """All that can change what :func:`make_annotation` makes of a request."""
+    """Everything that can change what :func:`make_annotation` makes from a request."""
     config, compared = request.config, request.compared
     return {
         "version": VERSION,
@@ -163,11 +163,11 @@ _SAID_APART = {
     name: AnnotationConfig.model_fields[name].default
     for name in ("decontaminate", "selection", "granularity", "format", "answer_conditioned", "prompt")
 }
-"""Settings that count only with what they are about: evaluation questions, a student, and a source that heeds them."""
+"""Settings that count only with what they apply to: evaluation questions, a student, a source that uses them."""
 
 
 def _source_identity(request: AnnotationRequest, completions: Path) -> dict[str, Any]:
-    """What the source says of itself, level by level where a selection takes several."""
+    """The source's identity, level by level if a selection uses several."""
     questions, annotation = request.questions, request.config
     source = source_of(request.teacher, request.data_dir, completions)
     if annotation.selection is None:
@@ -178,7 +178,7 @@ def _source_identity(request: AnnotationRequest, completions: Path) -> dict[str,
 
 
 def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> dict[str, Any] | None:
-    """The selection, and the content of the student that it asks; None where there is none."""
+    """The selection, and the content of the student that it asks; None without a selection."""
     if annotation.selection is None:
         return None
     asked = student_of(annotation.selection, student)
@@ -187,7 +187,7 @@ def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> 
 
 
 def without_leaks(request: AnnotationRequest) -> tuple[list[Question], list[Dropped], dict[str, Any]]:
-    """The questions that are trained on, those left out because they are evaluation questions, and what was found."""
+    """The questions to train on, those dropped because they are evaluation questions, and the overlaps found."""
     questions, decontaminate, compared = request.questions, request.config.decontaminate, request.compared
     by_set = overlap_by_set(questions, compared)
     overlap = reduce(or_, (found for _, found in by_set.values()), NO_OVERLAP)

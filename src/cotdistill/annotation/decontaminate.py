@@ -1,7 +1,7 @@
 """Training questions that are also evaluation questions: with the same text, the same words, or 13 words in a row.
 
 The third is GPT-3's measure (arXiv 2005.14165, appendix C). Templated tasks share long phrases between different
-problems, so it is reported and removes nothing unless that is asked for.
+problems, so it is reported and removes nothing unless asked to.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _WORD = re.compile(r"\w+|[^\w\s.,;:!?'\"’‘“”]")
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Places in the training questions, by how they overlap; each set holds the one before it but for short questions,
-    which have no 13 words."""
+    """Places in the training questions, by how they overlap; each set includes the one before it, except for short
+    questions, which do not have 13 words."""
 
     exact: frozenset[int]
     normalised: frozenset[int]
@@ -38,7 +38,7 @@ NO_OVERLAP = Overlap(frozenset(), frozenset(), frozenset())
 
 
 def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -> Overlap:
-    """Compares texts of questions, without their choices."""
+    """Compares the texts of questions, without their choices."""
     texts: set[str] = set()
     word_lists: set[tuple[str, ...]] = set()
     ngrams: set[tuple[str, ...]] = set()
@@ -60,7 +60,7 @@ def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -
 
 
 def overlap_by_set(training: Sequence[Question], evaluation: Iterable[Question]) -> dict[str, tuple[int, Overlap]]:
-    """For each evaluation set, and apart from it for the exemplars of its few-shot prompts, the number of its questions
+    """For each evaluation set, and separately for the exemplars of its few-shot prompts, the number of its questions
     and how ``training`` overlaps with them."""
     sets: dict[str, list[Question]] = {}
     for question in evaluation:
@@ -70,7 +70,7 @@ def overlap_by_set(training: Sequence[Question], evaluation: Iterable[Question])
 
 
 def normalised_words(text: str) -> tuple[str, ...]:
-    """The words and symbols of ``text`` in one case, without the punctuation of sentences."""
+    """The words and symbols of ``text`` in lower case, without sentence punctuation."""
     return tuple(_WORD.findall(text.casefold()))
 
 

@@ -1,4 +1,4 @@
-"""What a data card says of annotations: how long they are, how well they agree and hold, what they took."""
+"""What a data card says about annotations: their length, agreement, soundness and cost."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cotdistill.rationales.measures import in_band, num_steps, num_words
 from cotdistill.records import Rationale, count_by
 
 NUM_VERIFIED = 2000
-"""So many rationales, chosen by a hash of their ids, are verified for a card."""
+"""How many rationales, chosen by a hash of their ids, are verified for a card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One annotation. Shares are fractions; None where there is nothing to take a share of.
+    """One annotation. Shares are fractions; None if there is nothing to take a share of.
 
-    ``in_band`` is the share that is as long, in words and steps, as the granularity asks for; ``agree`` the share whose
-    teacher stated the gold answer, of those who stated one or could have; ``sound`` the share without a fault among
-    ``num_verified``; ``faults`` counts their first faults. Tokens and cost are of a teacher that was asked.
+    ``in_band`` is the share whose length, in words and steps, is what the granularity asks for; ``agree`` the share
+    whose teacher stated the gold answer, of those that stated one or could have; ``sound`` the share without a fault
+    among ``num_verified``; ``faults`` counts their first faults. Tokens and cost are those of a teacher that was asked.
     """
 
     teacher: str
@@ -53,7 +53,7 @@ class Description:
 @dataclass(frozen=True, slots=True)
 class Growth:
     """Of the ``questions`` that two levels of one teacher and format share, the fraction with more words at the finer
-    one."""
+    level."""
 
     teacher: str
     format: str
@@ -96,7 +96,7 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
 
 
 def growths(annotations: Sequence[Rationales]) -> list[Growth]:
-    """For each teacher and format, every level against the next finer one that is there."""
+    """For each teacher and format, every level against the next finer one available."""
     series: dict[tuple[str, str], dict[int, dict[str, int]]] = {}
     for rationales in annotations:
         for one in rationales:
@@ -115,7 +115,7 @@ def growths(annotations: Sequence[Rationales]) -> list[Growth]:
 
 
 def quartiles(rationales: Rationales, measure: Callable[[str], int]) -> tuple[float, float, float]:
-    """The quarter, half and three quarter points of a measure of the texts."""
+    """The quartiles of a measure of the texts."""
     values = sorted(measure(one.rationale) for one in rationales if one.rationale is not None)
     at = [values[min(len(values) - 1, share * len(values) // 4)] for share in (1, 2, 3)]
     return at[0], at[1], at[2]

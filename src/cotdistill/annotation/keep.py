@@ -16,14 +16,14 @@ _UNFINISHED: dict[str | None, DropReason] = {
     "content_filter": "filtered",
     "error": "failed",
 }
-"""What a teacher's finish reason says of a text that is not whole."""
+"""What a teacher's finish reason says about an incomplete text."""
 
 
 def refusal(rationale: Rationale, keep: Keep) -> Dropped | None:
-    """Why a rationale is left out, or None.
+    """Why a rationale is dropped, or None.
 
-    It is empty; but for ``all``, its teacher was cut off, filtered or failed; under ``agree`` the teacher stated
-    another answer or none; under ``verified`` it has a fault (:func:`find_faults`), of which the first is named. A
+    It is empty; its teacher was cut off, filtered or failed (except under ``all``); under ``agree`` the teacher stated
+    another answer or none; under ``verified`` it has a fault (:func:`find_faults`), the first of which is named. A
     teacher without an answer of its own (people, the solver) always agrees.
     """
     if rationale.rationale == "":

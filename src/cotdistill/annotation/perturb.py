@@ -1,7 +1,7 @@
-"""Rationales made worse on purpose, to measure how much of a rationale's worth lies in what: pure and seeded.
+"""Rationales made worse on purpose, to measure which of their properties matter: pure and seeded functions.
 
-A question keeps its place, its answer and its id, so that arms stay matched. Which rationales are perturbed depends on
-their ids and the seed alone, and those of a smaller share are among those of a larger one.
+A question keeps its place, answer and id, so that arms stay matched. Which rationales are perturbed depends only on
+their ids and the seed, and those of a smaller share are among those of a larger one.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def perturb_text(rationale: Rationale, perturbation: Perturbation) -> str | None
 
 
 def truncate(text: str, keep_share: float, num_words: int | None = None) -> str:
-    """The first words of ``text``: this share of them, rounded up, or so many at most."""
+    """The first words of ``text``: this share of them, rounded up, or at most this number."""
     words = list(re.finditer(r"\S+", text))
     kept = math.ceil(keep_share * len(words)) if num_words is None else min(num_words, len(words))
     return text[: words[kept - 1].end()] if kept else ""
 
 
 def shuffle_sentences(text: str, random: Random) -> str:
-    """Lines, or the sentences of a text of one line, in another order where there is one."""
+    """The lines, or the sentences of a one-line text, in another order if there is one."""
     joint = "\n" if "\n" in text else " "
     parts = text.split("\n") if joint == "\n" else _SENTENCE_END.split(text)
     if len(set(parts)) < 2:
@@ -72,7 +72,7 @@ def shuffle_sentences(text: str, random: Random) -> str:
 
 
 def corrupt_numbers(text: str, random: Random) -> str:
-    """Every whole number becomes another one with as many digits; a number that recurs is replaced anew each time."""
+    """Every whole number becomes another one with as many digits; a repeated number is replaced anew each time."""
 
     def other(match: re.Match[str]) -> str:
         lowest = 10 ** (len(match[0]) - 1) if len(match[0]) > 1 else 0
@@ -84,15 +84,15 @@ def corrupt_numbers(text: str, random: Random) -> str:
 
 
 def pad(text: str, num_words: int, filler: str) -> str:
-    """``text`` with ``filler`` behind it until it has ``num_words`` words, if it has fewer."""
+    """``text`` followed by ``filler`` until it has ``num_words`` words, if it has fewer."""
     missing = num_words - len(text.split())
     padding = (filler.split() * math.ceil(missing / len(filler.split())))[:missing] if missing > 0 else []
     return " ".join([text, *padding]) if padding else text
 
 
 def _chosen(rationales: Sequence[Rationale], perturbation: Perturbation) -> set[int]:
-    """The places that are perturbed: exactly the share, rounded. They are drawn apart from the noise: it would be of
-    one kind where a rationale is chosen for the first number of its stream being small."""
+    """The places that are perturbed: exactly the share, rounded. They are drawn separately from the noise, which would
+    be biased if a rationale were chosen because the first number of its stream is small."""
 
     def drawn(place: int) -> float:
         return Random(f"{perturbation.seed} {rationales[place].id} chosen").random()
@@ -102,7 +102,7 @@ def _chosen(rationales: Sequence[Rationale], perturbation: Perturbation) -> set[
 
 
 def _donors(rationales: Sequence[Rationale], seed: int) -> dict[int, Rationale]:
-    """For each place the rationale of another question; none for a lone one."""
+    """For each place the rationale of another question; nothing if there is only one question."""
     order = list(range(len(rationales)))
     Random(seed).shuffle(order)
     following = [*order[1:], *order[:1]]

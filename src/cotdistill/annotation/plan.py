@@ -1,4 +1,4 @@
-"""What an annotation would ask and cost, said before the first request. Nothing is asked or written."""
+"""What an annotation would ask and cost, before the first request. Nothing is asked or written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPICAL_WORDS = 40
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``questions`` are those left after decontamination; ``estimate`` is what is still to be asked for them."""
+    """``questions`` are those left after decontamination; ``estimate`` covers what is still to be asked for them."""
 
     questions: int
     finished: bool
@@ -42,8 +42,8 @@ class Plan:
 def plan(request: AnnotationRequest, runs: Path) -> Plan:
     """What :func:`make_annotation` would do with the same request.
 
-    Completions that are kept already are not counted. Further draws for those that ``annotation.keep`` refuses are
-    not foreseen. Where a selection gives each question one of several levels, the levels are taken for equally common.
+    Completions that are already there are not counted, nor are further draws for those that ``annotation.keep``
+    rejects. If a selection gives each question one of several levels, the levels are assumed to be equally common.
     """
     path = stage_path(runs, "annotation", annotation_identity(request, runs))
     clean, _, _ = without_leaks(request)
@@ -54,7 +54,7 @@ def plan(request: AnnotationRequest, runs: Path) -> Plan:
 
 
 def plan_typical(num_questions: int, teacher: Teacher, annotation: AnnotationConfig) -> Estimate:
-    """The same for so many questions that are not at hand: they are taken to be of typical length."""
+    """The same for a number of questions that are not at hand; they are assumed to be of typical length."""
     if not isinstance(teacher, AskedTeacher):
         return NOTHING
     source, typical = AskedSource(teacher, Path()), Question("", "", "train", "word " * TYPICAL_WORDS, "0", "number")

@@ -1,4 +1,4 @@
-"""What annotation gives: rationales, and for every question without one the reason."""
+"""What annotation gives: rationales, and the reason for every question without one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DropReason = (
         "high_rank_surprisal",
     ]
 )
-"""Why a question has no rationale. Filtered, failed: the teacher's server stopped it by its content filter, or by an
-error. Disagrees: the teacher stated another answer than the gold one. Over budget: of words. A question that a teacher
-did not answer has ``unanswered_`` and the engine's reason."""
+"""Why a question has no rationale. Filtered, failed: the teacher's server stopped it with its content filter, or
+failed. Disagrees: the teacher stated an answer other than the gold one. Over budget: of words. A question that a
+teacher did not answer has ``unanswered_`` and the engine's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was left out: the question's id, the reason, the words that show it, and the rationale if there was one."""
+    """What was dropped: the question's id, the reason, the words that show it, and the rationale if there was one."""
 
     id: str
     reason: str
@@ -60,7 +60,7 @@ class Dropped:
 class Rationales:
     """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does.
 
-    ``dropped`` counts by reason what was left out; each of them is in ``left_out``.
+    ``dropped`` counts what was dropped by reason; each is in ``left_out``.
     """
 
     records: tuple[Rationale, ...]

@@ -1,10 +1,10 @@
-"""A student's view of texts before it is trained on any, as a stage: each text is scored once, whoever asks.
+"""How an untrained student sees texts, as a stage: each text is scored once, whoever asks.
 
 The rank-surprisal ratio is that of arXiv 2601.14249 (equation 7): the sum of the ranks of a rationale's tokens under
 the student, each cut at 100, over the sum of their surprisals. Low is good: words the student would not have said (much
-to learn), yet among those that it thinks of first (within reach). Of a set it is the mean over its texts of their mean
-rank, over that of their mean surprisal, so that a long text counts as much as a short one. Ours is of the statement of
-the answer too.
+to learn), yet among those that it thinks of first (within reach). For a set it is the mean over its texts of their mean
+rank, over that of their mean surprisal, so that a long text counts as much as a short one. Ours includes the statement
+of the answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VERSION = 2
 """Raised whenever a change of code changes what a scoring holds."""
 
 MAX_RANK = 100
-"""The paper's own: ranks above it are not told apart."""
+"""The paper's value: ranks above it count as equal."""
 
 _OPENING = "The answer is"
 _MAX_BATCH_TOKENS = 8192
@@ -56,18 +56,18 @@ def rationale_scores(rationales: Sequence[Rationale], student: Model, runs: Path
 
 
 def rank_surprisal_ratio(score: TextScore) -> float:
-    """Of one text; infinite where nothing in it surprises."""
+    """The ratio of one text; infinite if nothing in it is surprising."""
     return round(score.rank / score.surprisal, 4) if score.surprisal > 0 else float("inf")
 
 
 def rank_surprisal_ratio_of_set(scores: Sequence[TextScore]) -> float:
-    """Of a set of rationales: mean over its texts of their mean rank, over that of their mean surprisal."""
+    """The ratio of a set of rationales: mean over its texts of their mean rank, over that of their mean surprisal."""
     surprisal = sum(score.surprisal / score.num_tokens for score in scores)
     return round(sum(score.rank / score.num_tokens for score in scores) / surprisal, 4) if surprisal else float("inf")
 
 
 def score_under(student: Model, texts: Sequence[ScoredText], runs: Path) -> list[TextScore]:
-    """Scores of ``texts`` in their order, made in ``runs/scoring/<key>`` or found there; a killed one goes on."""
+    """Scores of ``texts`` in their order, made in ``runs/scoring/<key>`` or found there; a killed scoring resumes."""
     from cotdistill.models.forward.scoring import TextScore
 
     identity = {
@@ -87,7 +87,7 @@ def score_under(student: Model, texts: Sequence[ScoredText], runs: Path) -> list
 
 
 def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
-    """Append the scores of whole batches, so that a killed scoring goes on with the batches of an unbroken one."""
+    """Append the scores of whole batches, so that a killed scoring resumes with the batches of an unbroken one."""
     import torch
 
     from cotdistill.models.forward.scoring import score_texts

@@ -1,6 +1,6 @@
-"""Selection: which of the rationales that a teacher can give a question gets, and which questions get any.
+"""Selection: which of a teacher's possible rationales a question gets, and which questions get any.
 
-Best of n by verification needs none of this: a teacher that is asked draws until ``annotation.keep`` accepts.
+Best of n by verification does not need this: a teacher that is asked draws until ``annotation.keep`` accepts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def levels_of(annotation: AnnotationConfig) -> tuple[int | None, ...]:
 
 
 def student_of(selection: Selection | None, student: Model | None) -> Model | None:
-    """The student that the selection asks, None where it asks none. Raises ConfigError where it is not known."""
+    """The student that the selection asks, or None if it asks none. Raises ConfigError if it is not known."""
     if selection is None or isinstance(selection, GranularityMix):
         return None
     if (asked := selection.student or student) is None:
@@ -50,9 +50,9 @@ def select(
     collect: Collect,
     runs: Path,
 ) -> Rationales:
-    """The rationales that ``annotation.selection`` chooses, in the order of ``questions``; each knows its level.
+    """The rationales that ``annotation.selection`` chooses, in the order of ``questions``, each with its level.
 
-    A question whose level has no acceptable rationale is left out, as it is without a selection.
+    A question without an acceptable rationale at its level is dropped, as it is without a selection.
     """
     selection, plain = annotation.selection, annotation.model_copy(update={"selection": None})
     asked = student_of(selection, student)
@@ -75,7 +75,7 @@ def select(
 
 
 def within_words(rationales: Sequence[Rationale], max_total_words: int) -> tuple[list[Rationale], list[Dropped]]:
-    """The rationales that fit a budget of words of what is learnt (rationale and answer), and those beyond it.
+    """The rationales that fit a budget of words to learn (rationale and answer), and those beyond it.
 
     They are taken in the order of a hash of their ids until the next one does not fit, so that the questions of a small
     budget are among those of a larger one, and arms of equal budget differ in how many questions it buys.
@@ -100,7 +100,7 @@ def _at_levels(
     measured: dict[str, float],
     collect: Collect,
 ) -> Rationales:
-    """Rationales at each question's level, with what was measured of it in ``meta["difficulty"]``."""
+    """Rationales at each question's level, with its measured difficulty in ``meta["difficulty"]``."""
     found: dict[str, Rationale] = {}
     left_out: list[Dropped] = []
     for level in sorted(set(levels.values())):
@@ -143,15 +143,15 @@ def _lowest_rank_surprisal(
 
 
 def at_draw(teacher: Teacher, draw: int) -> Teacher:
-    """The teacher as it draws once more: with another seed, under which its answers are asked for and kept anew.
+    """The teacher for one more draw: with another seed, under which its completions are asked for and kept anew.
 
-    Each of its own draws counts the seed up by one, so the next one begins behind them.
+    Each of its own draws raises the seed by one, so the next one starts after them.
     """
     if draw == 0:
         return teacher
     sampling = getattr(teacher, "sampling", None)
     if sampling is None or not sampling.temperature:
-        problem = f"the teacher {teacher.kind} gives the same rationale however often it is drawn"
+        problem = f"the teacher {teacher.kind} gives the same rationale at every draw"
         raise ConfigError(problem, where="annotation.selection", remedy="set num_draws: 1, or a sampling.temperature")
     seed = (sampling.seed or 0) + draw * getattr(teacher, "max_draws", 1)
     other = sampling.model_copy(update={"seed": seed})
@@ -164,12 +164,12 @@ def _rationales(records: Sequence[Rationale], left_out: Sequence[Dropped]) -> Ra
 
 
 def _by_share(count: int, levels: Sequence[int], shares: Sequence[float]) -> list[int]:
-    """A level for each of ``count`` places in order: the first share of them gets the first level, and so on."""
+    """A level for each of ``count`` places in order: the first share gets the first level, and so on."""
     ends = [round(count * reached / sum(shares)) for reached in accumulate(shares)]
     starts = [0, *ends[:-1]]
     return [level for level, start, end in zip(levels, starts, ends, strict=True) for _ in range(start, end)]
 
 
 def _hash(name: str, purpose: str) -> bytes:
-    """Another order for each purpose: a budget must not cut off what a mix put last."""
+    """Another order for each purpose: a budget must not cut off what a mix puts last."""
     return blake2b(f"{purpose} {name}".encode("utf-8", "backslashreplace"), digest_size=8).digest()

@@ -25,7 +25,7 @@ CARD, FIGURE, NUMBERS = "data_card.md", "data_card.png", "data_card.json"
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedArm:
-    """An arm's annotation by its folder, and the price of its teacher's tokens where that is known."""
+    """An arm's annotation folder, and the price of its teacher's tokens if known."""
 
     arm: str
     path: Path
@@ -63,7 +63,7 @@ def _made_of(folder: Path) -> dict[str, list[str]] | None:
 
 _COLUMNS = (
     "arms", "teacher", "format", "granularity", "rows", "words", "median", "steps", "in band", "agree", "sound",
-    "tokens in", "tokens out", "cost", "left out",
+    "tokens in", "tokens out", "cost", "dropped",
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _text(
     lines += _table(_COLUMNS, [_row(", ".join(made_of[key]), one) for key, one in described.items()])
     lines += [
         "",
-        "Words and steps (sentences and lines) are means. *In band*: as long as the granularity asks for, in both: "
+        "Words and steps (sentences and lines) are means. *In band*: both within the range of the granularity: "
         + "; ".join(f"{level}: {of.words} words, {of.steps} steps" for level, of in GRANULARITIES.items())
         + f". *Agree*: the teacher stated the gold answer. *Sound*: no fault found, in at most {NUM_VERIFIED} rows.",
     ]  # fmt: skip

@@ -23,7 +23,7 @@ Answered = Literal["all", "right", "wrong"]
 class EffectGroup:
     """Rationales of one ``source`` for all questions, or those that the student ``answered`` right or wrong.
 
-    ``effects`` are in nats, ``attention`` in shares, one a question; attention may be missing for some.
+    ``effects`` are in nats, ``attention`` in shares, one per question; attention may be missing for some.
     """
 
     source: str
@@ -38,7 +38,7 @@ class EffectGroup:
 
 
 def effect_groups(rows: Sequence[Mapping[str, Any]]) -> list[EffectGroup]:
-    """The groups of an effect stage's rows that hold a question, source by source."""
+    """The groups of an effect stage's rows, source by source, without empty ones."""
     sources = [source for source in _SOURCES if any(source in row["effects"] for row in rows)]
     correct: dict[Answered, tuple[bool | None, ...]] = {
         "all": (True, False, None), "right": (True,), "wrong": (False,)
@@ -54,13 +54,13 @@ def effect_groups(rows: Sequence[Mapping[str, Any]]) -> list[EffectGroup]:
 
 
 def effect_table(groups: Sequence[EffectGroup]) -> Table:
-    """One row a group: the mean effect with its interval, how often it helps, and the mean attention."""
+    """One row per group: the mean effect with its interval, how often it helps, and the mean attention."""
     columns = (
         Column("rationale"),
         Column("n", "number"),
         Column("effect (nats)", "number"),
         Column("95 % interval", "number"),
-        Column("makes it likelier", "percent"),
+        Column("makes it more likely", "percent"),
         Column("attention", "percent"),
     )
     return Table("effect", "What rationales do to the gold answer's probability", columns, tuple(map(_row, groups)))

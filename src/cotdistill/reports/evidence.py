@@ -1,4 +1,4 @@
-"""What a report is made from, of an experiment: arms with their scores, cells, and declared comparisons.
+"""What a report is made from: an experiment's arms with their scores, cells, and declared comparisons.
 
 An *arm* is one way to make a student; a *cell* is that arm under one seed, with its predictions and its loss by step.
 """
@@ -16,7 +16,7 @@ from cotdistill.evaluation.statistics.comparisons import ComparisonResult, poole
 from cotdistill.records import Prediction, Question, Score
 
 BASE, TEACHER = "base", "teacher"
-"""Arms of these names are points of reference rather than outcomes, and are drawn apart from the others."""
+"""Arms with these names are reference points rather than outcomes, and are drawn differently from the others."""
 
 Fact = int | float | str | None
 
@@ -32,7 +32,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An arm under one seed: every prediction, the questions they answer, and how the training went."""
+    """An arm under one seed: every prediction, the questions, and how the training went."""
 
     seed: int
     predictions: Sequence[Prediction]
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm. Over several seeds ``score`` is of their mean accuracy, with verdicts counted over all of them.
+    """One arm. Over several seeds ``score`` is their mean accuracy, with verdicts counted over all of them.
 
     ``extras`` is whatever else is worth a column: ``seconds``, ``training_tokens``, ... ``factors`` says what the arm
     was made of (student, teacher, granularity, ...), and ``base`` names the arm of the same student, untrained.
@@ -84,9 +84,8 @@ class Untested:
 class Evidence:
     """An experiment as far as it is done: its question, its arms in order, the comparisons declared between them.
 
-    ``seconds`` is what all of it took to compute, stages that arms share counted once. ``figures`` are functions of the
-    user's own that draw it. Raises DataError where there is
-    neither an arm nor a missing cell.
+    ``seconds`` is the computing time of all stages, each counted once. ``figures`` are the user's own functions that
+    draw it. Raises DataError if there is neither an arm nor a missing cell.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a report says of an arm beside its score: what it is made of, what it took, and how its training went."""
+"""What a report says about an arm besides its score: what it is made of, what it cost, how its training went."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_POINTS = 300
 
 
 def factors_of(config: CellConfig) -> dict[str, Fact]:
-    """What an arm is made of, in words: those settings that experiments vary, None where one does not apply."""
+    """What an arm is made of, in words: the settings that experiments vary, None where one does not apply."""
     training, annotation = config.training, config.annotation
     if training is None:
         return {"student": config.student.model}
@@ -35,7 +35,7 @@ def factors_of(config: CellConfig) -> dict[str, Fact]:
 
 
 def mean_words(rationales: Iterable[str | None]) -> float | None:
-    """The mean number of words of the rationales that there are; None where there is none."""
+    """The mean number of words per rationale; None if there are no rationales."""
     counts = [len(rationale.split()) for rationale in rationales if rationale]
     return round(sum(counts) / len(counts), 1) if counts else None
 
@@ -45,7 +45,7 @@ def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
 
 
 def read_curve(training: FinishedStage) -> Curve | None:
-    """The loss by step of a training, thinned to MAX_POINTS means; None where it took no step."""
+    """The loss by step of a training, thinned to MAX_POINTS means; None if it took no step."""
     rows = list(training.rows("metrics.jsonl"))
     if not rows:
         return None

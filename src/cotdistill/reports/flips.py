@@ -10,7 +10,7 @@ from cotdistill.reports.tables import Column, Table, comparison_table
 
 
 def flips_tables(comparison: ComparisonResult, tasks: Sequence[TaskFlips]) -> list[Table]:
-    """The difference on all items, and a row a task, from the one that gains most to the one that loses most.
+    """The difference on all items, and a row per task, from the one that gains most to the one that loses most.
 
     ``tasks`` and ``comparison`` are of the same two evaluations, a and b.
     """
@@ -33,7 +33,7 @@ def flips_tables(comparison: ComparisonResult, tasks: Sequence[TaskFlips]) -> li
 
 
 def _most(failures: Mapping[str, int]) -> str:
-    """The commonest failure, and how often it is: a terminal has room for no more."""
+    """The commonest failure and its count: a terminal has no room for more."""
     if not failures:
         return ""
     failure, count = max(failures.items(), key=lambda pair: pair[1])

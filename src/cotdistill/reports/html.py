@@ -61,7 +61,7 @@ def html_page(
 
 
 def _facts(evidence: Evidence) -> list[str]:
-    """What the evidence rests on, in a line."""
+    """What the evidence rests on, in one line."""
     items = sorted({arm.score.n for arm in evidence.arms.values()})
     seeds = max((arm.num_seeds for arm in evidence.arms.values()), default=0)
     found = [(len(evidence.arms), "arm"), (items[-1] if items else 0, "item"), (len(evidence.tasks), "task")]
@@ -73,7 +73,7 @@ def _facts(evidence: Evidence) -> list[str]:
 
 
 def _parts(sentence: Sentence) -> list[tuple[str, bool]]:
-    """Pieces of a sentence, each with whether it is a name; no line ends between a sign and its number."""
+    """Pieces of a sentence, each with whether it is a name; no line breaks between a sign and its number."""
     return [(one_line(part), True) if isinstance(part, Name) else (_unbroken(part), False) for part in sentence]
 
 

@@ -11,19 +11,19 @@ from cotdistill.reports.tables import Table, markdown_text, to_markdown
 from cotdistill.reports.verdict import findings, flips_in_words, in_markdown, verdict
 
 NOTES = {
-    "scores": "Intervals are Wilson's. An answer is unreadable where none could be extracted, and truncated where the "
-    "token limit came first; both count as not correct. Over several seeds accuracy is their mean, its interval is for "
-    "new seeds and new items, n is the items, and verdicts are counted over all seeds.",
-    "comparisons": "Both arms answered the same items, and intervals stand for one comparison each. With one seed a "
-    "comparison is of these two students on new items (McNemar's exact p, paired bootstrap interval), and other seeds "
-    "may turn out otherwise; with several it is of the arms, for new seeds and new items (t-test and interval over "
-    "both). p (Holm) is corrected for the number of comparisons that were declared, and the sentences go by it.",
-    "seeds": "The spread is that of an arm's accuracy between seeds (standard deviation). p, items alone, is for these "
-    "very students, as if seeds were fixed. The last columns are how many seeds an arm show a difference with a power "
-    "of 80 % at p = 0.05, estimated from these few seeds; more items are needed where no number of seeds would do.",
-    "gains": "Against the same student untrained, on the same items; intervals are as in comparisons. These were not "
-    "declared beforehand, so no p is given.",
-    "missing": "Cells without a result are left out of all else here; running it again goes on with them.",
+    "scores": "Intervals are Wilson's. An output is unreadable if no answer can be read from it, and truncated if the "
+    "token limit came first; both count as not correct. With several seeds accuracy is their mean, its interval is for "
+    "new seeds and new items, n is the number of items, and verdicts are counted over all seeds.",
+    "comparisons": "Both arms answered the same items; each interval covers one comparison. With one seed a comparison "
+    "is about these two students on new items (McNemar's exact p, paired bootstrap interval), and other seeds may give "
+    "another result; with several it is about the arms, for new seeds and new items (t-test and interval over both). "
+    "p (Holm) is corrected for the number of declared comparisons, and the sentences above use it.",
+    "seeds": "Spread is the standard deviation of an arm's accuracy between seeds. p, items alone, is about these very "
+    "students, as if seeds were fixed. The last columns say how many seeds per arm would show a difference with a "
+    'power of 80 % at p = 0.05, estimated from these few seeds; "more items" means that no number of seeds would do.',
+    "gains": "Each arm against its own untrained student, on the same items; intervals are as for comparisons. They "
+    "were not declared beforehand, so no p is given.",
+    "missing": "Cells without a result appear nowhere else in this report; run the experiment again to make them.",
 }
 """How to read a table, by its name."""
 
@@ -47,5 +47,5 @@ def markdown_page(evidence: Evidence, found: Sequence[Table], figures: Mapping[s
     for path, drawing in figures.items():
         parts += [f"![{markdown_text(drawing.title)}]({path})\n", f"{markdown_text(drawing.caption)}\n"]
     if evidence.seconds:
-        parts.append(f"All of it was computed in {duration(evidence.seconds)}.\n")
+        parts.append(f"Everything was computed in {duration(evidence.seconds)}.\n")
     return "\n".join(parts)

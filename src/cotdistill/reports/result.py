@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evidence_of(result: ExperimentResult) -> Evidence:
-    """The evidence of an experiment as far as it is done; cells that failed or did not run yet are missing."""
+    """The evidence of an experiment so far; cells that failed or have not run yet are missing."""
     read = questions_reader()
     done = {name: arm for name, arm in result.arms.items() if arm.done}
     arms = {name: _arm(arm, done, read) for name, arm in done.items()}
@@ -56,8 +56,8 @@ def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: QuestionsReader) -
 def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
     """One score of an arm's seeds: the mean accuracy, and verdicts counted over all of them.
 
-    Outcomes of one item under several seeds are not independent, so ``n`` is that of the items alone; the interval is
-    for new seeds and new items.
+    Outcomes of one item under several seeds are not independent, so ``n`` is the number of items; the interval is for
+    new seeds and new items.
     """
     scores = [score(one) for one in predictions]
     if len(scores) == 1:
@@ -73,7 +73,7 @@ def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
 
 
 def _factors(arm: ArmResult) -> dict[str, Fact]:
-    """What the arm is made of; where the experiment has a name for it, in its own words."""
+    """What the arm is made of, in the experiment's own names where it gives them."""
     named = {axis.rpartition(".")[2]: _fact(value) for axis, value in arm.factors.items() if axis != ARM_FACTOR}
     return factors_of(arm.cells[0].cell.config) | named
 
@@ -123,5 +123,5 @@ def _mean(values: Sequence[int | float | None], digits: int) -> int | float | No
 
 
 def _seconds_of(folders: Iterable[Path]) -> float:
-    """What stages took to make, whenever that was."""
+    """The seconds that stages took, whenever they were made."""
     return round(sum(open_finished(folder).seconds for folder in folders), 1)

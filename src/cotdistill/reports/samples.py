@@ -1,7 +1,7 @@
 """Every output of every cell, packed so that a page can hold it: deduplicated, deflated and in pieces read on demand.
 
-The first piece is the index: cells, tasks, and for each question its id, its first words and one letter a cell for the
-verdict. The others hold questions with their outputs. A piece is JSON, deflated, in base64: whatever a model wrote,
+The first piece is the index: cells, tasks, and for each question its id, its first words and one letter per cell for
+its verdict. The others hold questions with their outputs. A piece is JSON, deflated, in base64: whatever a model wrote,
 nothing in it can end a script element or be taken for markup.
 """
 
@@ -192,7 +192,7 @@ def _preview(question: Question | None) -> str:
 def _note(cap: int | None, kept: int, total: int) -> str:
     notes = []
     if cap is not None:
-        notes.append(f"Of outputs longer than {cap:,} characters the middle is left out here.")
+        notes.append(f"Outputs longer than {cap:,} characters are shown without their middle.")
     if kept < total:
-        notes.append(f"{kept:,} of {total:,} questions are shown, evenly chosen.")
-    return " ".join([*notes, "Whole outputs are in predictions.jsonl of each evaluation."]) if notes else ""
+        notes.append(f"{kept:,} of {total:,} questions are shown, evenly spaced.")
+    return " ".join([*notes, "The whole outputs are in each evaluation's predictions.jsonl."]) if notes else ""

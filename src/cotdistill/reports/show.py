@@ -14,11 +14,11 @@ from cotdistill.storage.jsonl import read_rows
 
 
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:
-    """What lies at ``path``: its summary and manifest where it has them, and the first ``limit`` rows of each file.
+    """What is at ``path``: its summary and manifest if it has them, and the first ``limit`` rows of each file.
 
-    Of an experiment also the state of each cell, of a stage that is not finished what it is to become, and of a folder
-    of runs what it holds. Raises DataError for a path that holds nothing of ours, ArtifactError for a file of a
-    finished stage that is not what was written.
+    For an experiment also the state of each cell, for an unfinished stage what it is going to be, and for a folder of
+    runs its contents. Raises DataError for a path without any artifact, ArtifactError for a file of a finished stage
+    that was changed.
     """
     if path.is_file():
         return {"path": str(path), "records": {path.name: list(islice(read_rows(path), limit))}}
@@ -37,7 +37,7 @@ def _finished_stage(path: Path, limit: int) -> dict[str, Any]:
 
 
 def _experiment_or_begun(path: Path, limit: int) -> dict[str, Any]:
-    """Of an experiment its summary and cells, of a stage that is not finished what it is to become."""
+    """For an experiment its summary and cells, for an unfinished stage what it is going to be."""
     files = {name: path / f"{name}.json" for name in ("summary", "identity")}
     found = {name: _read(file) for name, file in files.items() if file.is_file()}
     if "identity" in found:
@@ -61,14 +61,14 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise DataError(
-            "malformed JSON", where=path, remedy="delete it; the command that made it makes it anew"
+            "malformed JSON", where=path, remedy="delete it and run the command that made it again"
         ) from None
 
 
 def describe(artifact: dict[str, Any]) -> str:
     """The artifact as indented lines; model text is printed with its control characters escaped.
 
-    Of a manifest's files only the sizes are shown: checksums are for programs.
+    Only the sizes of a manifest's files are shown: checksums are for programs.
     """
     if files := artifact.get("manifest", {}).get("files"):
         sizes = {name: f"{file['bytes']:,} bytes" for name, file in files.items()}

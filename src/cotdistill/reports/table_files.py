@@ -22,7 +22,7 @@ _LATEX = {
 
 
 def to_csv(table: Table) -> str:
-    """Fractions and p-values in full, an interval as two columns (low, high), nothing for what is not there.
+    """Fractions and p-values in full, an interval as two columns (low, high), nothing for a missing value.
 
     Words that a spreadsheet would take for a formula begin with an apostrophe, which spreadsheets hide.
     """

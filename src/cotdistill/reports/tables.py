@@ -1,6 +1,6 @@
-"""The tables of a report: values with a kind a column, and how each kind is written for people.
+"""The tables of a report: values with a kind for each column, and how each kind is written for people.
 
-Names and questions come from files of the user, so they are made harmless where they are shown: no control characters
+Names and questions come from the user's files, so they are made harmless where they are shown: no control characters
 in the terminal, no markup on the page.
 """
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Kind = Literal["label", "number", "percent", "points", "interval", "p"]
-"""What a column holds: words; a number as it is; a fraction shown as percent; a signed difference of fractions shown
-in percentage points; a pair of such bounds; a p-value."""
+"""What a column holds: words; a plain number; a fraction shown as percent; a signed difference of fractions shown in
+percentage points; a pair of such bounds; a p-value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def tables(evidence: Evidence) -> list[Table]:
 
 
 def score_table(evidence: Evidence) -> Table | None:
-    """One row an arm: accuracy and interval, and the counts of the four verdicts; None where no arm has a score."""
+    """One row per arm: accuracy and interval, and the counts of the four verdicts; None if no arm has a score."""
     if not evidence.arms:
         return None
     counts = ("n", "correct", "wrong", "unreadable", "truncated")
@@ -98,7 +98,7 @@ def _seeds(arm: Arm) -> tuple[int, tuple[float, float] | None]:
 
 
 def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
-    """One row a comparison; None where nothing was compared."""
+    """One row per comparison; None if nothing was compared."""
     if not comparisons:
         return None
     columns = (
@@ -114,9 +114,9 @@ def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
 
 
 def seeds_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
-    """How far seeds spread and how many of them would show a difference, a row for each comparison over several seeds.
+    """How far seeds spread and how many would show a difference, a row for each comparison over several seeds.
 
-    None where there is none.
+    None if there is no such comparison.
     """
     found = [(compared, compared.variance) for compared in comparisons if compared.variance is not None]
     if not found:
@@ -141,7 +141,7 @@ def _needed(comparison: ComparisonResult, points: int) -> int | str:
 
 
 def task_table(evidence: Evidence) -> Table | None:
-    """Accuracy by arm and task; None where there are not two tasks."""
+    """Accuracy by arm and task; None if there are fewer than two tasks."""
     if len(tasks := evidence.tasks) < 2:
         return None
     columns = (Column("arm"), *(Column(task, "percent") for task in tasks))
@@ -151,7 +151,7 @@ def task_table(evidence: Evidence) -> Table | None:
 
 
 def group_table(evidence: Evidence) -> Table | None:
-    """Accuracy by arm and group of BIG-Bench-Hard's tasks; None where there are not two groups."""
+    """Accuracy by arm and group of BIG-Bench-Hard's tasks; None if there are fewer than two groups."""
     found = {name: by_group(accuracies) for name, accuracies in evidence.task_accuracies.items()}
     groups = list(dict.fromkeys(group for each in found.values() for group in each))
     if len(groups) < 2:
@@ -162,7 +162,7 @@ def group_table(evidence: Evidence) -> Table | None:
 
 
 def gain_table(evidence: Evidence) -> Table | None:
-    """What each trained arm gains on its student as it was; None where no arm has its base beside it."""
+    """What each trained arm gains over its untrained student; None if no arm's base was tested."""
     gains = evidence.gains.values()
     if not gains:
         return None
@@ -179,7 +179,7 @@ def gain_table(evidence: Evidence) -> Table | None:
 
 
 def factor_table(evidence: Evidence) -> Table | None:
-    """What arms are made of, as far as they differ; None where they do not."""
+    """The settings in which arms differ; None if they do not differ."""
     if not (factors := varying_factors(evidence.arms.values())):
         return None
     rows = ((name, *(arm.factors.get(key) for key in factors)) for name, arm in evidence.arms.items())
@@ -188,7 +188,7 @@ def factor_table(evidence: Evidence) -> Table | None:
 
 
 def extras_table(evidence: Evidence) -> Table | None:
-    """One row an arm, one column for every extra that some arm has; None where no arm has any."""
+    """One row per arm, one column for every extra that some arm has; None if no arm has any."""
     keys = list(dict.fromkeys(key for arm in evidence.arms.values() for key in arm.extras))
     if not keys:
         return None
@@ -199,7 +199,7 @@ def extras_table(evidence: Evidence) -> Table | None:
 
 
 def missing_table(evidence: Evidence) -> Table | None:
-    """Cells that have no result, each with its error if it failed; None where all are there."""
+    """Cells without a result, each with its error if it failed; None if there are none."""
     if not evidence.missing:
         return None
     rows = tuple((cell.name, cell.error or "not run yet") for cell in evidence.missing)
@@ -266,7 +266,7 @@ def to_markdown(table: Table) -> str:
 
 
 def print_table(evidence: Evidence, console: Console | None = None) -> None:
-    """Print scores, comparisons and what is missing; to standard output unless ``console`` is given."""
+    """Print scores, comparisons and missing cells; to standard output unless ``console`` is given."""
     found = (_narrow(score_table(evidence)), comparison_table(evidence.comparisons), missing_table(evidence))
     print_tables([table for table in found if table is not None], console)
 

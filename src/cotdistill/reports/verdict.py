@@ -1,8 +1,8 @@
 """What the evidence says, in sentences made from its statistics.
 
-A difference is called shown only if its corrected p is below 0.05. Where it is not, the sentence says that none was
-shown and what the interval leaves room for; it never says that two arms are equal. With one seed a sentence is about
-two students; only with several it is about the arms that they were drawn from.
+A difference counts as shown only if its corrected p is below 0.05. If it is not, the sentence says that none was shown
+and what the interval leaves room for; it never says that two arms are equal. With one seed a sentence is about two
+students; only with several is it about the arms that they were drawn from.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNIFICANT = 0.05
 
 
 class Name(str):
-    """The name of an arm within a sentence: set apart, and escaped like all that comes from a user's file."""
+    """The name of an arm within a sentence: highlighted, and escaped like everything from a user's file."""
 
 
 Sentence = Sequence[str]
@@ -44,7 +44,7 @@ def findings(evidence: Evidence) -> list[Sentence]:
     """A sentence for every declared comparison after the first, and one for all that wait for a missing cell."""
     told = [finding(comparison) for comparison in evidence.comparisons[1:]]
     return told + [
-        [Name(pair.a), " against ", Name(pair.b), f" was declared but is not tested: {one_line(pair.problem)}."]
+        [Name(pair.a), " against ", Name(pair.b), f" was declared but cannot be tested: {one_line(pair.problem)}."]
         for pair in evidence.untested
     ]
 
@@ -67,7 +67,7 @@ def is_shown(comparison: ComparisonResult) -> bool:
 
 
 def decisive_p(comparison: ComparisonResult) -> float:
-    """The p that sentences go by: Holm's where there is one."""
+    """The p that sentences use: Holm's where there is one."""
     corrected = comparison.adjusted_p_value
     return comparison.p_value if corrected is None else corrected
 
@@ -83,7 +83,7 @@ def _more_seeds(comparison: ComparisonResult) -> str:
         return ""
     points = POINTS[1]
     count = comparison.seeds_needed(points / 100)
-    needed = f"about {count} seeds an arm" if count else "more items, whatever the number of seeds"
+    needed = f"about {count} seeds per arm" if count else "more items, whatever the number of seeds"
     return f"; {points} points would take {needed}"
 
 

@@ -63,7 +63,7 @@ def test_irregular_names_are_resolved(name: str, file: str, held: tuple[Any, ...
 
 
 def test_a_name_without_a_task_is_refused() -> None:
-    with pytest.raises(DataError, match="say no task"):
+    with pytest.raises(DataError, match="do not tell the task"):
         resolve("notes", "notes.json")
 
 
@@ -206,5 +206,5 @@ def test_what_was_imported_is_a_task_to_train_on(tmp_path: Path) -> None:
 def test_an_unknown_source_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'cot_collection'"):
         import_rationales("cot_colection", tmp_path)
-    with pytest.raises(DataError, match="nothing of flan_cot here"):
+    with pytest.raises(DataError, match="no flan_cot data found"):
         import_rationales("flan_cot", tmp_path)

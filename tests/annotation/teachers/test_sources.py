@@ -110,7 +110,7 @@ def test_choices_tell_equal_words_apart(tmp_path: Path) -> None:
 
 def test_what_was_never_released_is_said_with_what_was(tmp_path: Path) -> None:
     for teacher, annotation, task, message in [
-        ("llama", {"granularity": 5}, "svamp", "by llama in format cot at granularity 5; there are: chatgpt cot 1 2"),
+        ("llama", {"granularity": 5}, "svamp", "by llama in format cot at granularity 5; choose from: chatgpt cot 1 2"),
         ("chatgpt", {"granularity": None}, "svamp", "by chatgpt in format cot without granularity"),
         ("chatgpt", {"format": "human"}, "svamp", "chatgpt in format human"),
         ("chatgpt", {}, "svanp", "no rationales were released for task 'svanp'; did you mean 'svamp'?"),

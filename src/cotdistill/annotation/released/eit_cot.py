@@ -1,7 +1,7 @@
 """The rationales released with the granularity paper (arXiv 2502.18001): file names, and joining them to questions.
 
-The release names its files irregularly; the tables here are the only place that knows. A file holds one rationale a
-training question, with the gold answer's question in ``meta.gold_id`` (AQuA's, which has none, are joined by text).
+The release names its files irregularly; only the tables here know how. A file holds one rationale per training
+question, with the gold answer's question in ``meta.gold_id`` (AQuA's, which has none, are joined by text).
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ RELEASE: dict[Released, str] = {
 
 
 def find_release(wanted: Released, data_dir: Path | None) -> Path:
-    """The file that holds ``wanted``. Raises DataError, naming what there is, where nothing like it is."""
+    """The file that holds ``wanted``. Raises DataError, which lists the released ones, if it does not exist."""
     tasks = {released.task for released in RELEASE}
     if wanted.task not in tasks:
         raise DataError(f"no rationales were released for task {wanted.task!r}", remedy=nearest(wanted.task, tasks))
     if wanted not in RELEASE:
-        problem = f"no released rationales for {wanted.task} by {_name(wanted)}"
-        raise DataError(problem, where="teacher dataset", remedy=f"there are: {_released_for(wanted.task)}")
+        problem = f"there are no released rationales for {wanted.task} by {_name(wanted)}"
+        raise DataError(problem, where="teacher dataset", remedy=f"choose from: {_released_for(wanted.task)}")
     path = find_data_file(_relative_path(wanted), data_dir)
     if path is None:
         remedy = f"set the teacher's data_dir (or ${DATA_VARIABLE}) to the folder that holds it"
@@ -88,7 +88,7 @@ def find_release(wanted: Released, data_dir: Path | None) -> Path:
 
 
 def find_human_release(task: str, data_dir: Path | None) -> Path | None:
-    """The file of people's rationales for ``task``, if there is one and it is at hand."""
+    """The file of people's rationales for ``task``, if it exists on this machine."""
     wanted = Released(task, "human", None, "human")
     return find_data_file(_relative_path(wanted), data_dir) if wanted in RELEASE else None
 
@@ -114,7 +114,7 @@ def _released_for(task: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedRows:
-    """One file's rows, found by a question's id or, for questions that came from elsewhere, by its words."""
+    """One file's rows, found by a question's id or, for questions from elsewhere, by its words."""
 
     by_id: dict[str, dict[str, Any]]
     by_text: dict[tuple[str, ...], dict[str, Any]]

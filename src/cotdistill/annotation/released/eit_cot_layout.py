@@ -1,7 +1,7 @@
 """The granularity paper's release (arXiv 2502.18001) in its own layout: ``dataset_info.json`` and the files it names.
 
-Names there are irregular ("auqa_ChatGPT_level3", "svamp_bloom_rar", "cQA_llama_level1"); what a set is follows from its
-name and its file's together. Its gold answers are what the teachers state: they were shown them.
+Names there are irregular ("auqa_ChatGPT_level3", "svamp_bloom_rar", "cQA_llama_level1"); a set's
+name and its file's name together say what it is. Its gold answers are what the teachers state: they were shown them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _CHOICE = re.compile(r"(?:^|[\s,])\(?([A-H])[):.]\s*")
 
 
 def resolve(name: str, file_name: str) -> Released:
-    """What the set ``name`` in ``file_name`` holds. Raises DataError for names that say no task."""
+    """What the set ``name`` in ``file_name`` holds. Raises DataError for names that do not tell the task."""
     words = f"{name} {file_name}".lower()
     task = next((task for task, pattern in _TASKS.items() if re.search(pattern, words)), None)
     if task is None:
-        raise DataError(f"the names {name!r} and {file_name!r} say no task", where="dataset_info.json")
+        raise DataError(f"the names {name!r} and {file_name!r} do not tell the task", where="dataset_info.json")
     if _ONLY_ANSWERS.search(name.lower()) or (_ONLY_ANSWERS.search(words) and "human" not in name.lower()):
         return Released(task, "answer_only", None, "answer_only")
     teacher = next((teacher for teacher, pattern in _TEACHERS.items() if re.search(pattern, words)), "human")
@@ -62,7 +62,7 @@ def _format(words: str) -> Format:
 
 
 def read_release(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """Each set that ``dataset_info.json`` names and whose file is there, with its rows as drafts."""
+    """Each set that ``dataset_info.json`` names and whose file exists, with its rows as drafts."""
     try:
         listed = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         sets = {

@@ -1,7 +1,7 @@
 """Rationales that others released, read from their own files: each row becomes a rationale or a counted reason.
 
-A question of an imported row has the answer that the file gives it. Rows of our own schema (see ``records``) are read
-for every source.
+An imported question has the answer that the file gives. Rows in our own schema (see ``records``) are read for every
+source.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ ImportSource = Literal["eit_cot", "cot_collection", "flan_cot", "distilling_step
 IMPORT_SOURCES: tuple[ImportSource, ...] = get_args(ImportSource)
 
 Draft = dict[str, Any]
-"""Fields of a row: id, task, split, question, choices, answer, rationale, teacher, granularity, format; or ``unread``,
-the reason why it has none."""
+"""Fields of a row: id, task, split, question, choices, answer, rationale, teacher, granularity, format; or
+``unread``, the reason why it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """``unread`` counts by reason the rows that became no rationale; ``files`` the rows of each file, both together."""
+    """``unread`` counts by reason the rows that gave no rationale; ``files`` counts all rows of each file."""
 
     records: tuple[Rationale, ...]
     unread: dict[str, int]
@@ -43,9 +43,9 @@ class Imported:
 
 
 def import_rationales(source: str, path: Path) -> Imported:
-    """What ``source`` released, from a file of it or the folder of its own layout.
+    """What ``source`` released, from one of its files or a folder in its own layout.
 
-    Raises ConfigError for an unknown source, DataError for a path that holds nothing of it.
+    Raises ConfigError for an unknown source, DataError for a path without data of this source.
     """
     if source not in IMPORT_SOURCES:
         raise ConfigError(f"unknown source {source!r}", where="import", remedy=nearest(source, IMPORT_SOURCES))
@@ -64,7 +64,9 @@ def import_rationales(source: str, path: Path) -> Imported:
             else:
                 records[found.id] = found
     if not files:
-        raise DataError(f"nothing of {source} here", where=path, remedy="give a file of it, or the folder it came in")
+        raise DataError(
+            f"no {source} data found", where=path, remedy="give one of its files, or the folder of the release"
+        )
     return Imported(tuple(records.values()), count_by(unread), files)
 
 
@@ -105,7 +107,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         try:
             whole = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError(f"malformed JSON ({error})", where=path, remedy="mend the file") from None
+            raise DataError(f"malformed JSON ({error})", where=path, remedy="correct the file") from None
         yield from (row for row in (whole.values() if isinstance(whole, dict) else whole) if isinstance(row, dict))
     else:
         yield from (row for _, row in read_table(path))
@@ -134,9 +136,9 @@ def _of_collection(row: dict[str, Any]) -> Draft:
 
 
 def _of_flan(row: dict[str, Any]) -> Draft:
-    """FLAN's CoT mixture (arXiv 2301.13688): question, answer and rationale, by people; cells of a line in this order.
+    """FLAN's CoT mixture (arXiv 2301.13688): question, answer and rationale, by people, in this order on a line.
 
-    The order of the cells is from memory and was not checked against the original files.
+    The order is from memory and was not checked against the original files.
     """
     cells = row.get("cells") or [row.get(name) for name in ("question", "answer", "rationale")]
     texts = [cell.replace("\\n", "\n").strip() for cell in cells if isinstance(cell, str)]
@@ -149,7 +151,7 @@ def _of_flan(row: dict[str, Any]) -> Draft:
 
 
 def _rationale(draft: Draft) -> Rationale | str:
-    """The rationale of a row, or the reason why it is none."""
+    """The rationale of a row, or the reason why it has none."""
     if "unread" in draft:
         return draft["unread"]
     question, answer = str(draft.get("question") or "").strip(), draft.get("answer")
@@ -176,7 +178,7 @@ def _rationale(draft: Draft) -> Rationale | str:
 
 
 def _type_of(answer: str, choices: Iterable[str] | None) -> AnswerType:
-    """The narrowest type that an answer alone shows."""
+    """The narrowest type that fits an answer on its own."""
     if choices:
         return "letter"
     word = answer.strip().casefold()

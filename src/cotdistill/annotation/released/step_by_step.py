@@ -1,7 +1,7 @@
-"""Distilling step-by-step's release (arXiv 2305.02301) in its own layout: a folder a task, as its ``datasets/cqa``.
+"""Distilling step-by-step's release (arXiv 2305.02301) in its own layout: a folder per task (``datasets/cqa``).
 
-``<task>_<split>.json`` holds the questions as JSON Lines, ``llm/<split>_CoT_<number>.json`` lists of what PaLM 540B
-wrote, in the same order. Only the training split is read.
+``<task>_<split>.json`` holds the questions as JSON Lines, ``llm/<split>_CoT_<number>.json`` lists of PaLM 540B's
+completions, in the same order. Only the training split is read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ TASKS = {"cqa": "commonsenseqa", "svamp": "svamp"}
 
 
 def read_step_by_step(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """The training questions with their rationales, as drafts. Raises DataError for a folder that is no such task."""
+    """The training questions with their rationales, as drafts. Raises DataError for any other folder."""
     questions = folder / f"{folder.name}_train.json"
     files = sorted((folder / "llm").glob("train_CoT_*.json"), key=lambda file: int(_NUMBERED.findall(file.name)[0]))
     if folder.name not in TASKS or not questions.is_file() or not files:
-        problem = f"no {questions.name} with llm/train_CoT_*.json of a known task ({', '.join(TASKS)})"
+        problem = f"there is no {questions.name} with llm/train_CoT_*.json of a known task ({', '.join(TASKS)})"
         raise DataError(problem, where=folder, remedy="give the folder datasets/cqa or datasets/svamp of the release")
     yield questions.name, _drafts(folder.name, questions, files)
 

@@ -28,7 +28,7 @@ from cotdistill.tasks.answers.stripping import clean_rationale
 
 LOG = "completions.jsonl"
 VERSION = 2
-"""Raised whenever a change of code changes which completions a model of this process gives."""
+"""Raised whenever a change of code changes the completions that a model in this process gives."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class AskedSource:
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
 
-        A question whose next draw could not be had counts as unanswered, whatever its draws before gave. Raises
-        DataError where the budget is spent or too many questions stay unanswered; what was answered is kept.
+        A question whose next draw fails counts as unanswered, whatever earlier draws gave. Raises DataError if the
+        budget is spent or too many questions stay unanswered; what was answered is kept.
         """
         with hold(self.folder), CompletionLog(self.folder / LOG) as log:
             yield from self._draw(questions, annotation, log)
@@ -82,7 +82,7 @@ class AskedSource:
                     failures.pop(place, None)
                     found[place] = self._rationale(questions[place], annotation, log[key])
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
-        share, remedy = self.teacher.max_failed_share, "see to the server, or raise teacher.max_failed_share"
+        share, remedy = self.teacher.max_failed_share, "check the server, or raise teacher.max_failed_share"
         refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self._name}", remedy=remedy)
         for outcome in found:
             assert outcome is not None, "every question was drawn for"

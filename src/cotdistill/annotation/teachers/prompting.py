@@ -1,7 +1,8 @@
 """What a teacher is asked: an instruction for the granularity, one for the format, one worked example, the question.
 
-All texts lie in ``prompts/``. The examples are our own, one a task family; they hold the facts of a solution, which the
-renderer of the procedural tasks writes at every granularity and in every format, so that example and instruction agree.
+All texts are in ``prompts/``. The examples are our own, one per task family; they hold the facts of a solution, which
+the renderer of the procedural tasks writes at every granularity and in every format, so that example and instruction
+agree.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _TRUTH = {"Yes": "True", "No": "False"}
 
 
 def teacher_prompt(question: Question, granularity: int | None, format: Format, *, answer_conditioned: bool) -> str:
-    """The whole prompt. With ``answer_conditioned`` it tells the gold answer, which is otherwise not in it.
+    """The whole prompt. It contains the gold answer only with ``answer_conditioned``.
 
-    Raises ConfigError for a format or a granularity that is not written by teachers.
+    Raises ConfigError for a format or a granularity that teachers cannot write.
     """
     level = check_written(granularity, format)
     example_question, example_rationale = _example(question.answer_type, level, format)
@@ -54,20 +55,20 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
 
 
 def own_prompt(part: Part, question: Question, annotation: AnnotationConfig) -> str:
-    """What a function of the user's own writes; it is told the gold answer only where that may be in the prompt.
+    """The prompt of the user's own function, which gets the gold answer only if that may be in the prompt.
 
-    Raises ConfigError where the function gives anything but text.
+    Raises ConfigError if the function returns anything but text.
     """
     gold = question.answer if annotation.answer_conditioned else None
     prompt = part.call(question, annotation.granularity, annotation.format, gold)
     if not isinstance(prompt, str) or not prompt.strip():
-        problem = f"{part.name} gives {'an empty prompt' if isinstance(prompt, str) else type(prompt).__name__}"
-        raise ConfigError(f"{problem} for question {question.id!r}", where=part, remedy="give the prompt's text")
+        problem = f"{part.name} returns {'an empty prompt' if isinstance(prompt, str) else type(prompt).__name__}"
+        raise ConfigError(f"{problem} for question {question.id!r}", where=part, remedy="return the prompt's text")
     return prompt
 
 
 def prompts_fingerprint() -> str:
-    """A key of all prompt texts: it changes with any of them."""
+    """A key of all prompt texts, which changes with any of them."""
     files = sorted(file for file in PROMPTS.rglob("*") if file.is_file())
     return content_key([[str(file.relative_to(PROMPTS)), file.read_text(encoding="utf-8")] for file in files])
 

@@ -1,6 +1,6 @@
-"""Where rationales come from: one small class a teacher, all with the same two methods.
+"""Where rationales come from: one small class per teacher, all with the same two methods.
 
-A source says what there is and why something is missing; which rationales to keep is decided in ``annotate``.
+A source gives what there is and says why something is missing; ``annotate`` decides which rationales to keep.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ class Source(Protocol):
     """A teacher's rationales."""
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
-        """A rationale, or why there is none, for each question in turn.
+        """A rationale, or why there is none, for each question in order.
 
-        ``meta["teacher_answer"]`` is what the teacher stated (None: nothing that can be read) and
-        ``meta["teacher_agrees"]`` whether that is the gold answer; both are left out where the teacher has no answer of
-        its own.
+        ``meta["teacher_answer"]`` is what the teacher stated (None: nothing readable) and ``meta["teacher_agrees"]``
+        whether that is the gold answer; both are absent if the teacher has no answer of its own (people, the solver,
+        the gold answer alone).
         """
         ...
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
-        """All, beyond questions and teacher settings, that can change what :meth:`rationales` gives."""
+        """Everything besides questions and teacher settings that can change what :meth:`rationales` gives."""
         ...
 
 
 def source_of(teacher: Teacher, data_dir: Path | None, completions: Path | None = None) -> Source:
     """The source that a teacher's settings describe.
 
-    ``data_dir`` is for those that name no folder of their own; in ``completions`` those of asked ones are kept.
+    ``data_dir`` is for teachers whose settings name no folder; ``completions`` keeps what asked teachers write.
     """
     if isinstance(teacher, AskedTeacher):
         from cotdistill.annotation.teachers.asked import AskedSource
@@ -96,7 +96,7 @@ class DatasetSource:
 
 @dataclass(frozen=True, slots=True)
 class HumanSource:
-    """The rationales that came with the questions, or that were released for them."""
+    """The rationales that came with the questions, or were released for them."""
 
     data_dir: Path | None
 
@@ -114,7 +114,7 @@ class HumanSource:
         return {"files": {task: file_sha256(path) for task, path in self._files(questions).items()}}
 
     def _files(self, questions: Sequence[Question]) -> dict[str, Path]:
-        """Release files, where they are at hand, of the tasks whose questions have no rationale of their own."""
+        """Release files, if present, of the tasks whose questions have no rationale of their own."""
         tasks = sorted({question.task for question in questions if not question.human_rationale})
         paths = {task: find_human_release(task, self.data_dir) for task in tasks}
         return {task: path for task, path in paths.items() if path}
@@ -153,7 +153,7 @@ class ProceduralSource:
 
 @dataclass(frozen=True, slots=True)
 class OwnSource:
-    """A function of the user's own, question by question."""
+    """The user's own function, called question by question."""
 
     teacher: OwnTeacher
 
@@ -166,15 +166,15 @@ class OwnSource:
             elif isinstance(text, str):
                 yield _from_text(question, text, function.name, level, form)
             else:
-                problem = f"{type(text).__name__} in place of a rationale for question {question.id!r}"
-                raise DataError(problem, where=function, remedy="give text, or None where there is none")
+                problem = f"{type(text).__name__} instead of a rationale for question {question.id!r}"
+                raise DataError(problem, where=function, remedy="return text, or None for no rationale")
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         return {"granularity": annotation.granularity, "format": annotation.format}
 
 
 def _from_text(question: Question, text: str, teacher: str, granularity: int | None, form: Format) -> Rationale:
-    """A rationale that may close with a statement of the answer, which is then what the teacher stated."""
+    """A rationale that may close with a statement of the answer, which then is what the teacher stated."""
     _, statement = split_statement(text)
     meta = {} if statement is None else _stated(question, read_answer(statement, *_reading(question)))
     return Rationale(question, clean_rationale(text), teacher, granularity, form, meta)

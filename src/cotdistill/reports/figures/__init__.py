@@ -18,7 +18,7 @@ __all__ = ["Drawing", "draw_all", "write_figure"]
 
 
 def draw_all(evidence: Evidence) -> list[Drawing]:
-    """Every figure that the evidence fills, in the order of a page; none where no arm has a score."""
+    """Every figure that the evidence fills, in the order of the page; none if no arm has a score."""
     if not evidence.arms:
         return []
     draw = (
@@ -38,10 +38,10 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
 
 
 def _own(figure: Part, evidence: Evidence) -> Drawing | None:
-    """A figure of the user's own. Raises ConfigError where the function gives anything but a drawing."""
+    """The user's own figure. Raises ConfigError if the function returns anything but a drawing."""
     drawing = figure.call(evidence)
     if drawing is not None and not isinstance(drawing, Drawing):
         raise ConfigError(
-            f"{figure.name} gives {type(drawing).__name__}", where=figure, remedy="give a Drawing, or None"
+            f"{figure.name} returns {type(drawing).__name__}", where=figure, remedy="return a Drawing, or None"
         )
     return drawing

@@ -45,7 +45,7 @@ def draw_accuracy(evidence: Evidence) -> Drawing:
 
 
 def draw_gain(evidence: Evidence) -> Drawing | None:
-    """Percentage points gained on the untrained student; None where fewer than two arms have their base beside them."""
+    """Percentage points gained over the untrained student; None if fewer than two arms have a tested base."""
     gains = list(evidence.gains.values())
     if len(gains) < 2:
         return None
@@ -60,11 +60,11 @@ def draw_gain(evidence: Evidence) -> Drawing | None:
     axes.margins(x=0.12)
     label(axes, x="gain in percentage points")
     caption = "Each arm against its own student before training, on the same items; lines are 95 % intervals."
-    return Drawing("gain", "Gain against base", caption, figure)
+    return Drawing("gain", "Gain over base", caption, figure)
 
 
 def draw_strength(evidence: Evidence) -> Drawing | None:
-    """Gain against the base's own accuracy, a point for each arm and task; None without three different bases."""
+    """Gain over the base's own accuracy, a point for each arm and task; None without three different bases."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, arm in evidence.arms.items():
         if arm.base is None or arm.base not in evidence.arms:
@@ -83,8 +83,8 @@ def draw_strength(evidence: Evidence) -> Drawing | None:
         axes.plot(base, gained, linestyle="none", markersize=6, alpha=0.8, label=student, **series_style(index))
     label(axes, x="accuracy of the untrained student in %", y="gain in points")
     legend(axes, "student")
-    caption = "A point is one arm on one task: does training add more where the student was strong already?"
-    return Drawing("strength", "Gain against the student's own strength", caption, figure)
+    caption = "Each point is one arm on one task: does training add more where the student was already strong?"
+    return Drawing("strength", "Gain by the student's own strength", caption, figure)
 
 
 def _reference(axes: Axes, value: float) -> None:

@@ -78,7 +78,7 @@ def new_figure(height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figur
 
 
 def _plain(axes: Axes) -> Axes:
-    """Axes with as little ink as tells the values."""
+    """Axes with no more ink than the values need."""
     axes.tick_params(labelsize=_TEXT, colors=INK, length=0, pad=6)
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COSTS = {
     "cost": "money for rationales",
     "training_tokens": "training tokens",
-    "output_tokens": "tokens of an answer, mean",
+    "output_tokens": "tokens per output, mean",
 }
 """The extras that can be a cost, the most telling first, each with its label."""
 
@@ -61,7 +61,7 @@ def draw_cost(evidence: Evidence) -> Drawing | None:
 
 
 def _points(evidence: Evidence, key: str) -> Points:
-    """The trained arms of which this cost is known."""
+    """The trained arms whose cost of this kind is known."""
     return {
         name: (float(cost), arm.score)
         for name, arm in evidence.arms.items()

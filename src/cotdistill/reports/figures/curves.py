@@ -14,7 +14,7 @@ _MAX_PANELS, _MAX_NAMED = 3, 8
 
 
 def draw_curves(evidence: Evidence) -> Drawing | None:
-    """A panel for each kind of loss, since values of different losses say nothing of each other; None without any."""
+    """A panel for each kind of loss, since values of different losses cannot be compared; None without any."""
     panels: dict[str, list[tuple[str, Curve]]] = {}
     for name, arm in evidence.arms.items():
         for cell in arm.cells:
@@ -29,7 +29,7 @@ def draw_curves(evidence: Evidence) -> Drawing | None:
         label(axes, y="training loss", title=loss)
         legend(axes)
     label(grid[-1], x="step")
-    caption = "The loss of training by step, one panel for each loss; values of different losses cannot be compared."
+    caption = "Training loss by step, one panel per loss; values of different losses cannot be compared."
     return Drawing("curves", "Learning curves", caption, figure)
 
 

@@ -17,7 +17,7 @@ _COLORS = {"all": SERIES[0], "right": SERIES[2], "wrong": SERIES[1]}
 
 
 def draw_effect(groups: Sequence[EffectGroup]) -> Drawing:
-    """A row a group: its effects' spread and mean, and beside them attention where that was measured."""
+    """A row per group: the spread and mean of its effects, and attention if it was measured."""
     measured = any(group.attention for group in groups)
     figure, grid = new_figure(rows_height(len(groups)) + 0.3, columns=2 if measured else 1)
     names_down(grid[0], [group.name if group.answered == "all" else f"answered {group.answered}" for group in groups])
@@ -35,9 +35,9 @@ def draw_effect(groups: Sequence[EffectGroup]) -> Drawing:
         grid[1].spines["left"].set_visible(False)
         label(grid[1], x="attention, %")
     caption = (
-        "log p of the gold answer behind the rationale minus log p behind none, which is the dotted line; +1 is 2.7 "
-        "times as likely. Points are means with their 95 % interval, bars hold the middle half of the questions and "
-        "thin lines nine tenths. Attention is the share that goes to the rationale where the answer is predicted."
+        "log p of the gold answer with the rationale minus log p without one (the dotted line); +1 is 2.7 times as "
+        "likely. Points are means with their 95 % intervals, bars cover the middle half of the questions and thin "
+        "lines 90 % of them. Attention is the share that the rationale gets where the answer is predicted."
     )
     return Drawing("effect", "What rationales do to the gold answer's probability", caption, figure)
 

@@ -31,7 +31,7 @@ _COLORS: dict[Failure, str] = dict(zip(get_args(Failure), (SERIES[4], SERIES[3],
 
 
 def draw_compared_flips(evidence: Evidence) -> Drawing | None:
-    """The flips of the first declared comparison, over all seeds; None where there are none or no questions."""
+    """The flips of the first declared comparison, over all seeds; None if there are none, or no questions."""
     if not evidence.comparisons:
         return None
     first = evidence.comparisons[0]
@@ -65,9 +65,9 @@ def draw_flips(flips: Sequence[Flip], a: str, b: str) -> Drawing | None:
     left, right = (short(name, 32) for name in without_shared_words([b, a]))
     label(axes, x=f"left: only {left} is right\nright: only {right} is right")
     legend(axes, "what failed")
-    told = f"is always its {failures[0]}" if len(failures) == 1 else "has a colour"
+    told = f"is always {failures[0]}" if len(failures) == 1 else "is shown by colour"
     caption = (
-        f"Items that one arm has right and the other wrong, by task, over all seeds. What failed in the wrong one "
+        f"Items that one arm gets right and the other wrong, by task, over all seeds. What failed in the wrong one "
         f"{told}: length (cut off), format (no answer read), arithmetic (a false equation), or else reasoning."
     )
     return Drawing("flips", "Where the first comparison gains and loses", caption, figure)

@@ -25,7 +25,7 @@ Points = dict[str, dict[int, Arm]]
 
 
 def draw_granularity(evidence: Evidence) -> Drawing | None:
-    """Accuracy over levels, a panel for each student; None where no series has two levels."""
+    """Accuracy over levels, a panel for each student; None if no series has two levels."""
     panels = _panels(evidence)
     if not panels:
         return None
@@ -41,13 +41,13 @@ def draw_granularity(evidence: Evidence) -> Drawing | None:
     legend(grid[-1])
     caption = (
         "Lines are accuracies by granularity of the rationales, bands their 95 % intervals; dotted lines are arms "
-        "that have no granularity."
+        "without a granularity."
     )
     return Drawing("granularity", "Accuracy by granularity", caption, figure)
 
 
 def draw_length(evidence: Evidence) -> Drawing | None:
-    """Mean words of the rationales over levels; None where no teacher has two levels."""
+    """Mean words of the rationales over levels; None if no teacher has two levels."""
     series: dict[str, dict[int, float]] = {}
     for arm in evidence.arms.values():
         level, words = arm.factors.get("granularity"), arm.extras.get("rationale_words")
@@ -67,8 +67,8 @@ def draw_length(evidence: Evidence) -> Drawing | None:
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     label(axes, x="granularity, coarse to fine", y="words in a rationale, mean")
     legend(axes, "teacher, format")
-    caption = "How long the rationales really are at each level that was asked for."
-    return Drawing("length", "Length against level", caption, figure)
+    caption = "How long the rationales actually are at each level that was asked for."
+    return Drawing("length", "Length by level", caption, figure)
 
 
 def _panels(evidence: Evidence) -> dict[str, Points]:

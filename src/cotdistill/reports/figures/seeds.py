@@ -25,10 +25,10 @@ def draw_power(evidence: Evidence) -> Drawing | None:
     axes.set_ylim(0, 102)
     axes.locator_params(axis="x", integer=True)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    label(axes, x=f"seeds an arm ({comparison.n:,} items)", y="power in %")
+    label(axes, x=f"seeds per arm ({comparison.n:,} items)", y="power in %")
     legend(axes, "difference")
     caption = (
         f"How often a difference between {comparison.a} and {comparison.b} would be found at p = 0.05, by the spread "
-        f"of their {comparison.num_seeds} seeds, where the grey line is; the dotted line is 80 %."
+        f"of their {comparison.num_seeds} seeds (grey line); the dotted line is 80 %."
     )
     return Drawing("power", "Power over seeds", caption, figure)

@@ -13,7 +13,7 @@ DARK_CELL, LIGHT_CELL = "#fafafa", "#1a1a1a"
 
 
 def draw_tasks(evidence: Evidence) -> Drawing | None:
-    """None where there are not two tasks and two arms."""
+    """None if there are fewer than two tasks or two arms."""
     import numpy as np
 
     tasks, arms = evidence.tasks, list(evidence.arms)
@@ -42,7 +42,7 @@ def draw_tasks(evidence: Evidence) -> Drawing | None:
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.ax.tick_params(length=0, labelsize=10, colors="#262626")
     label(bar.ax, y="accuracy in %")
-    caption = "Accuracy in percent by arm and task, the mean over seeds; a gap is a task that an arm was not given."
+    caption = "Accuracy in percent by arm and task, the mean over seeds; a gap is a task that an arm was not tested on."
     return Drawing("tasks", "Accuracy by task", caption, figure)
 
 

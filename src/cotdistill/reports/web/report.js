@@ -193,7 +193,7 @@ let sampleRun = 0;
 async function drawSample() {
   const run = ++sampleRun;
   const target = $("sample");
-  if (selected < 0) { target.replaceChildren(element("p", "note", "No question passes these filters.")); return; }
+  if (selected < 0) { target.replaceChildren(element("p", "note", "No question matches these filters.")); return; }
   const row = shown[selected], words = $("search").value.trim();
   const [task, id] = index.rows[row];
   const [question, choices, answer, texts, outputs] = await readSample(row);
