@@ -90,7 +90,7 @@ KD = {"loss": [{"kind": "forward_kl"}], "signal": {"kind": "live", "model": "./s
 
 BAD_RUNS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "misspelt key": ({"training": {"epoch": 2}}, ["'training.epoch'", "did you mean 'epochs'?"]),
-    "malformed line": ({"task": {"train": "malformed.jsonl"}}, ["malformed.jsonl, line 2: ", "mend or delete"]),
+    "malformed line": ({"task": {"train": "malformed.jsonl"}}, ["malformed.jsonl, line 2: ", "fix or delete"]),
     "empty test set": ({"task": {"test": "empty.jsonl"}}, ["empty.jsonl: no rows; give at least one"]),
     "no such model": ({"student": "./absent"}, ["absent: no such model folder; give a folder with config.json"]),
     "no model folder": ({"student": "./runs"}, ["runs: no safetensors or GGUF weights"]),
@@ -172,14 +172,14 @@ def test_a_model_that_no_network_can_name_is_refused_within_seconds(lab: Path, o
 
 
 def test_what_does_not_fit_is_counted_where_it_is_seen(lab: Path) -> None:
-    """A rationale over the limit is left out of training; a prompt over it is scored as truncated; both are said."""
+    """A rationale over the limit is dropped from training; a prompt over it is scored as truncated; both are said."""
     write_rows(lab / "long-test.jsonl", [*rows(101, 5), LONG_TEST])
     task = {"train": "long.jsonl", "test": "long-test.jsonl"}
     write_run(lab / "long.yaml", {"task": task, "training": {"max_length": 400}})
     outcome = run_command(lab, "run", "long.yaml", "--runs", "long", "--json")
     assert outcome.status == 0
-    assert "student, seed 0: left out of training 1 too long" in outcome.err
-    assert "student, seed 0: not asked, and counted as truncated: 1 prompt too long" in outcome.err
+    assert "student, seed 0: dropped from training: 1 too long" in outcome.err
+    assert "student, seed 0: not asked and counted as truncated: 1 prompt too long" in outcome.err
     arm = json.loads(outcome.out)["arms"]["student"]["seeds"]["0"]
     assert arm["n"] == 6
     assert arm["truncated"] >= 1

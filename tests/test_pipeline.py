@@ -166,7 +166,7 @@ def test_damaged_artifacts_are_set_aside_and_made_again(lab: Path, unbroken: Pat
     outcome = run_command(lab, "run", "tiny.yaml", "--runs", runs.name)
     assert outcome.status == 0, outcome.err
     for damaged in files:
-        assert f"{damaged}: the checksum differs from the manifest's; it will be set aside" in outcome.err
+        assert f"{damaged}: the checksum differs from the manifest's; it is set aside" in outcome.err
         stage = runs.joinpath(*damaged.relative_to(runs).parts[:2])
         shutil.rmtree(stage.with_name(f"{stage.name}.damaged-1"))
     assert results(runs) == results(unbroken)
@@ -241,4 +241,4 @@ def test_an_arm_that_names_a_student_below_it_is_one_clear_line(lab: Path) -> No
     (lab / "below.yaml").write_text(RUN.replace("  sft: {}", '  sft: {student: "arm:kd"}'), encoding="utf-8")
     outcome = run_command(lab, "run", "below.yaml", "--runs", "below")
     assert outcome.status != 0
-    assert "arm sft: uses the student of arm 'kd', which is no arm above it" in outcome.err
+    assert "arm sft: uses the student of arm 'kd', which is not an arm above it" in outcome.err

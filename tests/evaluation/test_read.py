@@ -51,7 +51,7 @@ def test_a_command_refuses_an_altered_evaluation_in_one_line(
         main()
     printed = capsys.readouterr()
     assert (ended.value.code, printed.out) == (2, "")
-    remedy = "delete a and run again; only this stage and what depends on it is made anew"
+    remedy = "delete a and run again; only this stage and what depends on it are made again"
     assert printed.err == f"cotdistill: a/{file}: the checksum differs from the manifest's; {remedy}\n"
 
 

@@ -122,7 +122,7 @@ def test_what_is_missing_counts_in_holms_family_and_supports_nothing(tmp_path: P
     shared, open_claim = check(tmp_path, first, missing)
     assert [shared.verdict, open_claim.verdict] == ["not enough data", "not enough data"]
     assert shared.parts[0][0].adjusted_p_value == pytest.approx(2 * 2 / 64)
-    assert open_claim.parts[0][0].problem == "no seed of which both arms are done"
+    assert open_claim.parts[0][0].problem == "no seed for which both arms are done"
 
 
 def test_a_claim_can_be_on_tasks_apart(tmp_path: Path) -> None:
@@ -218,7 +218,9 @@ def test_a_trend_is_the_growth_of_the_gain_in_the_declared_order(tmp_path: Path)
     results = check(tmp_path, growing(["weak", "strong"]), growing(["strong", "weak"]))
     assert [each.verdict for each in results] == ["supported", "contradicted"]
     assert [each.parts[0][0].difference for each in results] == [pytest.approx(0.5), pytest.approx(-0.5)]
-    with pytest.raises(ConfigError, match=r"claim c0: not one pair of arms for each of weak, strong on student"):
+    with pytest.raises(
+        ConfigError, match=r"claim c0: needs exactly one pair of arms for each of weak, strong on student"
+    ):
         check(tmp_path, growing(["weak", "strong"]) | {"b": "levels"})
 
 
@@ -243,7 +245,7 @@ def test_a_trend_without_a_seed_in_common_is_not_tested(tmp_path: Path) -> None:
 
     record(tmp_path, apart)
     (claim,) = check(tmp_path, {"kind": "trend", "order": ["weak", "strong"], "a": FINE, "b": "base"})
-    assert claim.parts[0][0].problem == "no seed of which all arms are done"
+    assert claim.parts[0][0].problem == "no seed for which all arms are done"
     assert claim.verdict == "not enough data"
 
 

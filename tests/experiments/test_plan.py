@@ -117,8 +117,8 @@ def test_the_student_of_another_arm_is_that_of_the_same_point(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        ("{after: {student: 'arm:late'}, late: {}}", "uses the student of arm 'late', which is no arm above it"),
-        ("{after: {student: 'arm:base'}}", "uses the student of arm 'base', which trains none; name its model"),
+        ("{after: {student: 'arm:late'}, late: {}}", "uses the student of arm 'late', which is not an arm above it"),
+        ("{after: {student: 'arm:base'}}", "uses the student of arm 'base', which does not train one; name its model"),
         ("{first: {}, after: {student: 'arm:first'}}", "which has 2 for this cell; restrict an axis to some arms"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_resolved_experiment_plans_to_the_same_from_any_folder(tmp_path: Path)
         ("training.loss: plain}", "training.loss: plan}", "no arm has 'plan' for training.loss; did you mean 'plain'?"),
         ("granularity: 1}}", "granularity: 2}}", "no arm has '2' for annotation.granularity; known: 1, 3"),
         ("b: base}", "b: {arm: answers, annotation.granularity: 1}}", "no arm has all of these factors"),
-        ("a: answers, b: base", "a: base, b: base", "no two arms agree in all that is not compared"),
+        ("a: answers, b: base", "a: base, b: base", "no two arms agree in everything that is not compared"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_its_place_and_the_nearest_name(

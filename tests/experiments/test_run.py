@@ -53,7 +53,7 @@ def test_a_failed_cell_stops_only_itself_and_only_it_is_run_again(small: Path) -
     assert all(f"{folder}/late: its model cannot be read" in row["error"] for row in found["failed"].values())
     assert [row["num_seeds"] for row in found["comparisons"] if row["a"] == "taught good"] == [2]
     assert [row["problem"] for row in found["comparisons"] if row["a"] == "taught late"] == [
-        "no seed of which both arms are done"
+        "no seed for which both arms are done"
     ]
     assert json.loads((runs / "small" / "summary.json").read_text("utf-8")) == found
     assert list(found["arms"]) == ["base good", "base late", "taught good", "taught late"]
@@ -133,7 +133,7 @@ def test_a_held_folder_is_waited_for_and_a_killed_holder_lets_go(tmp_path: Path)
         assert holder.exitcode == -signal.SIGKILL
     killer.join()
     assert len(said) == 1
-    assert f"waits for another process (pid {holder.pid}" in said[0]
+    assert f"waiting for another process (pid {holder.pid}" in said[0]
 
 
 def test_a_damaged_cell_file_is_a_missing_cell(small: Path, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_the_verdict_is_the_first_comparison_and_claims_nothing_without_one(repo
 
 def test_half_a_study_says_what_is_missing(report):
     missing = [Missing("cot (seed 1)", "no space left on the device"), Missing("cot (seed 2)")]
-    untested = [Untested("cot", "human", "no seed of which both arms are done")]
+    untested = [Untested("cot", "human", "no seed for which both arms are done")]
     half = replace(report, comparisons=(), missing=missing, untested=untested)
     assert "".join(verdict(half)) == "No declared comparison can be tested yet; 2 cells are missing."
     page = rendered(page_of(half, {}))
@@ -243,7 +243,7 @@ def test_half_a_study_says_what_is_missing(report):
     assert listed == [
         [["cell", "why"], ["cot (seed 1)", "no space left on the device"], ["cot (seed 2)", "not run yet"]]
     ]
-    assert "cot against human was declared but cannot be tested: no seed of which" in "".join(page.itertext())
+    assert "cot against human was declared but cannot be tested: no seed for which" in "".join(page.itertext())
     nothing = Evidence("s", "", {}, missing=missing)
     assert "Nothing is finished yet; 2 cells are missing." in page_of(nothing, {})
 

@@ -155,6 +155,6 @@ def test_manifests_are_json_that_anyone_can_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("runs", ["/proc/cotdistill", "file/runs"])
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, runs: str) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    told = pytest.raises(ArtifactError, match=r"cannot work in the folder .*choose another --runs")
+    told = pytest.raises(ArtifactError, match=r"cannot write to the folder .*choose another --runs")
     with told, open_stage(tmp_path / runs, "evaluation", IDENTITY):
         pass

@@ -73,7 +73,7 @@ def test_few_shot_prompts_of_other_tasks_and_missing_ones_are_refused(tmp_path, 
     other = Question("q", "svamp", "test", "?", "1", "number")
     with pytest.raises(ConfigError, match=r"few_shot: there is no official few-shot prompt for task 'svamp'"):
         few_shot_texts([other], write_prompts(tmp_path, ["navigate"]))
-    with pytest.raises(DataError, match="no prompt of boolean_expressions"):
+    with pytest.raises(DataError, match="no prompt for boolean_expressions"):
         few_shot_texts([bbh_question()], tmp_path)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "elsewhere"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

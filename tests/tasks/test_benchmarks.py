@@ -85,9 +85,9 @@ def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
     ("train", "message"),
     [
         ([], "no rows"),
-        ([row(1), row(1)], "line 2: id 'own-1' was used before, in "),
-        ([row(1), row(2, answer="some")], "line 2: answer 'some' is no number"),
-        ([row(1, answer=None)], "line 1: no 'answer'"),
+        ([row(1), row(1)], "line 2: id 'own-1' is already used in "),
+        ([row(1), row(2, answer="some")], "line 2: answer 'some' is not of type number"),
+        ([row(1, answer=None)], "line 1: row has no 'answer'"),
     ],
 )
 def test_faulty_rows_are_named(tmp_path: Path, train: list[dict[str, Any]], message: str) -> None:

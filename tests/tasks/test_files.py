@@ -128,25 +128,25 @@ GOOD = {"question": "1?", "answer": "1"}
         ([], "own.jsonl: no rows; give at least one question"),
         ([GOOD, "{nope"], "own.jsonl, line 2: malformed JSON"),
         ([GOOD, "", "[1]"], "own.jsonl, line 3: expected a JSON object"),
-        ([GOOD, {"question": "2?", "answer": ""}], "own.jsonl, line 2: question without an answer; fill in"),
-        ([GOOD, {"question": "2?", "answer": None}], "line 2: question without an answer"),
-        ([GOOD, '{"question": "2?", "answer": NaN}'], "line 2: question without an answer"),
+        ([GOOD, {"question": "2?", "answer": ""}], "own.jsonl, line 2: question has no answer; fill in"),
+        ([GOOD, {"question": "2?", "answer": None}], "line 2: question has no answer"),
+        ([GOOD, '{"question": "2?", "answer": NaN}'], "line 2: question has no answer"),
         ([GOOD, {"question": "2?", "answer": {"a": 1}}], "line 2: answer is an object with the keys 'a'; give a text"),
-        ([GOOD, {"question": " ", "answer": "2"}], "line 2: row without a question"),
+        ([GOOD, {"question": " ", "answer": "2"}], "line 2: row has no question"),
         (
             [GOOD, {"question": "2?"}],
             "line 2: no column 'answer'; known: question (map it with columns: {answer: NAME})",
         ),
         ([{"questoin": "2?", "answer": "2"}], "line 1: no column 'question'; did you mean 'questoin'?"),
-        ([GOOD | {"id": 1}, GOOD | {"id": 2}, GOOD | {"id": 1}], "line 3: id '1' was used before, in "),
-        ([GOOD | {"id": 1}, GOOD | {"id": None}], "line 2: row without an id"),
+        ([GOOD | {"id": 1}, GOOD | {"id": 2}, GOOD | {"id": 1}], "line 3: id '1' is already used in "),
+        ([GOOD | {"id": 1}, GOOD | {"id": None}], "line 2: row has no id"),
         (
             [{"question": "?", "answer": "D", "choices": ["x", "y"]}],
-            "line 1: answer 'D' is none of its choices ['x', 'y']",
+            "line 1: answer 'D' is not one of its choices ['x', 'y']",
         ),
-        ([{"question": "?", "answer": "z", "choices": ["x", "y"]}], "line 1: answer 'z' is none of its choices"),
+        ([{"question": "?", "answer": "z", "choices": ["x", "y"]}], "line 1: answer 'z' is not one of its choices"),
         ([{"question": "?", "answer": "x", "choices": ["x"]}], 'line 1: choices are ["x"]; give a list of 2 to 26'),
-        ([{"question": "?", "answer": "x", "choices": "[x"}], "line 1: choices are no JSON list"),
+        ([{"question": "?", "answer": "x", "choices": "[x"}], "line 1: choices are not a JSON list"),
     ],
 )
 def test_faults_are_one_line_with_file_and_line(tmp_path: Path, rows: list[Any], message: str) -> None:
@@ -160,9 +160,9 @@ def test_faults_are_one_line_with_file_and_line(tmp_path: Path, rows: list[Any],
 def test_faulty_csv_is_named(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     for text, message in [
-        ("question,answer\n1?,1\n2?,2,3\n", "line 3: 3 cells in place of 2; quote cells"),
+        ("question,answer\n1?,1\n2?,2,3\n", "line 3: 3 cells instead of 2; quote cells"),
         ('question,answer\n1?,1\n"2?,2\n', "malformed CSV (unexpected end of data)"),
-        ("question,answer\n1?,\n", "line 2: question without an answer"),
+        ("question,answer\n1?,\n", "line 2: question has no answer"),
         ("", "no rows"),
     ]:
         path.write_text(text)
@@ -170,7 +170,7 @@ def test_faulty_csv_is_named(tmp_path: Path) -> None:
             load_all(path)
         assert message in str(error.value)
     path.write_bytes(b"question,answer\n1?,\xff\n")
-    with pytest.raises(DataError, match="no UTF-8 text"):
+    with pytest.raises(DataError, match="not UTF-8 text"):
         load_all(path)
 
 
@@ -178,7 +178,7 @@ def test_faulty_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load_all(tmp_path / "absent.jsonl")
     (tmp_path / "own.txt").write_text("?")
-    with pytest.raises(DataError, match=r"unknown kind of file; use \.jsonl"):
+    with pytest.raises(DataError, match=r"unknown file type; use \.jsonl"):
         load_all(tmp_path / "own.txt")
     (tmp_path / "own.parquet").write_bytes(b"PAR1 but not really")
     with pytest.raises(DataError, match="unreadable after row 0"):
@@ -193,11 +193,11 @@ def test_a_mapped_column_must_exist_even_if_it_may_be_left_out(tmp_path: Path) -
 
 def test_a_configured_type_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "own.jsonl", [GOOD, {"question": "2?", "answer": "many"}])
-    with pytest.raises(DataError, match="line 2: answer 'many' is no number; mend that row or set answer_type"):
+    with pytest.raises(DataError, match="line 2: answer 'many' is not of type number; fix that row or set answer_type"):
         load_all(path, answer_type="number")
 
 
 def test_a_share_that_leaves_one_side_empty_is_refused(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "own.jsonl", [GOOD])
-    with pytest.raises(DataError, match="no question is left for"):
+    with pytest.raises(DataError, match="no questions left for"):
         load_task(FileTask(train=path))

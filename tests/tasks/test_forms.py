@@ -54,16 +54,16 @@ def test_a_question_may_be_a_list_of_texts_or_a_chat_of_one_message(tmp_path: Pa
         ({"question": "1?", "answer": 1, "rationale": {"steps": [], "ok": 1}}, "rationale is an object with the keys "),
         ({"question": [["1?"]], "answer": 1}, "question is a list within a list"),
         ({"question": [{"role": "system", "content": "Hi"}, {"role": "user", "content": "1?"}], "answer": 1},
-         "question is a chat of 2 messages; give a text; write the user's message as question"),
+         "question is a chat of 2 messages; give a text; write the user's message as the question"),
         ({"question": [{"role": "assistant", "content": "1?"}], "answer": 1}, "question is a chat of 1 messages"),
         ({"question": "1?", "answer": 1, "rationale": True}, "rationale is true; give a text"),
         ({"question": "1?", "answer": [["1"]]}, "answer is a list within a list"),
         ('{"question": "1?", "answer": Infinity}', "answer is inf; give a text"),
-        ({"messages": [{"role": "user", "content": "1?"}]}, "no column 'question'; write what messages hold as "),
+        ({"messages": [{"role": "user", "content": "1?"}]}, "no column 'question'; write the content of messages as "),
         ('{"question": "Half \\ud83d", "answer": 1}', "question holds half a character (U+D83D) at 6; write the whole"),
         ('{"question": "1?", "answer": 1, "rationale": ["\\udc00"]}', "rationale holds half a character (U+DC00)"),
         ('{"question": "1?", "answer": 1, "id": "\\ud800"}', "id holds half a character"),
-        ('{"question": NaN, "answer": 1}', "row without a question"),
+        ('{"question": NaN, "answer": 1}', "row has no question"),
     ],
 )  # fmt: skip
 def test_what_is_no_text_is_refused_by_file_and_line(tmp_path: Path, row: Any, line: str) -> None:
@@ -149,13 +149,13 @@ def test_choices_and_what_names_one(tmp_path: Path, choices: Any, answer: Any) -
 @pytest.mark.parametrize(
     ("choices", "line"),
     [
-        ("rain", 'choices are ["rain"]; give a list of 2 to 26, or separate them by "|"'),
+        ("rain", 'choices are ["rain"]; give a list of 2 to 26, or separate them with "|"'),
         ({"first": "rain", "second": "wind"}, 'choices are {"first": "rain"'),
         (["rain", None], "choice 2 is empty"),
         (["rain", ["wind"]], "choice is a list within a list"),
-        ({"text": ["rain", "wind"], "label": ["A"]}, "1 labels of 2 choices"),
-        ({"text": ["rain", "wind"], "label": ["A", "A"]}, "1 labels of 2 choices"),
-        ("[" * 100_000, "choices are no JSON list (nested too deeply)"),
+        ({"text": ["rain", "wind"], "label": ["A"]}, "1 labels for 2 choices"),
+        ({"text": ["rain", "wind"], "label": ["A", "A"]}, "1 labels for 2 choices"),
+        ("[" * 100_000, "choices are not a JSON list (nested too deeply)"),
     ],
 )
 def test_choices_that_are_none(tmp_path: Path, choices: Any, line: str) -> None:
@@ -204,10 +204,10 @@ def test_an_odd_answer_among_numbers_is_named_and_makes_no_texts(tmp_path: Path)
     odd = {"question": "How long?", "answer": "12 hours"}
     assert refused(tmp_path, *SUMS, odd) == (
         "own.jsonl, line 21: answer '12 hours' is not a number, as 20 of 21 are; "
-        "mend that row, or set answer_type: number or text"
+        "fix that row, or set answer_type: number or text"
     )
     others = [odd | {"question": f"{n}?"} for n in range(7)]
-    assert "as 20 of 27 are (nor is that of line 2, line 23, line 24 and 3 more)" in refused(
+    assert "as 20 of 27 are (nor is the answer of line 2, line 23, line 24 and 3 more)" in refused(
         tmp_path, others[0], others[1], *SUMS, *others[2:]
     )
     assert read(tmp_path, *SUMS, odd, answer_type="number")[-1].answer == "12"
@@ -216,7 +216,7 @@ def test_an_odd_answer_among_numbers_is_named_and_makes_no_texts(tmp_path: Path)
 
 def test_an_odd_answer_among_yes_and_no(tmp_path: Path) -> None:
     rows = [{"question": f"{n}?", "answer": "yes"} for n in range(9)]
-    assert "answer 'maybe' is not yes or no, as 9 of 10 are; mend that row, or set answer_type: yes_no or text" in (
+    assert "answer 'maybe' is not yes or no, as 9 of 10 are; fix that row, or set answer_type: yes_no or text" in (
         refused(tmp_path, *rows, {"question": "x?", "answer": "maybe"})
     )
 
@@ -236,4 +236,4 @@ def test_numbers_with_decimal_commas_are_read_where_they_have_one_reading(tmp_pa
     assert [question.answer for question in load_all(table("1,250", "12"))] == ["1250", "12"]
     for ambiguous in ("1,250", "1.250"):
         line = refusal(table("12", ambiguous, "3,5"))
-        assert line.startswith(f"own.csv, line 3: answer '{ambiguous}' may be thousands, or have decimals as '3,5' has")
+        assert line.startswith(f"own.csv, line 3: answer '{ambiguous}' may mean thousands, or decimals as in '3,5'")

@@ -120,7 +120,7 @@ def test_plan_shows_what_a_letter_stands_for_and_what_is_left_out(tmp_path: Path
     outcome = run_command(tmp_path, "plan", "mine.yaml")
     assert outcome.out.startswith(
         "questions of own: 0 to train on, 2 to test on; "
-        "answers: letter (A: rain rain rain rain rain rain rain ...; B: wind); left out: 1 repeated\n"
+        "answers: letter (A: rain rain rain rain rain rain rain ...; B: wind); dropped: 1 repeated\n"
     )
 
 

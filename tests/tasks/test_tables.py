@@ -53,7 +53,7 @@ def test_a_cell_of_a_megabyte_is_read(tmp_path: Path) -> None:
 
 def test_a_row_is_named_by_the_line_on_which_it_begins(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text('question,answer\n"one\n?",1\n"two\n\n?",\n3?,3\n')
-    assert refusal(tmp_path / "own.csv").startswith("own.csv, line 4: question without an answer")
+    assert refusal(tmp_path / "own.csv").startswith("own.csv, line 4: question has no answer")
 
 
 @pytest.mark.parametrize(
@@ -63,31 +63,33 @@ def test_another_encoding_is_refused_with_the_way_out(tmp_path: Path, encoding: 
     path = tmp_path / "own.csv"
     path.write_bytes("question,answer\n1?,1\nCafé?,2\n".encode(encoding))
     line = refusal(path)
-    assert line.startswith(f"own.csv, line {1 if encoding == 'utf-16' else 3}: no UTF-8 text (byte {byte}); save it as")
+    assert line.startswith(
+        f"own.csv, line {1 if encoding == 'utf-16' else 3}: not UTF-8 text (byte {byte}); save it as"
+    )
     assert '"CSV UTF-8"' in line
     (tmp_path / "own.jsonl").write_bytes('{"question": "1?", "answer": "Café"}'.encode(encoding))
-    assert "no UTF-8 text" in refusal(tmp_path / "own.jsonl")
+    assert "not UTF-8 text" in refusal(tmp_path / "own.jsonl")
 
 
 @pytest.mark.parametrize("name", ["own.xlsx", "Own.XLS", "own.ods"])
 def test_a_workbook_is_refused_with_the_way_out(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK\x03\x04")
-    assert refusal(tmp_path / name) == f'{name}: a workbook, not a table of text; save its sheet as "CSV UTF-8" (.csv)'
+    assert refusal(tmp_path / name) == f'{name}: a workbook, not a text table; save the sheet as "CSV UTF-8" (.csv)'
 
 
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("own.jsonl", '{"question": "1?", "answer": 1, "answer": 2}', "line 1: the key 'answer' is given twice"),
-        ("own.json", '[{"answer": 1, "a": {"b": 1, "b": 1}}]', "own.json: the key 'b' is given twice"),
+        ("own.jsonl", '{"question": "1?", "answer": 1, "answer": 2}', "line 1: the key 'answer' appears twice"),
+        ("own.json", '[{"answer": 1, "a": {"b": 1, "b": 1}}]', "own.json: the key 'b' appears twice"),
         ("own.csv", "question,answer, answer\n1?,1,2\n", "own.csv, line 1: 2 columns are named 'answer'; rename"),
         ("own.jsonl", "[1]", "line 1: expected a JSON object, found list; an array of them is a .json file"),
         ("own.json", "[1]", "own.json, row 1: expected a JSON object, found 1"),
         ("own.json", '[{"question": "?"},\n nope]', "own.json: malformed JSON (Expecting value at line 2, column 2)"),
-        ("own.jsonl", f'{{"question": "?", "answer": {"9" * 5000}}}', "line 1: a number of more than 4300 digits;"),
-        ("own.jsonl", f'{{"question": "?", "answer": {"[" * 100_000}', "line 1: JSON that is nested too deeply; mend"),
+        ("own.jsonl", f'{{"question": "?", "answer": {"9" * 5000}}}', "line 1: a number has more than 4300 digits;"),
+        ("own.jsonl", f'{{"question": "?", "answer": {"[" * 100_000}', "line 1: JSON is nested too deeply; fix"),
         ("own.csv", 'question,answer\n1?,1\n"2?,2\n3?,3\n', "own.csv, line 3: malformed CSV (unexpected end of data)"),
-        ("own.txt", "1?", "own.txt: unknown kind of file; use .jsonl, .json, .csv, .tsv, .parquet, or"),
+        ("own.txt", "1?", "own.txt: unknown file type; use .jsonl, .json, .csv, .tsv, .parquet, optionally"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str, line: str) -> None:
@@ -120,7 +122,7 @@ class TestParquet:
         parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "own.parquet")
         assert contents(tmp_path / "own.parquet") == [("Né?", "1", None)]
         parquet.write_table(pyarrow.table({"question": ["1?"], "answer": [b"\xff"]}), tmp_path / "own.parquet")
-        assert "row 1: answer holds bytes that are no UTF-8 text" in refusal(tmp_path / "own.parquet")
+        assert "row 1: answer holds bytes that are not UTF-8 text" in refusal(tmp_path / "own.parquet")
 
     def test_damage_and_repeated_columns_are_one_line(self, tmp_path: Path) -> None:
         pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

@@ -48,7 +48,7 @@ def test_few_such_rows_are_said_and_many_refused() -> None:
     said = refuse_misjudged([*rows, bad], "rationale_then_answer", where="own")
     assert said is not None
     assert said.startswith("1 of 31 training targets are not judged correct, such as bad")
-    with pytest.raises(DataError, match=r"own: 10 of 40 training targets are not judged correct, such as bad .*; mend"):
+    with pytest.raises(DataError, match=r"own: 10 of 40 training targets are not judged correct, such as bad .*; fix"):
         refuse_misjudged([*rows, *[bad] * 10], "rationale_then_answer", where="own")
 
 

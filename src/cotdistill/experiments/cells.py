@@ -1,4 +1,4 @@
-"""One cell: made stage by stage, its state written, its errors kept."""
+"""Making one cell: stage by stage, with its state written and its errors kept."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LONGEST_ERROR = 2000  # characters
 
 
 def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
-    """Make what is missing of a cell, and return its state, which is also written to its file.
+    """Make what is missing from a cell, and return its state, which is also written to its file.
 
-    What goes wrong in the cell is part of its state. Raises ArtifactError where not even that can be written.
+    What goes wrong in the cell is part of its state. Raises ArtifactError if not even that can be written.
     """
     try:
         with unattended(work.say):
@@ -38,12 +38,12 @@ def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
 
 
 def failed(error: str) -> dict[str, Any]:
-    """The state of a cell that failed; ``error`` becomes one line, short enough for the pipe that it goes through."""
+    """The state of a failed cell; ``error`` becomes one line, short enough for the pipe that it goes through."""
     return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR], "stages": {}, "seconds": None}
 
 
 def run_cell_by_id(file: str, id: str, until: Until) -> dict[str, Any]:
-    """:func:`run_cell` for a process that knows of the experiment only its file, ``runs/<name>/experiment.yaml``."""
+    """:func:`run_cell` for a process that knows only the experiment's file, ``runs/<name>/experiment.yaml``."""
     planned = plan(load_experiment(Path(file)))
     return run_cell(planned.cell(id), planned, Work(Path(file).parents[1], _say, until))
 

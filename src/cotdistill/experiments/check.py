@@ -1,4 +1,4 @@
-"""What an experiment is given, checked before it begins, so that nothing fails hours later."""
+"""Checks of an experiment's inputs before it begins, so that nothing fails hours later."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from cotdistill.tasks.task import refuse_repeated_questions
 
 
 def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
-    """What can be said at once and without torch: the user's own questions are read, and returned; models are not.
+    """Check what can be checked at once and without torch: the user's own questions are read and returned; models are
+    not.
 
-    ``say`` is told which training targets of theirs would not be judged correct.
+    ``say`` is told which of their training targets would not be judged correct.
 
-    Raises DataError for questions that cannot be used, or that have no rationales where a cell wants people's, and
-    ModelError for a built-in model that there is not.
+    Raises DataError for questions that cannot be used, or that lack the human rationales that a cell needs, and
+    ModelError for a built-in model that does not exist.
     """
     own: dict[str, OwnQuestions] = {}
     need_rationales: set[str] = set()
@@ -53,7 +54,7 @@ def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
     loaded = {key: load_task(task) for key, task in own.items()}
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
-            remedy = "name their column with columns: {rationale: NAME}, or take another teacher than human"
+            remedy = "name their column with columns: {rationale: NAME}, or use a teacher other than human"
             raise DataError("no question has a rationale", where=place_of(own[key], "train"), remedy=remedy)
     for key, target, human in sorted(trained):
         line = _misjudged(loaded[key], target, human=human)
@@ -63,7 +64,7 @@ def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
 
 
 def _misjudged(task: Task, target: TrainingTarget, *, human: bool) -> str | None:
-    """What is wrong with the training targets that are known beforehand: people's, or the answers alone."""
+    """What is wrong with the training targets that are known beforehand: human rationales, or the answers alone."""
     rows = [
         Rationale(question, question.human_rationale if human else None, "human", None, "human")
         for question in task.train
@@ -80,7 +81,7 @@ def _refuse_unknown_models(cell: Cell) -> None:
 
 
 def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
-    """Raise for data or a model that is not there, and for vocabularies at odds; what cells share is checked once."""
+    """Raise for missing data or models, and for vocabularies that do not match; what cells share is checked once."""
     checked: set[str] = set()
     for cell in cells:
         config = with_first_models(cell, plan)
@@ -110,9 +111,10 @@ def _check_parts(config: CellConfig) -> None:
 
 
 def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
-    """Raise at once what would else end a run after hours: data or a model that is not there, vocabularies at odds."""
+    """Raise at once what would otherwise end a run after hours: missing data or models, vocabularies that do not
+    match."""
     if not load(config.task).train and config.training:
-        remedy = "take another task and this one under evaluation.tasks, or set training: null"
+        remedy = "train on another task and name this one under evaluation.tasks, or set training: null"
         raise DataError(f"{config.task.name} has no questions to train on", where="task", remedy=remedy)
     tested = config.evaluation.tasks or (config.task,)
     refuse_repeated_questions(question for task in tested for question in load(task).test)

@@ -1,8 +1,8 @@
-"""Papers' claims against what experiments recorded: supported, contradicted or not enough data. Loads no torch.
+"""Papers' claims tested on recorded results: supported, contradicted or not enough data. Does not load torch.
 
-A claim is tested by comparisons of arms (findings), which are brought together in parts: a part holds, is opposite, or
-is open. Holm's correction is over all findings of the claims file, also those that are missing, so that no verdict on
-one experiment is lost by running another. Nothing is supported by a difference that was not found.
+A claim is tested by comparisons of arms (findings), which are grouped in parts: a part holds, is opposite, or is open.
+Holm's correction covers all findings of the claims file, including missing ones, so that running another experiment
+costs no verdict. A difference that is not found supports nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Pairs = dict[int, tuple[Sequence[Prediction], Sequence[Prediction]]]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: of a over b, or, for a
-    trend, the growth of the gain from one level to the next. Where there is none, ``problem`` says why. ``p_value`` is
-    of no difference or, with a ``margin`` (a fraction), of a difference as large as that, either way. With one seed all
-    this is about these students, with several about arms, as ``method`` says.
+    """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: a minus b, or, for a
+    trend, the growth of the gain from one level to the next. If there is no comparison, ``problem`` says why.
+    ``p_value`` tests that there is no difference or, with a ``margin`` (a fraction), that the difference is at least
+    that large, either way. With one seed all this is about these students, with several about arms, as ``method`` says.
     """
 
     label: str
@@ -72,7 +72,7 @@ Part = tuple[Finding, ...]
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """A claim, its verdict, and what the verdict is from; ``experiment`` is the name of the experiment."""
+    """A claim, its verdict, and the findings behind it; ``experiment`` is the name of the experiment."""
 
     claim: Claim
     verdict: Verdict
@@ -96,7 +96,7 @@ class ClaimResult:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResults:
-    """All claims of a file in order. ``family_size`` is the number of comparisons that Holm's correction is over."""
+    """All claims of a file in order. ``family_size`` is the number of comparisons that Holm's correction covers."""
 
     claims: tuple[ClaimResult, ...]
     family_size: int
@@ -116,7 +116,7 @@ class ClaimResults:
 def check_claims(claims: Claims, runs: Path, where: str = "claims") -> ClaimResults:
     """Test every claim on what its experiment has below ``runs``; nothing is run.
 
-    Raises ConfigError where an experiment file is missing or invalid, or a test names a factor that no arm has.
+    Raises ConfigError if an experiment file is missing or invalid, or a test names a factor that no arm has.
     """
     results: dict[Path, ExperimentResult] = {}
     found: list[tuple[Claim, str | None, tuple[Part, ...]]] = []
@@ -144,7 +144,7 @@ def _corrected(finding: Finding, adjusted: Iterator[float]) -> Finding:
 
 
 def _load(file: Path, runs: Path, where: str) -> ExperimentResult:
-    """The experiment's cells; the comparisons that it declares itself are not needed here."""
+    """The experiment's cells, without the comparisons that it declares itself."""
     try:
         return load_result(load_experiment(file).model_copy(update={"comparisons": ()}), runs)
     except ConfigError as error:
@@ -173,7 +173,7 @@ def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float 
     label = f"{a.name} against {b.name}" + (f" on {task}" if task else "") + within
     names, pairs = (a.name, b.name), list(_predictions(a, b, task).values())
     if not pairs:
-        return Finding(label, problem="no seed of which both arms are done")
+        return Finding(label, problem="no seed for which both arms are done")
     try:
         found = pooled(pairs, names=names)
         p_value = found.p_value if margin is None else margin_p_value(pairs, margin, names=names)
@@ -193,9 +193,8 @@ def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Predict
 
 
 def _peak_parts(test: PeakInside, result: ExperimentResult, where: str) -> tuple[Part, ...]:
-    """A part for each set of arms that differ on the axis only: every inner value against the first and the last.
-
-    Arms that lack a value, as those of a control may, are no such set.
+    """A part for each set of arms that differ only on the axis: every inner value against the first and the last. Arms
+    that lack a value, as a control's may, do not form a set.
     """
     first, *inner, last = test.order
     parts: dict[str, list[Finding]] = {}
@@ -209,7 +208,7 @@ def _peak_parts(test: PeakInside, result: ExperimentResult, where: str) -> tuple
 
 
 def _trend_parts(test: Trend, result: ExperimentResult, where: str) -> tuple[Part, ...]:
-    """A part for each set of pairs of arms that differ on the axis only."""
+    """A part for each set of pairs of arms that differ only on the axis."""
     levels: dict[str, list[tuple[ArmResult, ArmResult]]] = {}
     for value in test.order:
         pairs = _arm_pairs(result, test.a | {test.axis: value}, test.b | {test.axis: value}, where)
@@ -218,20 +217,20 @@ def _trend_parts(test: Trend, result: ExperimentResult, where: str) -> tuple[Par
                 (result.arms[a], result.arms[b])
             )
     if any([a.factors[test.axis] for a, _ in pairs] != list(test.order) for pairs in levels.values()):
-        problem = f"not one pair of arms for each of {', '.join(map(str, test.order))} on {test.axis}"
+        problem = f"needs exactly one pair of arms for each of {', '.join(map(str, test.order))} on {test.axis}"
         raise ConfigError(problem, where=where, remedy="name more factors")
     return tuple(_steps(test, pairs) for pairs in levels.values())
 
 
 def _steps(test: Trend, pairs: list[tuple[ArmResult, ArmResult]]) -> Part:
-    """A finding for each step to the next level, on the seeds that all arms have."""
+    """One finding per step to the next level, on the seeds that all arms have."""
     last_a, last_b = pairs[-1]
     gain = f"gain ({last_a.name} over {last_b.name}, ...)"
     labels = [f"{gain} from {one} to {other} on {test.axis}" for one, other in pairwise(test.order)]
     levels = [_predictions(a, b) for a, b in pairs]
     seeds = [seed for seed in levels[0] if all(seed in level for level in levels)]
     missing = [f"{a.name} over {b.name}" for (a, b), level in zip(pairs, levels, strict=True) if not level]
-    problem = f"not done: {', '.join(missing)}" if missing else "no seed of which all arms are done"
+    problem = f"not done: {', '.join(missing)}" if missing else "no seed for which all arms are done"
     try:
         steps = trend([[level[seed] for seed in seeds] for level in levels]) if seeds else []
     except DataError as error:

@@ -1,9 +1,10 @@
-"""What an experiment will take: stages, tokens, memory, time and money, before any model is loaded. Loads no torch.
+"""What an experiment will take: stages, tokens, memory, time and money, before any model is loaded. Does not load
+torch.
 
-Tokens are rows times words: ``WORDS`` a rationale by granularity and ``PROMPT_WORDS`` a question with its prompt, at
-``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; where there are none, from a
-number of arithmetic operations: 6 a parameter and trained token (2 more for each of a live teacher's), 2 a parameter
-and generated token, at the ``OPERATIONS`` a second of a machine.
+Tokens are rows times words: ``WORDS`` per rationale by granularity and ``PROMPT_WORDS`` per question with its prompt,
+at ``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; without any, from the number of
+arithmetic operations: 6 per parameter and trained token (2 more per parameter of a live teacher), 2 per parameter and
+generated token, at a machine's ``OPERATIONS`` per second.
 """
 
 from __future__ import annotations
@@ -46,18 +47,18 @@ WORDS = (31, 35, 46, 55, 66, 77)
 PROMPT_WORDS, ANSWER_WORDS = 70, 5
 TOKENS_PER_WORD = 1.5
 OPERATIONS = {"cpu": (1.9e11, 3e10), "gpu": (1e14, 5e12)}
-"""Of training and of generating, a second: SmolLM2-135M on two x86 cores gave the first; the second is a guess."""
+"""Per second, of training and of generating: SmolLM2-135M on two x86 cores gave the first; the second is a guess."""
 TRAINING_BYTES = 16
-"""A trained parameter's: itself, its gradient and two moments, each in float32."""
+"""For a trained parameter: itself, its gradient and two moments, each in float32."""
 
 
 @dataclass(slots=True)
 class Estimate:
-    """What is left to do. Numbers are sums over stages, each once; None is unknown.
+    """What is left to do. Numbers are sums over stages, each counted once; None is unknown.
 
-    ``stages`` gives for each noun how many there are in all and how many are left; ``memory_bytes`` is the largest
-    training's without activations; ``seconds`` are for one job, without what asked teachers take; ``rates`` says for
-    each student where its time is from.
+    ``stages`` says for each noun how many there are in all and how many are left; ``memory_bytes`` is the largest
+    training's without activations; ``seconds`` are for one job, without the time that asked teachers take; ``rates``
+    says for each student where its time comes from.
     """
 
     cells: int
@@ -77,7 +78,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One stage's: tokens trained on, tokens a student generates, tokens asked of a server, seconds, money."""
+    """One stage's tokens trained on, tokens that a student generates, tokens asked of a server, seconds and money."""
 
     training_tokens: float | None = 0
     generated_tokens: float | None = 0
@@ -87,7 +88,7 @@ class _Work:
 
 
 def estimate(plan: Plan, runs: Path) -> Estimate:
-    """What is left of an experiment, given what is on disk below ``runs``."""
+    """What is left to do in an experiment, given what is on disk below ``runs``."""
     results = [read_cell(cell, runs / plan.experiment.name) for cell in plan.distinct]
     done = [result for result in results if result.status == "done"]
     finished = {key for result in done for key in stage_keys(result.cell).items()}
@@ -112,7 +113,7 @@ def estimate(plan: Plan, runs: Path) -> Estimate:
 
 
 class _Rates:
-    """Seconds a trained token and a test question take, by student, as finished cells show it."""
+    """Seconds per trained token and per test question, by student, as finished cells show."""
 
     def __init__(self, done: Sequence[CellResult]):
         self._training: dict[ModelConfig, list[tuple[float, float]]] = {}
@@ -169,7 +170,7 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
 
 
 def _annotation_work(config: CellConfig, made_with: Work) -> _Work:
-    """What ``annotate --dry-run`` says. How fast teachers answer is unknown, and left out of the time."""
+    """What ``annotate --dry-run`` says. How fast teachers answer is unknown and not part of the time."""
     if not isinstance(config.teacher, AskedTeacher) or isinstance(config.teacher, ScriptedTeacher):
         return _Work()
     found = _to_ask(config, made_with)
@@ -179,7 +180,7 @@ def _annotation_work(config: CellConfig, made_with: Work) -> _Work:
 
 
 def _to_ask(config: CellConfig, made_with: Work) -> ToAsk | None:
-    """Of the cell's questions where they are on this machine, else of as many typical ones as there are."""
+    """Of the cell's questions if they are on this machine, otherwise of as many typical ones."""
     if all(map(are_here, (config.task, *(config.evaluation.tasks or ())))):
         with contextlib.suppress(DataError, ModelError):
             return plan_rationales(config, made_with).estimate
@@ -236,7 +237,7 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
     """The estimate in words."""
     stages = ", ".join(f"{count['left']} of {count['total']} {noun}" for noun, count in found.stages.items())
     time = "unknown" if found.seconds is None else f"about {duration(found.seconds / jobs)}"
-    answers = ", and what teachers take to answer" if found.asked_tokens != 0 else ""
+    answers = ", plus the time that teachers take to answer" if found.asked_tokens != 0 else ""
     return [
         f"{plan.experiment.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
         f"{len(plan.comparisons)} comparisons",

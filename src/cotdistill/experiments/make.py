@@ -1,6 +1,6 @@
-"""The stages of one cell: rationales, the teacher's signal, a student, its predictions. What is finished is read.
+"""The stages of one cell: rationales, the teacher's signal, a student, its predictions. Finished stages are read.
 
-What loads torch is imported where it is used: an annotation that is only read, or asked of a server, does without.
+What loads torch is imported where it is used: an annotation that is only read, or asked of a server, does not need it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
-    """Make what is missing of a cell; returns the folder of each of its stages, by noun."""
+    """Make what is missing from a cell; returns the folder of each of its stages, by noun."""
     until = work.until
     if until == "annotate" and cell.untrained:
         return {}
@@ -56,7 +56,7 @@ def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
         student = train_student(config, rationales, work)
         stages["training"] = student.path
         if student.dropped:
-            work.say(f"{cell.title}: left out of training {reasons(student.dropped)}")
+            work.say(f"{cell.title}: dropped from training: {reasons(student.dropped)}")
     if until == "evaluate":
         work.say(f"{cell.title}: evaluate {student.model if student else f'{config.student.model}, untrained'}")
         stages["evaluation"] = _tested(cell, config, student, work).path
@@ -69,7 +69,7 @@ def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work)
 
     evaluation = evaluate_student(config, student, work)
     if evaluation.dropped:
-        work.say(f"{cell.title}: not asked, and counted as truncated: {reasons(evaluation.dropped)}")
+        work.say(f"{cell.title}: not asked and counted as truncated: {reasons(evaluation.dropped)}")
     if student is not None:
         add_scores(student.model, by_task(evaluation))
     return evaluation
@@ -90,7 +90,7 @@ def with_trained_models(cell: Cell, plan: Plan, work: Work) -> CellConfig:
 
 
 def with_first_models(cell: Cell, plan: Plan) -> CellConfig:
-    """The cell with the model that training starts from in the place of each student of another arm, to be checked."""
+    """The cell with each student of another arm replaced by the model that its training starts from, to be checked."""
 
     def first(model: ModelConfig) -> ModelConfig:
         arm = arm_of(model)
@@ -100,12 +100,12 @@ def with_first_models(cell: Cell, plan: Plan) -> CellConfig:
 
 
 def make_rationales(config: CellConfig, work: Work) -> Path:
-    """The folder of the cell's rationales, which are made if need be and not read."""
+    """The folder of the cell's rationales, which are made if needed and not read."""
     return make_annotation(_annotation_of(config, work), work.runs)
 
 
 def plan_rationales(config: CellConfig, work: Work) -> AnnotationPlan:
-    """What is left to ask for the cell's rationales, and about what it costs."""
+    """What is left to ask for the cell's rationales, and its approximate cost."""
     return plan_annotation(_annotation_of(config, work), work.runs)
 
 
@@ -165,7 +165,7 @@ def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any
 
 
 def evaluate_student(config: CellConfig, student: Student | None, work: Work) -> Evaluation:
-    """Test the student, or the untrained model where there is none, on the cell's evaluation tasks."""
+    """Test the student, or the untrained model if there is none, on the cell's evaluation tasks."""
     from cotdistill.evaluation.evaluate import evaluate
 
     # A student keeps the code of the model that it was made from.
@@ -182,18 +182,18 @@ def evaluate_student(config: CellConfig, student: Student | None, work: Work) ->
 
 
 def _data_dir(config: CellConfig) -> Path | None:
-    """The data folder that the cell's evaluation tasks name, if any of them does."""
+    """The data folder that the cell's evaluation tasks name, if any."""
     folders = (getattr(task, "data_dir", None) for task in config.evaluation.tasks or (config.task,))
     return next((folder for folder in folders if folder), None)
 
 
 def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:
-    """What the prompt asks for: by default what the student was trained to give, a rationale of an untrained one."""
+    """What the prompt asks for: by default what the student is trained to write; from an untrained one, a rationale."""
     if config.prompt != "auto":
         return config.prompt
     return student.target if student else "rationale"
 
 
 def _counted(rationales: Rationales) -> str:
-    dropped = f" (left out: {reasons(rationales.dropped)})" if rationales.dropped else ""
+    dropped = f" (dropped: {reasons(rationales.dropped)})" if rationales.dropped else ""
     return f"{len(rationales)} rationales{dropped}"

@@ -1,4 +1,4 @@
-"""From an experiment file to its cells, one training and test each, named by their content. Loads no torch."""
+"""From an experiment file to its cells, one training and test each, named by their content. Does not load torch."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Cell:
     """An arm under one seed.
 
     ``id`` is a key of what it makes (:func:`cell_id`); ``arm`` a readable name of ``factors``, which are the arm's name
-    in the file and its values by axis, the seed left out. ``uses`` gives for each other arm of the file whose student
-    this one needs (``arm:NAME``) the id of the cell that trains it.
+    in the file and its values by axis, the seed left out. ``uses`` maps each other arm whose student this one needs
+    (``arm:NAME``) to the id of the cell that trains it.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ArmPair:
-    """Two arms, by name, that the declared comparison number ``declared`` (from 0) is between."""
+    """Two arms, by name, of the declared comparison with number ``declared`` (from 0)."""
 
     a: str
     b: str
@@ -64,9 +64,9 @@ class ArmPair:
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment's cells, arm by arm, and its comparisons resolved to arms: Holm's correction is over all of them.
+    """An experiment's cells, arm by arm, and its comparisons resolved to arms: Holm's correction covers all of them.
 
-    Arms may share a cell: what is the same is made once.
+    Arms may share a cell: identical cells are made once.
     """
 
     experiment: Experiment
@@ -75,7 +75,7 @@ class Plan:
 
     @cached_property
     def arms(self) -> dict[str, tuple[Cell, ...]]:
-        """The cells of each arm, one a seed. An untrained arm has one cell, since no seed matters to it."""
+        """The cells of each arm, one per seed. An untrained arm has one cell, since the seed does not matter to it."""
         arms: dict[str, list[Cell]] = {}
         for cell in self.cells:
             arms.setdefault(cell.arm, []).append(cell)
@@ -92,7 +92,7 @@ class Plan:
         return [cell for cell in self.cells if self.by_id[cell.id] is cell]
 
     def cell(self, id: str) -> Cell:
-        """Raises ConfigError for an id that is none of this experiment's."""
+        """Raises ConfigError for an id that is not in this experiment."""
         if id not in self.by_id:
             problem = f"unknown cell {id!r} of experiment {self.experiment.name}"
             raise ConfigError(problem, where="--only", remedy="cotdistill plan lists all ids")
@@ -102,8 +102,8 @@ class Plan:
 def plan(experiment: Experiment) -> Plan:
     """All cells of an experiment, in the order of its arms.
 
-    Raises ConfigError where a cell's settings are invalid, a model names an arm that trains no student for it, or a
-    comparison names a factor or finds arms that are not.
+    Raises ConfigError if a cell's settings are invalid, a model names an arm that trains no student for it, or a
+    comparison names a factor that no arm has or finds no arms.
     """
     made: dict[str, list[Cell]] = {}
     for arm in experiment.arms:
@@ -113,7 +113,7 @@ def plan(experiment: Experiment) -> Plan:
 
 
 def cell_id(config: CellConfig, uses: dict[str, str] | None = None) -> str:
-    """A key of all that can change what a cell makes: a raised budget leaves finished cells where they are."""
+    """A key of all that can change what a cell makes: raising a budget keeps finished cells where they are."""
 
     def trained(model: ModelConfig) -> ModelConfig:
         arm = arm_of(model)
@@ -123,8 +123,8 @@ def cell_id(config: CellConfig, uses: dict[str, str] | None = None) -> str:
 
 
 def _cells_of(experiment: Experiment, arm: str, made: dict[str, list[Cell]]) -> list[Cell]:
-    """The different cells of one arm of the file. Their factors are those in which all points of the grid agree that
-    come to the same cell; they are not named yet."""
+    """The different cells of one arm of the file, not named yet. A cell's factors are those shared by all points of the
+    grid that lead to it."""
     axes = experiment.axes(arm)
     cells: dict[str, Cell] = {}
     for point in itertools.product(*(axis.by_name for axis in axes.values())):
@@ -143,17 +143,20 @@ def _cells_of(experiment: Experiment, arm: str, made: dict[str, list[Cell]]) -> 
 
 
 def _used(config: CellConfig, factors: Factors, made: dict[str, list[Cell]], where: str) -> dict[str, str]:
-    """The cells that train the students that a cell names as ``arm:NAME``: those that agree with it on shared axes."""
+    """The cells that train the students that a cell names as ``arm:NAME``: those with the same values on shared
+    axes."""
     used: dict[str, str] = {}
     for name in filter(None, map(arm_of, models_of(config))):
         if name not in made:
             remedy = nearest(name, made) if made else "name a model"
-            raise ConfigError(f"uses the student of arm {name!r}, which is no arm above it", where=where, remedy=remedy)
+            raise ConfigError(
+                f"uses the student of arm {name!r}, which is not an arm above it", where=where, remedy=remedy
+            )
         shared = {axis: value for axis, value in factors.items() if axis != ARM_FACTOR}
         found = [cell for cell in made[name] if _at(cell, shared, config.seed)]
         if any(cell.untrained for cell in found):
             raise ConfigError(
-                f"uses the student of arm {name!r}, which trains none", where=where, remedy="name its model"
+                f"uses the student of arm {name!r}, which does not train one", where=where, remedy="name its model"
             )
         if len(found) != 1:
             raise ConfigError(
@@ -171,7 +174,8 @@ def _at(cell: Cell, factors: Factors, seed: int) -> bool:
 
 
 def _named(experiment: Experiment, arm: str, cells: list[Cell]) -> list[Cell]:
-    """The cells with the names of their arms: that in the file, and values of the axes that tell its points apart."""
+    """The cells with the names of their arms: the name in the file, and the values of the axes that tell its points
+    apart."""
     axes = dict.fromkeys(axis for cell in cells for axis in cell.factors if axis != ARM_FACTOR)
     varying = [axis for axis in axes if len({_text(cell.factors.get(axis, cell)) for cell in cells}) > 1]
     last = [axis.rpartition(".")[2] for axis in varying]
@@ -201,15 +205,17 @@ def _pairs(experiment: Experiment, cells: tuple[Cell, ...]) -> Iterator[ArmPair]
 
 
 def arm_pairs(arms: dict[str, Factors], a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:
-    """The names of arms with factors ``a`` beside those of arms with ``b``, where all factors that neither names agree.
+    """Pairs of names of arms with factors ``a`` and of arms with ``b``, where all factors that neither names agree.
 
-    Raises ConfigError for a factor that no arm has, and where there is no such pair.
+    Raises ConfigError for a factor that no arm has, and if there is no such pair.
     """
     sides = [_matching(arms, side, f"{where}.{name}") for name, side in (("a", a), ("b", b))]
     named = a.keys() | b.keys()
     pairs = [(one, two) for one in sides[0] for two in sides[1] if one != two and _agree(arms[one], arms[two], named)]
     if not pairs:
-        raise ConfigError("no two arms agree in all that is not compared", where=where, remedy="name more factors")
+        raise ConfigError(
+            "no two arms agree in everything that is not compared", where=where, remedy="name more factors"
+        )
     return pairs
 
 
@@ -229,10 +235,10 @@ def _matching(arms: dict[str, Factors], side: Factors, where: str) -> list[str]:
 
 
 def _agree(a: Factors, b: Factors, named: Iterable[str]) -> bool:
-    """Whether two arms agree in all factors that both have, but for the ``named``."""
+    """Whether two arms agree in all factors that both have, except the ``named``."""
     return all(a[axis] == b[axis] for axis in a.keys() & b.keys() - set(named))
 
 
 def other_factors(factors: Factors, axis: str) -> str:
-    """All factors but one, as a text to compare."""
+    """All factors except one, as a text to compare."""
     return json.dumps({key: value for key, value in factors.items() if key != axis}, sort_keys=True, default=str)

@@ -1,8 +1,8 @@
-"""What an experiment has on disk: each cell's state, its predictions, the declared comparisons. Loads no torch.
+"""What an experiment has on disk: each cell's state, its predictions, the declared comparisons. Does not load torch.
 
 runs/<name>/experiment.yaml     the file as it was read, with its paths resolved
 runs/<name>/cells/<id>.json     status (done, begun, failed), error, stages (folders relative to runs), seconds
-runs/<name>/summary.json        ExperimentResult.to_row(): no times in it, so equal results give equal files
+runs/<name>/summary.json        ExperimentResult.to_row(): without times, so equal results give equal files
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class CellResult:
     """What became of a cell.
 
     ``stages`` maps a noun (annotation, teacher_signal, training, evaluation) to its folder; an untrained cell has
-    evaluation alone. ``seconds`` is what they took to make, shared ones included; ``error`` the one line of a cell that
-    failed. A cell is missing where it never ran or was not run to its end, where a folder of its stages is gone, or its
-    predictions are damaged (which ``error`` then says).
+    evaluation alone. ``seconds`` is what they took to make, shared ones included; ``error`` is the one-line error of a
+    failed cell. A cell is missing if it never ran or did not run to its end, if a folder of its stages is gone, or if
+    its predictions are damaged (which ``error`` then says).
     """
 
     cell: Cell
@@ -41,19 +41,19 @@ class CellResult:
     stages: dict[str, Path] = field(default_factory=dict)
 
     def stage(self, noun: str) -> FinishedStage:
-        """One of its stages. Raises KeyError where it has none of this noun, ArtifactError where it is damaged."""
+        """One of its stages. Raises KeyError if it has none of this noun, ArtifactError if it is damaged."""
         return open_finished(self.stages[noun])
 
     def summary(self, noun: str) -> dict[str, Any]:
-        """The summary of one of its stages: for training tokens, steps and seconds. Empty if it has none."""
+        """The summary of one of its stages: for a training, its tokens, steps and seconds. Empty if it has none."""
         return self.stage(noun).summary if noun in self.stages else {}
 
     def predictions(self) -> tuple[Prediction, ...]:
-        """Every prediction, in the order of the questions; none for a cell that is not done."""
+        """Every prediction, in the order of the questions; empty for a cell that is not done."""
         return _predictions(self.stages["evaluation"]) if self.status == "done" else ()
 
     def questions(self) -> tuple[Question, ...]:
-        """The questions that were asked, in order; none for a cell that is not done."""
+        """The questions that were asked, in order; empty for a cell that is not done."""
         return questions_of(self.stage("evaluation")) if self.status == "done" else ()
 
     def score(self) -> Score | None:
@@ -63,7 +63,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """An arm: its name, its factors by axis (without the seed), and its cells, one a seed, done or not."""
+    """An arm: its name, its factors by axis (without the seed), and its cells, one per seed, done or not."""
 
     name: str
     factors: Factors
@@ -82,15 +82,15 @@ class ArmResult:
         return {result.cell.seed: found.accuracy for result in self.done if (found := result.score())}
 
     def accuracy(self) -> float | None:
-        """The mean over the seeds that are done; None where none is."""
+        """The mean over the seeds that are done; None if there are none."""
         found = self.accuracies().values()
         return sum(found) / len(found) if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedArms:
-    """A declared comparison of two arms. ``result`` is over the seeds that both have done, and its adjusted p is Holm's
-    over all comparisons that were declared, also those still missing; where there is none, ``problem`` says why.
+    """A declared comparison of two arms. ``result`` covers the seeds for which both are done, and its adjusted p is
+    Holm's over all declared comparisons, including those still missing; if there is none, ``problem`` says why.
     """
 
     pair: ArmPair
@@ -109,7 +109,7 @@ class ComparedArms:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentResult:
-    """An experiment as far as it has come. ``path`` is its folder below runs; ``arms`` are by name, in order."""
+    """An experiment as far as it is done. ``path`` is its folder below runs; ``arms`` are by name, in order."""
 
     plan: Plan
     path: Path
@@ -140,7 +140,7 @@ class ExperimentResult:
         return tuple(cell for cell in self.cells if cell.status == status)
 
     def to_row(self) -> dict[str, Any]:
-        """All that was found, as JSON: arms with their scores by seed, comparisons, and what failed or is missing."""
+        """All results, as JSON: arms with their scores by seed, comparisons, and what failed or is missing."""
         return {
             "name": self.experiment.name,
             "question": self.experiment.question,
@@ -156,12 +156,12 @@ class ExperimentResult:
         }
 
     def students(self) -> dict[str, Path]:
-        """The folder of each trained student that is done, by the title of its cell."""
+        """The folder of each finished student, by the title of its cell."""
         trained = [cell for cell in self.done if "training" in cell.stages]
         return {cell.cell.title: cell.stages["training"] / "student" for cell in trained}
 
     def counts(self) -> str:
-        """How many cells there are, by their status."""
+        """How many cells there are, by status."""
         counts = ", ".join(f"{len(self.with_status(status))} {status}" for status in ("done", "failed", "missing"))
         return f"{self.experiment.name}: {counts}"
 
@@ -198,7 +198,7 @@ def cell_path(cell: Cell, folder: Path) -> Path:
 
 
 def read_cell(cell: Cell, folder: Path) -> CellResult:
-    """A cell's state; one whose file is damaged, or whose stages are gone, counts as missing and will be made again."""
+    """A cell's state; one whose file is damaged, or whose stages are gone, counts as missing and is made again."""
     try:
         state = json.loads(cell_path(cell, folder).read_text(encoding="utf-8"))
         stages = {noun: folder.parent / place for noun, place in state["stages"].items()}
@@ -213,7 +213,7 @@ def read_cell(cell: Cell, folder: Path) -> CellResult:
 
 
 def _with_sound_predictions(result: CellResult) -> CellResult:
-    """The cell, or a missing one where its predictions are damaged: the next run makes them again."""
+    """The cell, or a missing one if its predictions are damaged: the next run makes them again."""
     if result.status != "done":
         return result
     try:
@@ -238,7 +238,7 @@ def _compared(planned: Plan, arms: dict[str, ArmResult]) -> tuple[ComparedArms, 
 def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
     pairs = seed_pairs(a, b)
     if not pairs:
-        return ComparedArms(pair, None, "no seed of which both arms are done")
+        return ComparedArms(pair, None, "no seed for which both arms are done")
     predictions = [(one.predictions(), other.predictions()) for one, other in pairs.values()]
     try:
         return ComparedArms(pair, pooled(predictions, names=(pair.a, pair.b)))
@@ -247,7 +247,7 @@ def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
 
 
 def seed_pairs(a: ArmResult, b: ArmResult) -> dict[int, tuple[CellResult, CellResult]]:
-    """The cells of both arms, by seed, where both are done. What is untrained is the same under every seed."""
+    """The cells of both arms, by seed, for which both are done. An untrained student is the same under every seed."""
     seeds = dict.fromkeys(result.cell.seed for arm in (a, b) if not arm.untrained for result in arm.done)
     seeds = seeds or dict.fromkeys(result.cell.seed for result in a.done)
     cells_a, cells_b = (

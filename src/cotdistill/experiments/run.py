@@ -1,4 +1,4 @@
-"""Run an experiment: what is missing of it, cell by cell; a failed cell stops only itself."""
+"""Run an experiment: make what is missing, cell by cell; a failed cell stops only itself."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def run_experiment(
     only: str | None = None,
     arm: str | None = None,
 ) -> ExperimentResult:
-    """Make every cell of ``experiment`` that is missing or failed before, and return what is then on disk.
+    """Make every cell of ``experiment`` that is missing or has failed, and return what is then on disk.
 
-    One job runs in this process, several in processes of their own; on Ray, as many cells as the cluster has room for.
+    One job runs in this process, several each in their own; on Ray, as many cells run as the cluster has room for.
     ``only`` names one cell, which runs in this process, so that any scheduler can run an experiment; ``arm`` one arm of
     the file. Finished stages of done cells are checked first; a damaged one is set
-    aside and made again. Raises ArtifactError where another process runs this experiment or the disk is full,
+    aside and made again. Raises ArtifactError if another process is running this experiment or the disk is full,
     ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
     work = replace(work, runs=work.runs.resolve())
     planned = plan(experiment)
     path, until, say = work.runs / experiment.name, work.until, work.say
     if jobs < 1:
-        raise ConfigError(f"{jobs} is no number of jobs", where="--jobs", remedy="give at least 1")
+        raise ConfigError(f"{jobs} is not a number of jobs", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
     if only is not None:
@@ -82,7 +82,7 @@ def run_experiment(
 
 
 def _check(cells: Sequence[Cell], planned: Plan, executor: Executor, load: LoadTask) -> None:
-    """Say what would fail, before anything is made. The models of a cluster's nodes need not be on this machine."""
+    """Raise what would fail, before anything is made. The models of a cluster's nodes need not be on this machine."""
     check_inputs(cells)
     if executor == "local":
         check_cells(cells, planned, load)
@@ -104,7 +104,7 @@ def _write_file(experiment: Experiment, path: Path) -> Path:
 
 
 def _missing(planned: Plan, cells: Sequence[Cell], path: Path, until: Until, say: Callable[[str], None]) -> list[Cell]:
-    """The cells to make: those that are not done, and those of which a finished stage is damaged."""
+    """The cells to make: those that are not done, and those with a damaged finished stage."""
     results = [read_cell(cell, path) for cell in cells]
     done = [result for result in results if result.status == "done"]
     damaged = _damaged(done, say)
@@ -121,7 +121,7 @@ def _damaged(results: Sequence[CellResult], say: Callable[[str], None]) -> set[P
     with ThreadPoolExecutor() as pool:
         problems = dict(zip(folders, pool.map(_problem, folders), strict=True))
     for problem in filter(None, problems.values()):
-        say(f"{problem.where}: {problem.problem}; it will be set aside and made again")
+        say(f"{problem.where}: {problem.problem}; it is set aside and made again")
     return {folder for folder, problem in problems.items() if problem}
 
 
@@ -146,7 +146,7 @@ def _sharers_apart(planned: Plan, cells: list[Cell]) -> list[Cell]:
 
 
 def _keep_error(cell: Cell, error: str, path: Path) -> None:
-    """Keep the error of a cell whose process was ended before it could do so itself."""
+    """Keep the error of a cell whose process ended before it could do so itself."""
     if read_cell(cell, path).error != error:
         with contextlib.suppress(ArtifactError):  # a full disk, which the summary will run into as well
             write_json_atomically(cell_path(cell, path), failed(error))

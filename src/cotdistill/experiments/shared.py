@@ -1,4 +1,4 @@
-"""Which stages a cell needs, told apart by what they are made from. Loads no torch, no data and no model.
+"""Which stages a cell needs, told apart by what they are made from. Loads neither torch, data nor models.
 
 These keys are not those of the folders, which also depend on the data and the models themselves; they only say, before
 anything is loaded, which cells share a stage.
@@ -17,7 +17,7 @@ NOUNS = ("annotation", "teacher_signal", "training", "evaluation")
 
 
 def stage_keys(cell: Cell) -> dict[str, str]:
-    """A key for each stage that a cell needs, by noun, in the order in which they are made."""
+    """A key for each stage that a cell needs, by noun, in the order in which the stages are made."""
     config = settled(cell.config)
     tasks = [identity(task, places=True) for task in config.evaluation.tasks or (config.task,)]
     testing = {"evaluation": identity(config.evaluation.model_copy(update={"tasks": None})), "tasks": tasks}

@@ -1,4 +1,4 @@
-"""How large models and data are, read off their settings and file headers: nothing is loaded. None: unknown."""
+"""How large models and data are, from their settings and file headers; nothing is loaded. None: unknown."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _IN_A_NAME = re.compile(r"(\d+(?:[._]\d+)?)([bm])(?![a-z])", re.IGNORECASE)
 
 
 def num_parameters(model: ModelConfig) -> int | None:
-    """Of a folder from the headers of its weights, of a built-in model, or what a hub name says: ``Qwen2.5-0.5B``.
+    """Of a folder, from the headers of its weights; of a built-in model; or what a hub name says: ``Qwen2.5-0.5B``.
 
-    ``keep_layers`` counts but for a hub name, which does not say how large a layer is.
+    ``keep_layers`` is taken into account except for a hub name, which does not say how large a layer is.
     """
     if model.model == SMOLLM2:
         return _kept(_SMOLLM2_PARAMETERS, model.keep_layers)
@@ -40,7 +40,7 @@ def num_parameters(model: ModelConfig) -> int | None:
 
 
 def _kept(sizes: tuple[int, ...], keep_layers: int | None) -> int | None:
-    """The parameters outside of layers and of so many layers; layers are as good as equally large."""
+    """The parameters outside the layers and of this many layers; layers are practically equal in size."""
     outside, *layers = sizes
     if not layers:
         return outside or None
@@ -49,7 +49,7 @@ def _kept(sizes: tuple[int, ...], keep_layers: int | None) -> int | None:
 
 @cache
 def _in_folder(folder: Path) -> tuple[int, ...]:
-    """Parameters outside of layers, then of each layer."""
+    """Parameters outside the layers, then of each layer."""
     sizes: Counter[int] = Counter()
     try:
         for file in folder.glob("*.safetensors"):
@@ -72,7 +72,7 @@ def _in_file(file: Path) -> Counter[int]:
 
 
 def num_questions(task: AnyTask) -> tuple[int | None, int | None]:
-    """For training and for the test; of the user's own questions as they are read, of a benchmark as it declares."""
+    """For training and for the test: the user's own questions as read, a benchmark's as declared."""
     if isinstance(task, ProceduralTask):
         return task.num_train, task.num_test
     if not isinstance(task, BenchmarkTask):
@@ -87,7 +87,7 @@ def num_questions(task: AnyTask) -> tuple[int | None, int | None]:
 
 
 def are_here(task: AnyTask) -> bool:
-    """Whether the task's questions are on this machine, and not only on the hub."""
+    """Whether the task's questions are on this machine, not only on the hub."""
     if not isinstance(task, BenchmarkTask):
         return True
     return all(find_data_file(file, task.data_dir) for file in benchmark(task.name).files.values())

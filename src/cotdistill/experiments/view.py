@@ -1,4 +1,4 @@
-"""What an experiment shows while it runs: a live view on a terminal, a line a cell elsewhere."""
+"""What an experiment shows while it runs: a live view on a terminal, one line per cell elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FAILURES_SHOWN = 5
 
 
 class View:
-    """Counts of cells, and time left as they have taken so far. Elsewhere than on a terminal, ``say`` is called."""
+    """Counts of cells, and the time left, judged by cells so far. If there is no terminal, ``say`` is called."""
 
     def __init__(self, total: int, done: int, say: Callable[[str], None]):
         self.total, self.done, self.say = total, done, say
@@ -69,7 +69,7 @@ class View:
 
 @contextmanager
 def watch(total: int, done: int, say: Callable[[str], None], *, alone: bool) -> Iterator[View]:
-    """A view of ``total`` cells of which ``done`` were made before.
+    """A view of ``total`` cells, of which ``done`` were made before.
 
     Where this process makes them ``alone``, the terminal is left to the progress of their stages.
     """

@@ -1,4 +1,4 @@
-"""How cells are made: below which folder, up to which verb, with which other processes, and who is told."""
+"""How cells are made: in which folder, up to which verb, with which other processes, and who is told."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 LoadTask = Callable[[AnyTask], Task]
 Until = Literal["annotate", "capture", "train", "evaluate"]
-"""The verb that a run stops behind."""
+"""The verb after which a run stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What making a cell takes besides the cell: the folder of all stages, the verb to stop behind, who is told.
+    """What making a cell takes besides the cell: the folder of all stages, the verb to stop after, who is told.
 
     ``ranks`` are the processes that train together; None where this one is alone.
     """
@@ -34,12 +34,12 @@ class Work:
     _loaded: dict[str, Task] = field(default_factory=dict, repr=False)
 
     def load(self, config: AnyTask) -> Task:
-        """A task; cells share those that were loaded, and what one leaves out is said once."""
+        """A task; cells share loaded tasks, and what a task drops is said once."""
         key = canonical_json(config.model_dump(mode="json"))
         if key not in self._loaded:
             task = self._loaded[key] = load_task(config)
             if task.dropped:
-                self.say(f"{task.name}: left out of the questions {reasons(task.dropped)}")
+                self.say(f"{task.name}: dropped from the questions: {reasons(task.dropped)}")
         return self._loaded[key]
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and one clear error for a full disk."""
+"""Files written whole or not at all, and one clear error for a full disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_json_atomically(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, in whatever library it shows, into one clear error."""
+    """Turn a full disk, whichever library reports it, into one clear error."""
     try:
         yield
     except Exception as error:
@@ -44,5 +44,5 @@ def disk_errors(path: Path) -> Iterator[None]:
         if not full and "No space left on device" not in str(error):
             raise
         raise ArtifactError(
-            "no space left on the device", where=path, remedy="free some and run again: what is done is kept"
+            "no space left on the device", where=path, remedy="free some space and run again; what is done is kept"
         ) from error

@@ -1,4 +1,4 @@
-"""How long several processes worked on something, one after the other, also those that were killed."""
+"""How long several processes worked on something, one after the other, including killed ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TICK = 10.0
-"""Seconds between two notes on the disk: as much as a kill may cost."""
+"""Seconds between two writes to disk: the most that a kill can cost."""
 
 
 class Clock:
-    """Counts on from what earlier processes noted in the file ``path``; a clock that is set back takes nothing away."""
+    """Counts on from what earlier processes wrote to the file ``path``; a clock that is set back takes nothing away."""
 
     def __init__(self, path: Path):
         self.path, self._started, self._before = path, time.monotonic(), 0.0
@@ -27,7 +27,7 @@ class Clock:
 
     @contextlib.contextmanager
     def running(self, is_done: Callable[[], bool]) -> Iterator[None]:
-        """Note the seconds now and then and at the end; the file goes once all is done."""
+        """Write down the seconds now and then and at the end; the file is deleted once all is done."""
         ended = threading.Event()
 
         def note_now_and_then() -> None:

@@ -1,4 +1,4 @@
-"""Finished stages, read. What is read is first held against the checksums of the manifest; what differs is refused."""
+"""Reading finished stages. What is read is first checked against the manifest's checksums; what differs is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_finished(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FinishedStage:
-    """The folder of a finished stage; every file that it gives is the one that was written."""
+    """The folder of a finished stage; every file that it returns is the one that was written."""
 
     path: Path
     manifest: dict[str, Any]
@@ -38,12 +38,12 @@ class FinishedStage:
 
     @property
     def seconds(self) -> float:
-        """What it took to make, by all processes that worked on it."""
+        """How long it took to make, over all processes that worked on it."""
         return self.manifest["seconds"]
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Counts by reason of what was left out."""
+        """Counts by reason of what was dropped."""
         return self.manifest["dropped"]
 
     @property
@@ -58,7 +58,7 @@ class FinishedStage:
         return self.manifest["files"][name]["sha256"]
 
     def file(self, name: str) -> Path:
-        """One of its files. Raises ArtifactError where it is missing, or is not what was written."""
+        """One of its files. Raises ArtifactError if it is missing or is not what was written."""
         file, expected = self.path / name, self.manifest["files"].get(name)
         if expected is None or not file.is_file():
             raise ArtifactError("the file is missing from a finished stage", where=file, remedy=_remedy(self.path))
@@ -77,10 +77,10 @@ class FinishedStage:
 
 
 def open_finished(path: Path) -> FinishedStage:
-    """The finished stage in ``path``. Raises ArtifactError where there is none, or its manifest is corrupted."""
+    """The finished stage in ``path``. Raises ArtifactError if there is none, or its manifest is corrupted."""
     if not is_finished(path):
-        remedy = "give the folder of a finished one, runs/NOUN/KEY; the command that began one goes on"
-        raise ArtifactError("no finished stage here", where=path, remedy=remedy)
+        remedy = "give the folder of a finished one, runs/NOUN/KEY, or run the command that began it again"
+        raise ArtifactError("not the folder of a finished stage", where=path, remedy=remedy)
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         described = all({"bytes", "sha256"} <= entry.keys() for entry in manifest["files"].values())
@@ -93,4 +93,4 @@ def open_finished(path: Path) -> FinishedStage:
 
 
 def _remedy(path: Path) -> str:
-    return f"delete {path} and run again; only this stage and what depends on it is made anew"
+    return f"delete {path} and run again; only this stage and what depends on it are made again"

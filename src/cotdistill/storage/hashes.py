@@ -1,4 +1,4 @@
-"""What content is named by: canonical JSON and SHA-256."""
+"""How content is named: canonical JSON and SHA-256."""
 
 from __future__ import annotations
 

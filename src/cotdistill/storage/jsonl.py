@@ -21,7 +21,7 @@ def dump_row(row: dict[str, Any]) -> str:
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON Lines file (gzipped where the name ends in ``.gz``).
 
-    Raises DataError naming file and line for a line that is no JSON object, and for a file that is missing or is no
+    Raises DataError naming file and line for a line that is not a JSON object, and for a file that is missing or is not
     UTF-8 text.
     """
     for _, row in read_numbered_rows(path):
@@ -29,7 +29,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As :func:`read_rows`, each row with its line number (from 1), for error messages of the caller."""
+    """Like :func:`read_rows`, each row with its line number (from 1), for the caller's error messages."""
     for number, line in read_lines(path):
         if line.strip():
             where = f"{path}, line {number}"
@@ -48,9 +48,9 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 class RowAppender:
-    """Appends rows to a JSON Lines file, each durable once :meth:`append` has returned to a killed process's reader.
+    """Appends rows to a JSON Lines file. Once :meth:`append` returns, its rows survive a kill of the process.
 
-    Opening it drops a last line that a kill left torn. ``rows`` are those already there.
+    Opening the file drops an incomplete last line that a kill left. ``rows`` are those already in it.
     """
 
     def __init__(self, path: Path):
@@ -63,7 +63,7 @@ class RowAppender:
         self.append_all([row])
 
     def append_all(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows together: a kill leaves all of them or, but for the shortest of moments, none."""
+        """Append rows together: a kill leaves all of them or, except in the shortest of moments, none."""
         self._file.write("".join(dump_row(row) + "\n" for row in rows))
         self._file.flush()
 

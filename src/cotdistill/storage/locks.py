@@ -1,4 +1,4 @@
-"""One process in a folder at a time, and what is done where nobody watches."""
+"""One process in a folder at a time, and what to do if nobody is watching."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _unattended: ContextVar[Callable[[str], None] | None] = ContextVar("unattended",
 
 @contextlib.contextmanager
 def unattended(say: Callable[[str], None]) -> Iterator[None]:
-    """Let work go on with nobody watching: wait for a folder that is held, set a damaged stage aside, ``say`` so."""
+    """Let work go on with nobody watching: wait for a locked folder, set a damaged stage aside, and ``say`` so."""
     token = _unattended.set(say)
     try:
         yield
@@ -31,15 +31,15 @@ def unattended(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def attendant() -> Callable[[str], None] | None:
-    """What tells of decisions within :func:`unattended`; None where somebody watches, who decides."""
+    """What reports decisions within :func:`unattended`; None if somebody is watching, who then decides."""
     return _unattended.get()
 
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Be the only process in a folder, which is made if need be. The lock goes with the process, however it ends.
+    """Be the only process in a folder, which is made if needed. The lock ends with the process, however that ends.
 
-    Raises ArtifactError where another process holds it (but see :func:`unattended`), or it cannot be worked in.
+    Raises ArtifactError if another process holds it (but see :func:`unattended`) or it cannot be written to.
     """
     lock, owner = (path / name for name in LOCK_FILES)
     held = FileLock(lock)
@@ -53,7 +53,7 @@ def hold(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             raise
         raise ArtifactError(
-            f"cannot work in the folder ({error.strerror})", where=path, remedy="choose another --runs"
+            f"cannot write to the folder ({error.strerror})", where=path, remedy="choose another --runs"
         ) from None
     try:
         owner.write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
@@ -68,4 +68,4 @@ def _wait_or_refuse(path: Path, owner: Path) -> None:
     if say is None:
         remedy = "wait until it ends, or choose another --runs"
         raise ArtifactError(f"another process ({who}) is working in this folder", where=path, remedy=remedy) from None
-    say(f"{path}: waits for another process ({who})")
+    say(f"{path}: waiting for another process ({who})")

@@ -1,8 +1,8 @@
-"""Folders on disk: one a stage, named by a hash of everything that can change its content.
+"""Folders on disk: one per stage, named by a hash of everything that can change its content.
 
-A stage is *finished* when its ``manifest.json`` exists; that file is written last and holds size and SHA-256 of every
-other file. Until then a stage may hold partial records, which a later process resumes. One process works in a stage
-folder at a time.
+A stage is *finished* when its ``manifest.json`` exists; that file is written last and holds the size and SHA-256 of
+every other file. Until then a stage may hold partial records, from which a later process resumes. One process works in
+a stage folder at a time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLOCK = "clock.tmp"
 """The seconds that processes have worked on an unfinished stage."""
 _UNCHECKED = (*LOCK_FILES, MANIFEST, "README.md")
 """Files that are not content: the lock, and the model card, which gets its scores after the stage is done. Nor is
-anything with a name, or in a folder with a name, that ends in .tmp: it is of use only until the stage is done."""
+anything whose name, or folder's name, ends in .tmp: it is needed only until the stage is done."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
 def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
     """Hold the folder of the stage with this identity; a finished one is verified first.
 
-    Raises ArtifactError where another process holds the folder, a finished file is corrupted (but see
+    Raises ArtifactError if another process holds the folder, a finished file is corrupted (but see
     :func:`unattended` for both), or the disk is full.
     """
     path = stage_path(runs, noun, identity)
@@ -128,7 +128,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Versions that can matter for a result; of libraries only those that are installed."""
+    """Versions that can affect a result; of libraries, only those that are installed."""
     found = {"cotdistill": __version__, "python": platform.python_version()}
     for name in ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Text files and JSON that may come from anywhere: what cannot be read is refused by file and line."""
+"""Text files and JSON from anywhere: what cannot be read is refused, naming file and line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cotdistill.errors import DataError
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 text with their numbers from 1, line ends as they are; a byte order mark is left out.
+    """The lines of a UTF-8 text with their numbers from 1, line ends as they are; a byte order mark is dropped.
 
-    Raises DataError for a file that is missing, damaged, or in another encoding.
+    Raises DataError for a file that is missing, damaged or in another encoding.
     """
     if not path.is_file():
         raise DataError("no such file", where=path, remedy="check the path")
@@ -26,7 +26,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(lines, 1):
                 yield number, line
     except UnicodeDecodeError as error:
-        problem = f"no UTF-8 text (byte 0x{error.object[error.start]:02x})"
+        problem = f"not UTF-8 text (byte 0x{error.object[error.start]:02x})"
         remedy = 'save it as UTF-8 (in Excel: "CSV UTF-8"), or convert it: iconv -f cp1252 -t utf-8'
         raise DataError(problem, where=f"{path}, line {_first_other(path)}", remedy=remedy) from None
     except (OSError, EOFError, zlib.error) as error:
@@ -39,7 +39,7 @@ def _open(path: Path, mode: str, **kwargs: Any) -> Any:
 
 
 def _first_other(path: Path) -> int:
-    """The number of the first line that is no UTF-8 text."""
+    """The number of the first line that is not UTF-8 text."""
     with _open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -58,12 +58,12 @@ def parse_json(text: str, where: str) -> Any:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         problem = f"malformed JSON ({error.msg} at {line}column {error.colno})"
     except RecursionError:
-        problem = "JSON that is nested too deeply"
+        problem = "JSON is nested too deeply"
     except _RepeatedKey as error:
         problem = str(error)
     except ValueError:
-        problem = f"a number of more than {sys.get_int_max_str_digits()} digits"
-    raise DataError(problem, where=where, remedy="mend or delete that line")
+        problem = f"a number has more than {sys.get_int_max_str_digits()} digits"
+    raise DataError(problem, where=where, remedy="fix or delete that line")
 
 
 class _RepeatedKey(ValueError):
@@ -74,7 +74,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _RepeatedKey(f"the key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+        raise _RepeatedKey(f"the key {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return row
 
 

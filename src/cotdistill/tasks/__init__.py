@@ -1,4 +1,4 @@
-"""Tasks: where questions come from, how they are asked, and how answers are judged. Loads no model library."""
+"""Tasks: where questions come from, how they are asked, and how answers are judged. Does not load a model library."""
 
 from __future__ import annotations
 

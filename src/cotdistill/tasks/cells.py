@@ -1,6 +1,6 @@
-"""What a cell of a user's table says as a text: never Python's own way of writing a value.
+"""A cell of a user's table as a text: never Python's own way of writing a value.
 
-A missing value is None. What is neither a text nor something that has one plain reading as a text is refused.
+A missing value is None. Anything that is not a text and has no single plain reading as a text is refused.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from cotdistill.errors import DataError
 
 _MISSING = frozenset({"nan", "null", "<na>", "#n/a"})
-"""Texts that tables hold where a value is missing."""
+"""Texts that stand for a missing value in tables."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = 15
-"""Decimal digits that a double always keeps: what is beyond them is noise (0.1 + 0.2 = 0.30000000000000004)."""
+"""Decimal digits that a double always keeps: anything beyond is noise (0.1 + 0.2 = 0.30000000000000004)."""
 
 
 def text_of(value: Any, name: str, place: str) -> str | None:
-    """A question or a rationale (``name`` says which): a text, a list of texts, or a chat of the one message.
+    """A question or a rationale (``name`` says which): a text, a list of texts, or a chat of one message.
 
     Texts of a list are joined by line breaks. Raises DataError for anything else.
     """
@@ -51,12 +51,14 @@ def _plain(value: Any, name: str, place: str) -> str | None:
 
 
 def scalar(value: Any, name: str, place: str) -> str | None:
-    """A text, bytes of UTF-8, or a number, as a text without outer spaces; None where it is empty or missing."""
+    """A text, UTF-8 bytes, or a number, as a text without outer spaces; None if it is empty or missing."""
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError:
-            raise DataError(f"{name} holds bytes that are no UTF-8 text", where=place, remedy="write a text") from None
+            raise DataError(
+                f"{name} holds bytes that are not UTF-8 text", where=place, remedy="save it as UTF-8 text"
+            ) from None
     if isinstance(value, str):
         text = value.strip()
         if not text.isascii() and (found := _SURROGATE.search(text)):
@@ -91,7 +93,7 @@ def _kind(value: Any) -> str:
 
 def _hint(value: Any, name: str) -> str:
     if _is_chat(value):
-        return "; write the user's message as question, and the model's as rationale and answer"
+        return "; write the user's message as the question, and the model's as rationale and answer"
     if isinstance(value, Mapping):
-        return f": write the right one of them into a column of its own, such as {name}_text"
+        return f": write the right one into its own column, such as {name}_text"
     return ""

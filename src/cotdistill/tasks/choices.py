@@ -1,4 +1,4 @@
-"""The choices of a user's row and what its answer says of them: a letter, a label, a text or an index."""
+"""The choices of a user's row, and which one its answer names: by a letter, a label, a text or an index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIXED = re.compile(r"\(?([A-Z])\s?[).:]\s*(?=\S)")
 
 
 def read_choices(value: Any, place: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """``(choices, labels)`` of a cell, or None for an empty one; labels are () where the letters A, B, ... are meant.
+    """``(choices, labels)`` of a cell, or None for an empty one; labels are () if they are the letters A, B, ...
 
     A cell is a list of texts, a list of ``{label, text}``, ``{label: [...], text: [...]}``, ``{A: text, B: text}``, any
     of these as JSON, or a text with "|" between choices. Raises DataError for anything else.
@@ -36,7 +36,7 @@ def read_choices(value: Any, place: str) -> tuple[tuple[str, ...], tuple[str, ..
         return None
     if not isinstance(value, list) or not 2 <= len(value) <= MAX_CHOICES:
         problem = f"choices are {json.dumps(value, default=str, ensure_ascii=False):.60}"
-        remedy = f'give a list of 2 to {MAX_CHOICES}, or separate them by "|"'
+        remedy = f'give a list of 2 to {MAX_CHOICES}, or separate them with "|"'
         raise DataError(problem, where=place, remedy=remedy)
     choices = [choice_of(choice, place) for choice in value]
     if None in choices:
@@ -51,21 +51,21 @@ def _parsed(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        problem = f"choices are no JSON list ({getattr(error, 'msg', 'nested too deeply')})"
-        raise DataError(problem, where=place, remedy='mend them, or separate choices by "|"') from None
+        problem = f"choices are not a JSON list ({getattr(error, 'msg', 'nested too deeply')})"
+        raise DataError(problem, where=place, remedy='fix them, or separate choices with "|"') from None
 
 
 def _labels(labels: Any, num_choices: int, place: str) -> tuple[str, ...]:
-    """The labels, () where they are A, B, ... anyway."""
+    """The labels, () if they are A, B, ..."""
     names = tuple(str(label).strip() for label in labels) if isinstance(labels, list) else ("",)
     if names and (len(names) != num_choices or len(set(names)) != num_choices):
-        remedy = "give each choice a label of its own"
-        raise DataError(f"{len(set(names))} labels of {num_choices} choices", where=place, remedy=remedy)
+        remedy = "give each choice its own label"
+        raise DataError(f"{len(set(names))} labels for {num_choices} choices", where=place, remedy=remedy)
     return () if names == tuple(map(letter, range(num_choices))) else names
 
 
 def _without_letters(choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The choices without letters that they begin with in order, such as "A)21" and "B) 22"."""
+    """The choices without the letters that they begin with, in order, such as "A)21" and "B) 22"."""
     found = [_PREFIXED.match(choice) for choice in choices]
     if [match and match[1] for match in found] != [letter(index) for index in range(len(choices))]:
         return choices
@@ -78,10 +78,10 @@ def letter(index: int) -> str:
 
 
 def first_index(rows: Sequence[tuple[str, str, tuple[str, ...]]]) -> int | None:
-    """0 or 1 where the answers of all rows ``(place, answer, choices)`` count choices from there; None where they are
-    no such indices.
+    """0 or 1 if the answers of all rows ``(place, answer, choices)`` count choices from that number; None if they are
+    not such indices.
 
-    Raises DataError for whole numbers that may count from either, or may be texts of choices as well.
+    Raises DataError for whole numbers that may count from either, or may also be texts of choices.
     """
     if not rows or not all(_INDEX.fullmatch(answer) for _, answer, _ in rows):
         return None

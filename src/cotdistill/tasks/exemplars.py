@@ -1,4 +1,4 @@
-"""The worked examples that few-shot prompts show: a student that was trained on them has seen part of its test."""
+"""The worked examples in few-shot prompts: a student that was trained on them has seen part of its test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STATEMENT = "So the answer is "
 
 
 def exemplar_questions(questions: Sequence[Question], data_dir: Path | None) -> list[Question]:
-    """The exemplars of the official prompts that the subtasks of ``questions`` are asked with, three a subtask.
+    """The exemplars of the official prompts for the subtasks of ``questions``, three per subtask.
 
-    As in an evaluation question, lettered options are no part of the text. Raises DataError as
+    As in an evaluation question, lettered options are not part of the text. Raises DataError as
     :func:`official_prompts` does.
     """
     subtasks = sorted({question.task.partition("/")[2] for question in questions if question.task.startswith("bbh/")})

@@ -1,8 +1,8 @@
-"""The official 3-shot chain-of-thought prompts of BIG-Bench-Hard, read from where they lie and never kept here.
+"""The official 3-shot chain-of-thought prompts of BIG-Bench-Hard, read from where they are and never kept here.
 
 They come from a data folder (``bbh/cot_prompts_raw.jsonl.gz``) or from an installed lm-eval. Their first lines, a
-canary and a rule, are no part of the prompt. Both sources give the same texts but for sports_understanding, whose
-examples go on behind "Let's think step by step." in the official file and on a new line in lm-eval's.
+canary and a rule, are not part of the prompt. Both sources give the same texts except for sports_understanding, whose
+examples continue after "Let's think step by step." in the official file and on a new line in lm-eval's.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
 
 PROMPTS_FILE = "bbh/cot_prompts_raw.jsonl.gz"
 STOPS = ("\n\n", "\nQ:")
-"""An output ends where the next question would begin: the examples stand apart by an empty line."""
+"""A completion ends where the next question would begin: an empty line separates the examples."""
 _RULE = "\n-----\n"
 _OPENING = "A: Let's think step by step.\n"
 
 
 def few_shot_texts(questions: Sequence[Question], data_dir: Path | None) -> list[str]:
-    """Each question's 3-shot prompt: the official text of its task, and the question in the same dress.
+    """Each question's 3-shot prompt: the official text of its task, and the question in the same form.
 
-    ``data_dir`` is the data folder; by default $COTDISTILL_DATA, and then the installed lm-eval. Raises ConfigError for
-    a question that is none of BIG-Bench-Hard, DataError where the prompts are nowhere.
+    ``data_dir`` is the data folder; by default $COTDISTILL_DATA, then the installed lm-eval. Raises ConfigError for a
+    question that is not from BIG-Bench-Hard, DataError if the prompts are not found.
     """
     for question in questions:
         if not question.task.startswith("bbh/"):
@@ -52,7 +52,7 @@ def official_prompts(data_dir: Path | None) -> dict[str, str]:
     else:
         where, prompts = _of_harness()
     if missing := sorted(set(ANSWER_TYPES) - set(prompts)):
-        raise DataError(f"no prompt of {missing[0]}", where=where, remedy="take the whole set of 27")
+        raise DataError(f"no prompt for {missing[0]}", where=where, remedy="use the complete set of 27")
     return prompts
 
 
@@ -62,10 +62,10 @@ def _without_canary(text: str) -> str:
 
 @cache
 def _of_harness() -> tuple[str, dict[str, str]]:
-    """Where lm-eval lies, and the prompts that it ships; lm-eval itself is not imported."""
+    """Where lm-eval is installed, and the prompts that it ships; lm-eval itself is not imported."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        problem = f"the few-shot prompts of BIG-Bench-Hard are not here ({PROMPTS_FILE})"
+        problem = f"the few-shot prompts of BIG-Bench-Hard were not found ({PROMPTS_FILE})"
         raise DataError(problem, where="bbh", remedy=f"set data_dir (or ${DATA_VARIABLE}), or pip install lm-eval")
     folder = Path(spec.submodule_search_locations[0]) / "tasks" / "bbh" / "cot_fewshot"
     return str(folder), harness_prompts(folder.glob("[!_]*.yaml"))

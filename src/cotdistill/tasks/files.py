@@ -1,4 +1,5 @@
-"""The user's own questions, from files, the hub or a function: answer types told, a share held out for the test."""
+"""The user's own questions, from files, the hub or a function: answer types are inferred, a share is held out for the
+test."""
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ from cotdistill.tasks.task import Task, refuse_repeated_ids
 Row = Mapping[str, Any]
 
 _NAMED = 3
-"""So many rows that do not fit are named, and the others counted."""
+"""This many rows that do not fit are named; the others are counted."""
 
 
 def load_own(config: OwnQuestions) -> Task:
     """The questions of ``config.train`` and ``config.test``.
 
-    Where there is no ``test``, a share of ``train`` is held out by a hash of the questions. Rows without an id of their
-    own get one from their content, and exact repetitions of such rows are dropped and counted. Raises DataError naming
-    file, line and remedy.
+    If there is no ``test``, a share of ``train`` is held out by a hash of the questions. Rows without an id get one
+    from their content, and exact repetitions of such rows are dropped and counted. Raises DataError naming file, line
+    and remedy.
     """
     train, train_repeated = _drafts(config, "train")
     test, test_repeated = _drafts(config, "test")
@@ -55,7 +56,7 @@ def place_of(config: OwnQuestions, side: Literal["train", "test"]) -> str:
 
 
 def _drafts(config: OwnQuestions, side: Literal["train", "test"]) -> tuple[list[Draft], int]:
-    """The rows of one side as drafts, and the number of repeated ones left out."""
+    """The rows of one side as drafts, and the number of repeated ones dropped."""
     if (config.train if side == "train" else config.test) is None:
         return [], 0
     rows = _rows(config, side)
@@ -91,12 +92,12 @@ def _written_rows(config: OwnBenchmark, side: Literal["train", "test"]) -> Itera
     config.function.check("split", settings=config.settings)
     rows = config.function.call(side, **config.settings)
     if isinstance(rows, str) or not isinstance(rows, Iterable):
-        problem = f"{config.function.name} gives {type(rows).__name__}"
-        raise DataError(problem, where=config.function, remedy="give rows: mappings of columns")
+        problem = f"{config.function.name} returns {type(rows).__name__}"
+        raise DataError(problem, where=config.function, remedy="return rows: mappings of columns")
     for index, row in enumerate(rows):
         place = f"{config.function}, {side} row {index}"
         if not isinstance(row, Mapping):
-            raise DataError(f"{type(row).__name__} in place of a row", where=place, remedy="give mappings of columns")
+            raise DataError(f"{type(row).__name__} instead of a row", where=place, remedy="return mappings of columns")
         yield place, row
 
 
@@ -106,7 +107,7 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
     for draft in drafts:
         sides[_is_held_out(draft.question, config.test_share)].append(draft)
     if not all(sides):
-        problem = f"no question is left for {'testing' if sides[0] else 'training'}"
+        problem = f"no questions left for {'testing' if sides[0] else 'training'}"
         raise DataError(
             problem, where=place_of(config, "train"), remedy="give more rows, a test file, or another test_share"
         )
@@ -114,18 +115,18 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
 
 
 def _is_held_out(question: str, share: float) -> bool:
-    """By a hash of the question's words: rows can be added or moved, and equal questions stay on one side."""
+    """By a hash of the question's words: rows can be added or moved, and equal questions stay on the same side."""
     words = " ".join(question.casefold().split())
     return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") < share * 2**64
 
 
 def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, first: int | None) -> Question:
-    """``first`` is the number of the first choice where the answer is the index of one."""
+    """``first`` is the number of the first choice if the answer is the index of one."""
     stated = draft.answer if first is None else letter(int(draft.answer) - first)
     answer = read_gold(stated, answer_type, draft.choices)
     if answer is None:
-        kind = f"none of its choices {list(draft.choices)}" if draft.choices else f"no {answer_type.replace('_', '/')}"
-        remedy = "mend that row" if draft.choices else "mend that row or set answer_type"
+        kind = f"not one of its choices {list(draft.choices)}" if draft.choices else f"not of type {answer_type}"
+        remedy = "fix that row" if draft.choices else "fix that row or set answer_type"
         raise DataError(f"answer {draft.answer!r:.80} is {kind}", where=draft.place, remedy=remedy)
     return Question(draft.id, task, split, draft.question, answer, answer_type, draft.choices, draft.rationale)
 
@@ -134,8 +135,8 @@ def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, firs
 
 
 def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> dict[str, tuple[AnswerType, int | None]]:
-    """Each draft's answer type by its place, with what indices of choices count from: as configured, else letter where
-    there are choices, else inferred."""
+    """Each draft's answer type by its place, and the number that indices of choices count from: the type as configured,
+    else letter if there are choices, else inferred."""
     if config.answer_type != "auto":
         return {draft.place: (config.answer_type, None) for draft in drafts}
     without_choices = [draft for draft in drafts if draft.choices is None]
@@ -158,15 +159,14 @@ def _refuse_mixed_commas(drafts: Sequence[Draft]) -> None:
     shown = next((draft for draft in drafts if _DECIMAL_COMMA.fullmatch(draft.answer)), None)
     for draft in drafts if shown else ():
         if shown and _ONE_GROUP.fullmatch(draft.answer):
-            problem = (
-                f"answer {draft.answer!r} may be thousands, or have decimals as {shown.answer!r} has ({shown.place})"
+            problem = f"answer {draft.answer!r} may mean thousands, or decimals as in {shown.answer!r} ({shown.place})"
+            raise DataError(
+                problem, where=draft.place, remedy="write decimals with a point and thousands without a separator"
             )
-            raise DataError(problem, where=draft.place, remedy="write decimals with a point and thousands without one")
 
 
 def _is_lettered(draft: Draft) -> bool:
-    """Whether the answer is a letter that stands before an option in the question: "(B) Rome", or "B. Rome" in a line
-    of its own."""
+    """Whether the answer is a letter before an option in the question: "(B) Rome", or "B. Rome" on its own line."""
     found = re.fullmatch(r"\(?([A-Z])\)?\.?", draft.answer)
     return found is not None and bool(
         re.search(rf"\({found[1]}\)|^[ \t]*{found[1]}[).:]", draft.question, re.MULTILINE)
@@ -183,11 +183,11 @@ _IS_OF: dict[AnswerType, tuple[str, Callable[[Draft], bool]]] = {
     "list": ("a list", lambda draft: draft.is_list),
     "math": ("LaTeX", lambda draft: _LATEX.search(draft.answer) is not None or is_number(draft.answer)),
 }
-"""What shows the types that can be told, the narrowest first."""
+"""Tests for the types that can be recognised, the narrowest first."""
 
 
 def _inferred_type(drafts: Sequence[Draft]) -> AnswerType:
-    """The narrowest type that all answers have, else text.
+    """The narrowest type that fits all answers, else text.
 
     Raises DataError where a type fits most of the answers but not all: as texts, most would be compared wrongly.
     """
@@ -207,5 +207,7 @@ def _inferred_type(drafts: Sequence[Draft]) -> AnswerType:
     if further:
         file = first.place.rpartition(", ")[0]
         named = ", ".join(draft.place.removeprefix(f"{file}, ") for draft in further[:_NAMED])
-        problem += f" (nor is that of {named}{f' and {len(further) - _NAMED} more' if len(further) > _NAMED else ''})"
-    raise DataError(problem, where=first.place, remedy=f"mend that row, or set answer_type: {kind} or text")
+        problem += (
+            f" (nor is the answer of {named}{f' and {len(further) - _NAMED} more' if len(further) > _NAMED else ''})"
+        )
+    raise DataError(problem, where=first.place, remedy=f"fix that row, or set answer_type: {kind} or text")

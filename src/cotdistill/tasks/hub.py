@@ -1,4 +1,4 @@
-"""Splits of a data set of the hub, or of a folder in a form that the library datasets reads."""
+"""Splits of a hub data set, or of a folder that the datasets library can read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Row = dict[str, Any]
 
 
 def read_split(config: HubTask, side: Literal["train", "test"]) -> Iterator[tuple[str, Row]]:
-    """``(place, row)`` of the split that ``config`` names for training or for the test; labels are their names.
+    """``(place, row)`` of the split that ``config`` names for training or for the test; labels are given by name.
 
-    Raises DataError where it cannot be had.
+    Raises DataError if it cannot be loaded.
     """
     split = config.train if side == "train" else config.test
     assert split is not None, "only what the config names is read"
@@ -29,7 +29,7 @@ def read_split(config: HubTask, side: Literal["train", "test"]) -> Iterator[tupl
 def load_split(
     hub: str, subset: str | None, split: str, *, revision: str | None = None, where: str, remedy: str
 ) -> Any:
-    """A split as ``datasets`` gives it. Raises DataError, with ``remedy``, where that cannot load it."""
+    """A split as ``datasets`` returns it. Raises DataError, with ``remedy``, if it cannot be loaded."""
     try:
         import datasets
     except ImportError:

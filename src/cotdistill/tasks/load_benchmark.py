@@ -16,11 +16,11 @@ from cotdistill.tasks.hub import load_split
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 DATA_VARIABLE = "COTDISTILL_DATA"
-"""Environment variable with the data folder for settings that leave ``data_dir`` out."""
+"""Environment variable with the data folder for settings without ``data_dir``."""
 
 
 def find_data_file(relative: str, data_dir: Path | None) -> Path | None:
-    """The file below ``data_dir`` or, where that is None, below $COTDISTILL_DATA; None where it is not there."""
+    """The file below ``data_dir`` or, if that is None, below $COTDISTILL_DATA; None if it is not there."""
     folder = data_dir or os.environ.get(DATA_VARIABLE)
     path = Path(folder) / relative if folder else None
     return path if path and path.is_file() else None
@@ -54,13 +54,13 @@ def _first_of_each_task(questions: Iterable[Question], limit: int | None) -> tup
 
 
 def _of_subtasks(benchmark: Benchmark, questions: list[Question], config: BenchmarkTask) -> list[Question]:
-    """The questions of the subtasks that the config asks for, all where it names none."""
+    """The questions of the subtasks that the config names, by default of all."""
     if config.subtasks is None:
         return questions
     known = benchmark.subtasks or {q.task.partition("/")[2] for q in questions} - {""}
     for name in config.subtasks:
         if name not in known:
-            remedy = nearest(name, known) if known else "leave subtasks out"
+            remedy = nearest(name, known) if known else "delete subtasks"
             raise ConfigError(f"{benchmark.name} has no subtask {name!r}", where="task.subtasks", remedy=remedy)
     wanted = {f"{benchmark.name}/{name}" for name in config.subtasks}
     return [question for question in questions if question.task in wanted]
@@ -70,7 +70,7 @@ def _questions(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[
     path = find_data_file(benchmark.files[split], config.data_dir)
     if path is None and config.data_dir is not None:
         where = config.data_dir / benchmark.files[split]
-        raise DataError("no such file", where=where, remedy="check data_dir, or leave it out to read from the hub")
+        raise DataError("no such file", where=where, remedy="check data_dir, or delete it to read from the hub")
     if path is None:
         rows = _hub_rows(benchmark, split, config)
     else:
@@ -98,12 +98,14 @@ def _hub_rows(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[t
 def _question(benchmark: Benchmark, split: str, row: Row, place: str) -> Question:
     missing = [column for column in ("id", "question", "answer") if not isinstance(row.get(column), str)]
     if missing:
-        raise DataError(f"no {missing[0]!r}", where=place, remedy="give every row id, question and answer as text")
+        raise DataError(
+            f"row has no {missing[0]!r}", where=place, remedy="give every row id, question and answer as text"
+        )
     choices = tuple(row.get("choices") or ()) or None
     answer_type: AnswerType = row.get("answer_type") or benchmark.answer_type
     answer = read_gold(row["answer"], answer_type, choices)
     if answer is None:
-        raise DataError(f"answer {row['answer']!r} is no {answer_type}", where=place)
+        raise DataError(f"answer {row['answer']!r} is not of type {answer_type}", where=place)
     subtask = row.get("subtask")
     return Question(
         id=row["id"],

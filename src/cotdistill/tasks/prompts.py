@@ -10,9 +10,9 @@ from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 
 Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
-"""What a prompt asks for: reasoning and then the answer; the answer alone; the answer and then reasoning. ``predict``
-(the answer) and ``explain`` (the reasoning) are two tasks of one student, told apart by a prefix, as in distilling
-step-by-step (Hsieh et al. 2023, arXiv 2305.02301)."""
+"""What a prompt asks for: a rationale and then the answer; the answer alone; the answer and then a rationale.
+``predict`` (the answer) and ``explain`` (the rationale) are two tasks of one student, told apart by a prefix, as in
+distilling step-by-step (Hsieh et al. 2023, arXiv 2305.02301)."""
 
 _PREFIXES: dict[Target, str] = {"predict": "predict: ", "explain": "explain: "}
 
@@ -28,7 +28,7 @@ _ANSWER_NAMES: dict[AnswerType, str] = {
 
 
 def answer_name(answer_type: AnswerType) -> str:
-    """What an answer of this type is, in the words of an instruction."""
+    """What an answer of this type is called in an instruction."""
     return _ANSWER_NAMES[answer_type]
 
 
@@ -50,9 +50,9 @@ def _instruction(answer_type: AnswerType, target: Target) -> str:
 
 
 def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]:
-    """What a student is asked about one question, each with a response of its own.
+    """What a student is asked about one question, each prompt with its own response.
 
-    Where there is no rationale the answer alone is asked for.
+    If there is no rationale, only the answer is asked for.
     """
     if target == "multi_task":
         return ("predict", "explain") if clean_rationale(rationale.rationale or "") else ("predict",)
@@ -62,7 +62,7 @@ def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]
 
 
 def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -> Target:
-    """What a student is asked for once it was trained on ``rationales``: the answer alone where that is all it saw."""
+    """What a student trained on ``rationales`` is asked for: the answer alone if that is all it saw."""
     for rationale in rationales:
         if (asked := asked_of(rationale, target)[0]) != "answer":
             return asked
@@ -70,9 +70,9 @@ def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -
 
 
 def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[str, str]:
-    """The two parts of a response in their order, the line break between them behind the first; either may be "".
+    """The two parts of a response in order, the line break between them at the end of the first; either may be "".
 
-    They are the reasoning and the statement of the gold answer, for ``answer_then_rationale`` the other way round.
+    They are the rationale and the statement of the gold answer; for ``answer_then_rationale`` in reverse order.
     """
     reasoning, answer = clean_rationale(rationale.rationale or ""), answer_statement(rationale.question)
     if target == "explain":
@@ -83,7 +83,7 @@ def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[
 
 
 def hint_of(rationale: Rationale, context: TeacherContext) -> str:
-    """What a teacher may know that its student does not: the gold answer, alone or behind the rationale."""
+    """What a teacher may know that its student does not: the gold answer, alone or after the rationale."""
     known = {
         "none": "",
         "answer": answer_statement(rationale.question),

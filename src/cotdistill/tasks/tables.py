@@ -19,13 +19,13 @@ Row = dict[str, Any]
 KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 _MAX_CELL = 2**31 - 1
-"""Characters of a cell, the largest limit that every platform takes; Python's own is 131,072."""
+"""Characters of a cell: the largest limit that every platform accepts; Python's default is 131,072."""
 
 
 def read_table(path: Path) -> Iterator[tuple[str, Row]]:
-    """``(place, row)`` for each row of ``path``, which may be gzipped (``.gz``) but for Parquet.
+    """``(place, row)`` for each row of ``path``, which may be gzipped (``.gz``) except for Parquet.
 
-    Raises DataError for a file that is missing, malformed or of another kind, and for a column or key named twice.
+    Raises DataError for a file that is missing, malformed or of an unknown kind, and for a column or key named twice.
     """
     if not path.is_file():
         raise DataError("no such file", where=path, remedy="check the path")
@@ -39,8 +39,8 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
     if kind == ".parquet":
         return _parquet_rows(path)
     if kind in _WORKBOOKS:
-        raise DataError("a workbook, not a table of text", where=path, remedy='save its sheet as "CSV UTF-8" (.csv)')
-    raise DataError("unknown kind of file", where=path, remedy=f"use {', '.join(KINDS)}, or one of them with .gz")
+        raise DataError("a workbook, not a text table", where=path, remedy='save the sheet as "CSV UTF-8" (.csv)')
+    raise DataError("unknown file type", where=path, remedy=f"use {', '.join(KINDS)}, optionally with .gz")
 
 
 def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -48,7 +48,7 @@ def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Rows of a JSON array, or of JSON Lines under another name."""
+    """Rows of a JSON array, or of JSON Lines with another file ending."""
     first = next((line.lstrip() for _, line in read_lines(path) if line.strip()), "")
     if not first.startswith("["):
         yield from _line_rows(path)
@@ -77,7 +77,7 @@ def _csv_rows(path: Path, delimiter: str | None) -> Iterator[tuple[str, Row]]:
                 continue
             if len(cells) != len(columns):
                 remedy = f"quote cells that hold quotes, line breaks or {delimiter!r}"
-                raise DataError(f"{len(cells)} cells in place of {len(columns)}", where=place, remedy=remedy)
+                raise DataError(f"{len(cells)} cells instead of {len(columns)}", where=place, remedy=remedy)
             yield place, {column: cell or None for column, cell in zip(columns, cells, strict=True)}
     except csv.Error as error:
         problem, remedy = f"malformed CSV ({error})", "close the quotes of that row, and double those within a cell"
@@ -85,7 +85,7 @@ def _csv_rows(path: Path, delimiter: str | None) -> Iterator[tuple[str, Row]]:
 
 
 def refuse_repeated_columns(columns: Iterable[str], where: object) -> None:
-    """Raise DataError where two columns have the same name; those without one do not count."""
+    """Raise DataError if two columns have the same name; columns without a name do not count."""
     for column, count in Counter(columns).items():
         if column and count > 1:
             raise DataError(f"{count} columns are named {column!r}", where=where, remedy="rename or delete one of them")
@@ -113,7 +113,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _shortest(batch: Any) -> Any:
-    """``batch`` with its numbers of half and single precision as they were written: 0.1, not 0.10000000149011612."""
+    """``batch`` with half- and single-precision numbers as they were written: 0.1, not 0.10000000149011612."""
     import pyarrow
 
     for index, column in enumerate(batch.schema):

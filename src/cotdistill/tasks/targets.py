@@ -12,14 +12,14 @@ from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.prompts import Target, asked_of, response_parts
 
 MAX_MISJUDGED = 0.05
-"""The largest share of training rows that may be judged other than correct."""
+"""The largest share of training rows that may be judged as anything but correct."""
 
 MAX_SHOWN = 3
 """Rows that are named in one line."""
 
 
 class Misjudged(NamedTuple):
-    """A training row whose target, written to the letter, is not judged correct; ``read`` is what it is read as."""
+    """A training row whose target, written to the letter, is not judged correct; ``read`` is how it is read."""
 
     id: str
     answer: str
@@ -33,7 +33,7 @@ class Misjudged(NamedTuple):
 
 
 def misjudged(rationales: Iterable[Rationale], target: TrainingTarget = "rationale_then_answer") -> list[Misjudged]:
-    """The rows that break the invariant; what is asked for without an answer ("explain") is not judged."""
+    """The rows that break the invariant; prompts that ask for no answer ("explain") are not judged."""
     found = (_misjudged(rationale, asked_of(rationale, target)[0]) for rationale in rationales)
     return [row for row in found if row is not None]
 
@@ -45,12 +45,11 @@ def _misjudged(rationale: Rationale, target: Target) -> Misjudged | None:
 
 
 def refuse_misjudged(
-    rationales: Sequence[Rationale], target: TrainingTarget, *, where: str, remedy: str = "mend these rows"
+    rationales: Sequence[Rationale], target: TrainingTarget, *, where: str, remedy: str = "fix these rows"
 ) -> str | None:
-    """One line on the rows that break the invariant, or None where all keep it.
+    """One line on the rows that break the invariant, or None if there are none.
 
-    Raises DataError where they are more than ``MAX_MISJUDGED`` of all: such a student is scored on what it was not
-    taught.
+    Raises DataError if their share is above ``MAX_MISJUDGED``: such a student is scored on what it is not taught.
     """
     found = misjudged(rationales, target)
     if not found:
