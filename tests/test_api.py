@@ -83,7 +83,7 @@ def test_annotation_takes_the_settings_of_a_run_file_by_name(tmp_path: Path) -> 
 
 
 def test_nothing_to_work_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(cot.CotDistillError, match="no questions to evaluate on"):
+    with pytest.raises(cot.CotDistillError, match="there are no questions to evaluate on"):
         cot.evaluate("student", [], runs=tmp_path)
     with pytest.raises(cot.CotDistillError, match="no rationale is left"):
         cot.annotate([], "procedural", runs=tmp_path)

@@ -65,7 +65,7 @@ def test_a_sample_of_choices_gives_the_likeliest_one():
 def test_a_metric_that_is_no_verdict_is_refused():
     graded = CHOSEN | {"metrics": ["bleu"], "bleu": 31.5}
     del graded["acc"]
-    with pytest.raises(ConfigError, match=r"lm-eval's task sky: none of its metrics \(bleu\) says of each item"):
+    with pytest.raises(ConfigError, match=r"lm-eval's task sky: none of its metrics \(bleu\) tells whether each item"):
         from_sample("sky", graded, num_tokens=words)
     with pytest.raises(ConfigError, match="its metric 'f1'"):
         from_sample("sky", CHOSEN, num_tokens=words, metric="f1")
@@ -92,7 +92,7 @@ def test_our_predictions_become_samples_that_we_can_read_back(tmp_path):
         assert (back.output, back.extracted, back.verdict) == (
             prediction.output, prediction.extracted, prediction.verdict,
         )  # fmt: skip
-    with pytest.raises(DataError, match="no question 'b' of task svamp"):
+    with pytest.raises(DataError, match="the question 'b' of task svamp is missing"):
         export_samples(QUESTIONS[:1], PREDICTIONS, tmp_path)
 
 
@@ -161,11 +161,11 @@ def test_tasks_that_cannot_run_here_are_refused_before_the_model_is_loaded(tmp_p
     (tmp_path / "fails.py").write_text("raise AssertionError('`antlr4` is\\nrequired')\n")
     monkeypatch.setattr(harness, "_version", lambda package: "4.13.2")
     for task, line in {
-        "no_such_task": "tasks: lm-eval knows no such task",
+        "no_such_task": "tasks: lm-eval does not have such a task",
         f"{tmp_path}/fails.yaml": "fails.yaml: lm-eval cannot load it (`antlr4` is required); check the connection",
         str(
             tmp_path / "parses.yaml"
-        ): "parses.yaml: it reads LaTeX with antlr4-python3-runtime 4.11, and here is 4.13.2",
+        ): "parses.yaml: it reads LaTeX with antlr4-python3-runtime 4.11, but 4.13.2 is installed",
     }.items():
         with pytest.raises(ConfigError) as error:
             evaluate_with_harness(student, [task], runs=tmp_path / "runs")

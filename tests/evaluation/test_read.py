@@ -58,6 +58,8 @@ def test_a_command_refuses_an_altered_evaluation_in_one_line(
 def test_a_folder_of_another_stage_is_no_evaluation(tmp_path: Path, two: tuple[Path, Path]) -> None:
     with open_stage(tmp_path, "training", {}) as stage:
         stage.finish({}, seeds={}, dropped={})
-    with pytest.raises(DataError, match="no evaluation but a stage of training; give the folder of an evaluation"):
+    with pytest.raises(
+        DataError, match="this is a stage of training, not an evaluation; give the folder of an evaluation"
+    ):
         read_evaluation(stage.path)
     assert [one.id for one in read_evaluation(two[0]).predictions] == [one.id for one in ASKED]

@@ -1,1 +1,1 @@
-"""What a model answers, which of it is right, and what the numbers allow one to say."""
+"""A model's answers, their verdicts, and what the numbers allow us to say."""

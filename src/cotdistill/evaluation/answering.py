@@ -1,4 +1,4 @@
-"""What a model answers to questions: its completions, judged, and the vote of several of them."""
+"""A model's answers to questions: its completions, judged, and the vote over several samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOG = "completions.jsonl"
 
 
 def asked_model(model: Model, config: EvaluationConfig) -> ServedModel | TransformersModel | VLLMModel:
-    """The evaluated model as what is asked: in the engine, and with the sampling, of ``config``."""
+    """The evaluated model, in the engine and with the sampling of ``config``."""
     sampling = Sampling(
         temperature=config.temperature,
         max_new_tokens=config.max_new_tokens,
@@ -55,7 +55,7 @@ class Asked:
     first_statement: bool = False
 
     def requests(self, config: EvaluationConfig) -> Iterator[Request]:
-        """A few-shot prompt is raw text, to be continued, and begins as all others of its task."""
+        """A few-shot prompt is raw text to be continued, and begins like all others of its task."""
         raw = config.few_shot > 0
         for question, prompt in zip(self.questions, self.prompts, strict=True):
             for draw, key in enumerate(keys(question, config)):
@@ -64,17 +64,17 @@ class Asked:
 
 
 def keys(question: Question, config: EvaluationConfig) -> list[str]:
-    """What each of a question's completions is kept under."""
+    """The keys under which a question's completions are kept."""
     return [content_key([question.task, question.id, draw]) for draw in range(config.num_samples)]
 
 
 def answer(
     model: Model, asked: Asked, config: EvaluationConfig, folder: Path
 ) -> tuple[list[Prediction], dict[str, int]]:
-    """Predictions in the order of the questions, and counts by reason of those that were not asked.
+    """Predictions in the order of the questions, and counts by reason of questions that were not asked.
 
-    Completions are kept in ``completions.jsonl``; a resumed run asks only for what is missing. Raises DataError where
-    no prompt leaves the model room, and where requests stay unanswered.
+    Completions are kept in ``completions.jsonl``; a resumed run asks only for what is missing. Raises DataError if no
+    prompt leaves the model room, and if requests stay unanswered.
     """
     settings, requests = asked_model(model, config), list(asked.requests(config))
     judge = judge_of(config.reader, asked.questions, first=asked.first_statement)
@@ -103,7 +103,7 @@ def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new
     if len(too_long) == num_requests:
         shortest = min(failure.input_tokens for failure in too_long.values())
         raise DataError(
-            f"no prompt leaves room for {max_new_tokens} new tokens in the model's positions "
+            f"no prompt leaves room for {max_new_tokens} new tokens within the model's positions "
             f"(the shortest has {shortest} tokens)",
             where="evaluation",
             remedy="lower evaluation.max_new_tokens",
@@ -121,9 +121,9 @@ def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
 
 
 def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
-    """The first sample with the answer that most samples give, whatever its form; ties go to the answer given first.
+    """The first sample with the commonest answer, in whatever form; ties go to the answer given first.
 
-    Its number of output tokens is that of all samples. Where none can be read, the first sample stands.
+    Its number of output tokens is that of all samples. If no sample can be read, the first one counts.
     """
     votes: dict[str, int] = {}
     for given in (sample.extracted for sample in samples if sample.extracted is not None):

@@ -1,4 +1,4 @@
-"""The evaluation stage: a model's answers to a task's questions, judged, and every one of them kept."""
+"""The evaluation stage: a model's answers to a task's questions, judged and all kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSION = 3
 class Evaluation:
     """A finished evaluation; iterating gives its predictions in the order of the questions.
 
-    ``dropped`` counts, by reason, questions that were not put to the model; their predictions are truncated.
+    ``dropped`` counts by reason the questions that the model was not asked; their predictions are truncated.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def evaluation_identity(model: Model, asked: Asked, config: EvaluationConfig) -> dict[str, Any]:
-    """All that can change a prediction: model, questions and prompts, decoding, and batches for their rounding."""
+    """Everything that can change a prediction: model, questions and prompts, decoding, and batches (by rounding)."""
     settings, dtype = asked_model(model, config), None
     if isinstance(settings, TransformersModel):
         dtype = str(resolve_dtype(config.dtype, pick_device()))
@@ -62,7 +62,7 @@ def evaluation_identity(model: Model, asked: Asked, config: EvaluationConfig) ->
 
 
 def _decoding(config: EvaluationConfig) -> EvaluationConfig:
-    """How completions are drawn: without what the prompts and the model say themselves, and what is not used."""
+    """How completions are drawn, without what prompts and model already say, and without unused settings."""
     unused: dict[str, Any] = {"tasks": None, "prompt": "auto", "dtype": "auto"}
     if not config.temperature:
         unused["seed"] = 0
@@ -80,16 +80,16 @@ def evaluate(
     runs: Path,
     data_dir: Path | None = None,
 ) -> Evaluation:
-    """Answer ``questions`` in ``runs/evaluation/<key>``, or take the finished answers that are there.
+    """Answer ``questions`` in ``runs/evaluation/<key>``, or take the finished answers from there.
 
-    ``target`` says what the prompt asks for, and so which statement is judged: the first where the answer comes before
-    its rationale, which may state others, else the last. ``data_dir`` holds few-shot prompts
+    ``target`` says what the prompt asks for, and so which statement is judged: the first if the answer comes before its
+    rationale, which may state others, else the last. ``data_dir`` holds few-shot prompts
     (default: $COTDISTILL_DATA, then the installed lm-eval). A prompt that leaves the model no room for
-    ``max_new_tokens`` is neither cut nor put to it: its verdict is truncated, so that every model is scored on the same
-    questions, and it is counted. Raises DataError where there is no question, one twice, or none that fits.
+    ``max_new_tokens`` is neither cut nor asked: it is counted and its verdict is truncated, so that every model is
+    scored on the same questions. Raises DataError for no questions, a repeated one, or none that fits.
     """
     if not questions:
-        raise DataError("no questions to evaluate on", remedy="check the task and its limits")
+        raise DataError("there are no questions to evaluate on", remedy="check the task and its limits")
     refuse_repeated_questions(questions)
     few_shot = config.few_shot > 0
     texts = few_shot_texts(questions, data_dir) if few_shot else [prompt_text(each, target) for each in questions]

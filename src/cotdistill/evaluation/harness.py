@@ -1,8 +1,8 @@
 """lm-eval, the field's standard harness, on the same students: its tasks, and its samples as our records.
 
 lm-eval (the extra ``lm-eval``) runs any of its tasks on a student, and its own metric decides what is right. It does
-not say which outputs its token limit cut, so that no verdict here is *truncated*. The reverse is ``harness_samples``:
-our predictions in the form in which lm-eval logs its samples.
+not say which outputs its token limit cut, so no verdict here is *truncated*. The reverse is ``harness_samples``:
+our predictions in the form of lm-eval's sample logs.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from cotdistill.storage.stages import open_stage
 
 VERSION = 1
 METRICS = ("exact_match", "acc", "em", "pass@1")
-"""The metrics that say of one item whether it is right; the first that a task has decides verdicts."""
+"""Metrics that tell whether a single item is right; the first that a task has decides verdicts."""
 UNREADABLE = ("[invalid]", "")
-"""What lm-eval's filters give where they find no answer."""
+"""What lm-eval's filters return when they find no answer."""
 _ANTLR = "antlr4-python3-runtime"
 _LATEX_EXTRAS = "pip install 'cotdistill[lm-eval,math]'"
 
 
 @dataclass(frozen=True, slots=True)
 class HarnessEvaluation:
-    """What lm-eval made of a model. ``path`` is an evaluation's folder, with ``questions.jsonl``,
+    """lm-eval's result for a model. ``path`` is an evaluation's folder, with ``questions.jsonl``,
     ``predictions.jsonl`` and lm-eval's own samples in ``samples/TASK.jsonl``."""
 
     path: Path
@@ -60,10 +60,9 @@ def evaluate_with_harness(
 ) -> HarnessEvaluation:
     """Run lm-eval's ``tasks`` (names of tasks, groups or tags, or its YAML files) on ``model``.
 
-    ``limit`` takes the first so many items of each task, ``include`` a folder of further task files, and ``metric``
-    decides verdicts where it is not one of ``METRICS``. A task that is finished is not run again. Raises ConfigError
-    where lm-eval is not installed, for an unknown task, and for a metric that does not say of each item whether it is
-    right.
+    ``limit`` takes only the first items of each task, ``include`` names a folder of further task files, and ``metric``
+    decides verdicts if it is not one of ``METRICS``. A finished task is not run again. Raises ConfigError if lm-eval
+    is not installed, for an unknown task, and for a metric that does not tell whether each item is right.
     """
     _require_lm_eval()
     _sample_files(tasks, Path())
@@ -104,7 +103,7 @@ def evaluate_with_harness(
 
 
 def load_harness(model: Model, *, max_batch_size: int = 16, dtype: Dtype = "auto") -> Any:
-    """The model as lm-eval's hf backend runs it. Raises ConfigError where lm-eval is not installed."""
+    """The model as lm-eval's hf backend runs it. Raises ConfigError if lm-eval is not installed."""
     _require_lm_eval()
     from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
 
@@ -133,23 +132,23 @@ def run_tasks(
 
 
 def check_tasks(tasks: Sequence[str], include: Path | None) -> None:
-    """Raise ConfigError for a task that lm-eval does not know, or cannot load or judge with the packages that are here.
+    """Raise ConfigError for a task that lm-eval does not know, or cannot load or judge with the installed packages.
 
-    Tasks that read LaTeX do so by sympy's parser, which needs antlr 4.11 and would fail once all outputs are there.
+    Tasks that read LaTeX use sympy's parser, which needs antlr 4.11 and would fail only after all outputs are there.
     """
     for task in tasks:
         try:
             loaded = task_manager(include).load([task])["tasks"]
         except KeyError as error:
-            remedy = "lm-eval ls tasks lists them"
-            raise ConfigError(f"lm-eval knows no such task ({error})", where="tasks", remedy=remedy) from None
+            remedy = "`lm-eval ls tasks` lists all tasks"
+            raise ConfigError(f"lm-eval does not have such a task ({error})", where="tasks", remedy=remedy) from None
         except Exception as error:  # a task is code of its own, and its data set is fetched
-            problem = f"lm-eval cannot load it ({' '.join(str(error).split()) or type(error).__name__})"
+            problem = f"lm-eval cannot load the task ({' '.join(str(error).split()) or type(error).__name__})"
             remedy = f"check the connection; tasks that read LaTeX need {_LATEX_EXTRAS}"
             raise ConfigError(problem, where=task, remedy=remedy) from None
         judges = [getattr(one.config.process_results, "__globals__", {}) for one in loaded.values()]
         if any("parse_latex" in names for names in judges) and not _version(_ANTLR).startswith("4.11"):
-            problem = f"it reads LaTeX with {_ANTLR} 4.11, and here is {_version(_ANTLR) or 'none'}"
+            problem = f"it reads LaTeX with {_ANTLR} 4.11, but {_version(_ANTLR) or 'no version'} is installed"
             raise ConfigError(problem, where=task, remedy=_LATEX_EXTRAS)
 
 
@@ -176,8 +175,8 @@ def from_sample(
 ) -> tuple[Question, Prediction]:
     """One of lm-eval's samples as a question and its prediction.
 
-    Where a task scores choices by likelihood the output is the likeliest one. Raises ConfigError for a sample without
-    a metric that is 0 or 1.
+    If a task scores choices by likelihood, the output is the most likely one. Raises ConfigError for a sample without a
+    metric that is 0 or 1.
     """
     verdict_metric = _metric_of(task, sample, metric)
     requests = list(sample["arguments"])
@@ -205,16 +204,14 @@ def _metric_of(task: str, sample: dict[str, Any], wanted: str | None) -> str:
     for name in names:
         if name in sample and sample[name] in (0, 1):
             return name
-    problem = f"none of its metrics ({', '.join(sample['metrics'])}) says of each item whether it is right"
+    problem = f"none of its metrics ({', '.join(sample['metrics'])}) tells whether each item is right"
     if wanted:
-        problem = (
-            f"its metric {wanted!r} (of {', '.join(sample['metrics'])}) does not say of each item whether it is right"
-        )
+        problem = f"its metric {wanted!r} (of {', '.join(sample['metrics'])}) does not tell whether each item is right"
     raise ConfigError(problem, where=f"lm-eval's task {task}", remedy="choose another metric or task")
 
 
 def _one_filter(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each item once: a task with several filters logs it once a filter, and the first of them decides."""
+    """Each item once: a task with several filters logs it once per filter, and the first filter decides."""
     deciding: dict[str, str] = {}
     return (row for row in rows if deciding.setdefault(row["task"], row["filter"]) == row["filter"])
 
@@ -234,7 +231,9 @@ def harness_samples(
     for prediction in predictions:
         question = asked.get((prediction.task, prediction.id))
         if question is None:
-            raise DataError(f"no question {prediction.id!r} of task {prediction.task}", remedy="evaluate again")
+            raise DataError(
+                f"the question {prediction.id!r} of task {prediction.task} is missing", remedy="evaluate again"
+            )
         rows = samples.setdefault(prediction.task, [])
         doc = question.to_row()
         rows.append(
@@ -259,7 +258,7 @@ def harness_samples(
 def export_samples(
     questions: Sequence[Question], predictions: Sequence[Prediction], folder: Path
 ) -> dict[str, dict[str, Any]]:
-    """Write ``folder/samples_TASK.jsonl`` for each task; gives file and number of rows by task."""
+    """Write ``folder/samples_TASK.jsonl`` for each task; returns file and number of rows by task."""
     written = {}
     for task, rows in harness_samples(questions, predictions).items():
         path = folder / f"samples_{task.replace('/', '_')}.jsonl"
@@ -299,11 +298,11 @@ def _run_missing(
 
 
 def _sample_files(tasks: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Where each task's samples are kept. Raises ConfigError where two would be kept in one file."""
+    """Where each task's samples are kept. Raises ConfigError if two tasks would share a file."""
     files = {task: folder / f"{Path(task).stem if _is_file(task) else task.replace('/', '_')}.jsonl" for task in tasks}
     for task, path in files.items():
         if [other for other in files if files[other] == path] != [task]:
-            remedy = "rename one, or run them apart"
+            remedy = "rename one, or run them separately"
             raise ConfigError(f"two of the tasks are called {path.stem!r}", where=task, remedy=remedy)
     return files
 
@@ -313,7 +312,7 @@ def _is_file(task: str) -> bool:
 
 
 def _task_files(tasks: Sequence[str], include: Path | None) -> list[Path]:
-    """The task files that are the user's own."""
+    """The user's own task files."""
     named = [Path(task) for task in tasks if _is_file(task)]
     return sorted([*named, *(include.glob("**/*.y*ml") if include else ())])
 

@@ -1,4 +1,4 @@
-"""Finished evaluations, read: an evaluation's folder, or that of tasks of lm-eval. Loads no torch."""
+"""Reading finished evaluations: an evaluation's folder, or that of lm-eval's tasks. Loads no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUESTIONS, PREDICTIONS = "questions.jsonl", "predictions.jsonl"
 class Judged:
     """What an evaluation holds: its questions and predictions, in the same order.
 
-    ``first_statement`` is True where the answer was asked for before its rationale, and judged by what it states first.
+    ``first_statement`` is True if the answer was asked for before its rationale and judged by the first statement.
     """
 
     questions: tuple[Question, ...]
@@ -27,17 +27,17 @@ class Judged:
 def read_evaluation(path: Path) -> Judged:
     """The evaluation in the folder ``path``.
 
-    Raises DataError for a folder that is none and for an evaluation that is not finished, ArtifactError for a file
-    that is not what was written.
+    Raises DataError for a folder that is not an evaluation or not a finished one, ArtifactError for a file that was
+    changed.
     """
     if not is_finished(path):
         begun = (path / QUESTIONS).is_file()  # those with the longest prompts come first: what is done is no fair part
-        problem = "this evaluation is not finished" if begun else "no evaluation here"
-        goes_on = "finish it: the command that began it goes on"
+        problem = "this evaluation is not finished" if begun else "this is not an evaluation"
+        goes_on = "run the command that began it again"
         raise DataError(problem, where=path, remedy=goes_on if begun else _WANTED)
     stage = open_finished(path)
     if PREDICTIONS not in stage:
-        raise DataError(f"no evaluation but a stage of {stage.noun}", where=path, remedy=_WANTED)
+        raise DataError(f"this is a stage of {stage.noun}, not an evaluation", where=path, remedy=_WANTED)
     first = bool(stage.identity.get("first_statement", False))
     return Judged(questions_of(stage), predictions_of(stage), first)
 

@@ -1,7 +1,7 @@
-"""Who reads an evaluation's completions (``evaluation.reader``): we, lm-eval, math-verify, or a function of the user's.
+"""Who reads an evaluation's completions (``evaluation.reader``): we, lm-eval, math-verify, or the user's function.
 
-The others find an answer wherever one may stand, a statement or not; a score that moves between readers is one about
-formats.
+The others find an answer wherever one may stand, a statement or not; a score that
+changes between readers measures formats.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _IGNORED = (",", r"\$", r"\.$")
 
 
 def judge_of(reader: Reader | Part, questions: Iterable[Question], *, first: bool = False) -> Judge:
-    """The judge that ``reader`` is; ``first`` (the first statement counts) concerns ours alone.
+    """The judge that ``reader`` is; ``first`` (the first statement counts) affects only ours.
 
-    Raises ConfigError where its package is missing, or where it does not read the answers of one of ``questions``.
+    Raises ConfigError if its package is missing, or if it does not read the answers of one of ``questions``.
     """
     if isinstance(reader, Part):
         return partial(_judge_by, partial(_part, reader))
@@ -43,12 +43,12 @@ def judge_of(reader: Reader | Part, questions: Iterable[Question], *, first: boo
         return lambda text, question, finished: judge(text, question, finished=finished, first=first)
     package, extra = _PACKAGES[reader]
     if importlib.util.find_spec(package) is None:
-        remedy = f"pip install 'cotdistill[{extra}]', or leave reader out"
+        remedy = f"pip install 'cotdistill[{extra}]', or omit reader"
         raise ConfigError(f"this needs the package {package}", where=f"evaluation.reader: {reader}", remedy=remedy)
     for question in questions:
         if question.answer_type not in _READS[reader]:
             problem = f"{reader} does not read answers of the type {question.answer_type} ({question.task})"
-            raise ConfigError(problem, where="evaluation.reader", remedy="take another reader, or leave it out")
+            raise ConfigError(problem, where="evaluation.reader", remedy="choose another reader, or omit it")
     return partial(_judge_by, _lm_eval if reader == "lm_eval" else _math_verify)
 
 
@@ -62,11 +62,11 @@ def _judge_by(
 
 
 def _part(reader: Part, text: str, question: Question) -> tuple[str | None, bool]:
-    """What a function of the user's finds is read as a gold answer is. Raises DataError where it gives no text."""
+    """Reads what the user's function finds like a gold answer. Raises DataError if it does not return text."""
     found = reader.call(text, question)
     if found is not None and not isinstance(found, str):
-        problem = f"{reader.name} gives {type(found).__name__} for question {question.id!r}"
-        raise DataError(problem, where=reader, remedy="give the stated answer as text, or None where there is none")
+        problem = f"{reader.name} returns {type(found).__name__} for question {question.id!r}"
+        raise DataError(problem, where=reader, remedy="return the stated answer as text, or None for none")
     stated = None if found is None else read_gold(found, question.answer_type, question.choices)
     if stated is None:
         return found, False

@@ -1,1 +1,1 @@
-"""What can be said of a rationale by itself: its equations, its faults, its length."""
+"""What a rationale shows by itself: its equations, its faults, its length."""

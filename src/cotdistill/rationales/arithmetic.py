@@ -1,6 +1,6 @@
 """The equations in a text and whether they hold: "16 eggs - 3 eggs = 13 eggs", "$1,250 / 5 = $250", "20% of 50 is 10".
 
-A side that names something unknown ("x + 5", "the rest - 5") makes an equation undecided, never false.
+An equation with an unknown on either side ("x + 5", "the rest - 5") is undecided, never false.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _MEASURES_WORDS = (
 _MEASURES = frozenset(_MEASURES_WORDS.split())
 _PERCENT = Fraction(1, 100)
 _MIN_ROUNDED_DECIMALS = 2
-"""A number with so many decimals may have been rounded before it was used."""
+"""A number with this many decimals may have been rounded before it was used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
     """One "left = right" of a text, with its place there.
 
-    ``holds`` is None where it cannot be decided; ``result`` is the value of the right side; ``solved`` is False where
-    that is the calculation, "5 = 1 + 4".
+    ``holds`` is None if that cannot be decided; ``result`` is the value of the right side; ``solved`` is False if the
+    right side is the calculation, as in "5 = 1 + 4".
     """
 
     text: str
@@ -86,7 +86,7 @@ def _alone(left: list[Token], before: list[Token]) -> bool:
 
 
 def _doubtful(before: list[Token], behind: list[Token], left: list[Token]) -> bool:
-    """Whether words beside the numbers take part: "half of 6 + 2 = 5", "10 / 3 = 3 remainder 1"."""
+    """Whether words next to the numbers take part: "half of 6 + 2 = 5", "10 / 3 = 3 remainder 1"."""
     if any(token.text.lower() in _CHANGES_VALUE or token.text == "¢" for token in (*before, *behind)):
         return True
     place = before.index(left[0])
@@ -96,7 +96,7 @@ def _doubtful(before: list[Token], behind: list[Token], left: list[Token]) -> bo
 
 
 def _converts(before: list[Token], behind: list[Token]) -> bool:
-    """Whether both sides name measures, and the right one another than the left: "60 minutes * 2 = 2 hours"."""
+    """Whether both sides name measures, and different ones: "60 minutes * 2 = 2 hours"."""
     ours, theirs = _measures(before), _measures(behind)
     return len(ours) > 1 or bool(ours and theirs - ours)
 
@@ -116,7 +116,7 @@ def _is_share(left: list[Token], behind: list[Token]) -> bool:
 
 
 def _holds(left: list[Token], right: list[Token]) -> bool | None:
-    """Whether both sides are equal under some reading of them, up to the rounding that they show.
+    """Whether both sides are equal in some reading, up to the rounding that they show.
 
     In a running sum "5 + 3 = 8 + 2 = 10" a side equals the beginning of the next.
     """
@@ -129,8 +129,8 @@ def _holds(left: list[Token], right: list[Token]) -> bool | None:
 
 
 def _readings(side: list[Token]) -> list[tuple[list[Token], Fraction]]:
-    """A side as it may be meant, each with its value: percentages as numbers or as parts of one, products without signs
-    before others or not, numbers at its edges in each of their readings."""
+    """The possible readings of a side, each with its value: percentages as numbers or as fractions, products without
+    signs before others or not, numbers at its edges in each of their readings."""
     sides = [side]
     for place in (0, len(side) - 1):
         sides += [

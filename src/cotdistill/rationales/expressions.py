@@ -13,7 +13,7 @@ from cotdistill.rationales.tokens import Token, is_unit
 
 _MAX_UNIT_WORDS = 3
 _MAX_SIDE = 60
-"""Tokens of the longest expression that is read."""
+"""The longest expression that is read, in tokens."""
 _MAX_POWER_BITS = 400
 _MAX_FACTORIAL = 30
 _PRECEDENCE = {"+": 1.0, "-": 1.0, "*": 2.0, "of": 2.0, "/": 2.0, "tight": 2.5, "^": 3.0}
@@ -37,7 +37,7 @@ def without_asides(side: list[Token]) -> list[Token]:
 
 
 def last_expression(side: list[Token]) -> list[Token] | None:
-    """The longest expression with which ``side`` ends, units left out; None where something unknown takes part."""
+    """The longest expression at the end of ``side``, without units; None if something unknown takes part."""
     side = side[-_MAX_SIDE:]
     found: list[Token] = []
     index = len(side)
@@ -66,7 +66,7 @@ def _signed(found: list[Token], *, at_start: bool) -> list[Token] | None:
 
 
 def first_expression(side: list[Token]) -> list[Token] | None:
-    """The longest expression with which ``side`` begins, units left out; None where something unknown takes part."""
+    """The longest expression at the start of ``side``, without units; None if something unknown takes part."""
     side = side[:_MAX_SIDE]
     index = 0
     while index < len(side) and (side[index].kind == "money" or side[index].text.lower() in _HEDGES):
@@ -103,7 +103,7 @@ def _skip_back(side: list[Token], index: int, *, units: bool) -> int:
 
 
 def _joins(side: list[Token], place: int) -> bool:
-    """Whether an operator at ``place`` joins numbers; "of" does so behind a percentage or a fraction alone."""
+    """Whether an operator at ``place`` joins numbers; "of" does so only after a percentage or a fraction."""
     token = side[place]
     if token.kind != "operator" or token.text != "of":
         return token.kind == "operator"
@@ -184,10 +184,10 @@ def _without_units(operand: list[Token]) -> list[Token] | None:
 
 
 def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1), *, tight: bool = False) -> Fraction | None:
-    """The value; None for what is no whole expression, for division by zero and for huge powers.
+    """The value; None for an incomplete expression, for division by zero and for huge powers.
 
     A percentage counts as ``percent`` times its number. With ``tight`` a product without a sign and a fraction without
-    spaces go before other signs: "6/2(3)" is 1, and "25 / 1/3" 75.
+    spaces take precedence over other signs: "6/2(3)" is 1, and "25 / 1/3" 75.
     """
     values: list[Fraction] = []
     waiting: list[str] = []
@@ -231,7 +231,7 @@ def evaluate(expression: Sequence[Token], percent: Fraction = Fraction(1), *, ti
 
 
 def _wait(values: list[Fraction], waiting: list[str], sign: str) -> bool:
-    """Put a sign on hold once those that go before it are applied; False where one of them has no value."""
+    """Put a sign on hold once those that precede it are applied; False if one of them has no value."""
     precedence = _precedence(sign)
     while waiting and waiting[-1] != "(" and _precedence(waiting[-1]) >= precedence + 0.1 * (sign == "^"):
         if not _apply(values, waiting.pop()):
@@ -245,7 +245,7 @@ def _precedence(sign: str) -> float:
 
 
 def _apply(values: list[Fraction], sign: str) -> bool:
-    """Put the result of the last two values in their place; False where it cannot be had."""
+    """Replace the last two values by their result; False if there is none."""
     if len(values) < 2:
         return False
     right, left = values.pop(), values.pop()

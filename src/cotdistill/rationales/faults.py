@@ -1,8 +1,8 @@
 """What is wrong with a rationale, found without a model: false arithmetic, a conclusion other than the stated answer,
-and the marks of a generation that failed.
+and signs of a failed generation.
 
-Released rationales were often written towards an answer that the teacher was shown, so that agreement with the gold
-answer says little; these checks look at the reasoning itself. They miss errors of meaning.
+Released rationales were often written towards an answer that the teacher was shown, so agreement with the gold answer
+says little; these checks look at the reasoning itself. They miss errors of meaning.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ Reason = Literal[
     "leads_elsewhere",
     "answer_not_derived",
 ]
-"""Why a rationale fails. Unfinished: it ends in "= ?". Elsewhere: its last result is another number than the answer.
-Not derived: the answer does not occur in what it concludes, as in a plan without numbers."""
+"""Why a rationale fails. Unfinished: it ends in "= ?". Elsewhere: its last result differs from the answer. Not
+derived: the answer does not occur in its conclusion, as in a plan without numbers."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, and the words that show it."""
+    """One fault, and the words that show it."""
 
     reason: Reason
     evidence: str
 
 
 def find_faults(rationale: Rationale) -> list[Fault]:
-    """Everything wrong with ``rationale``, in the order of REASONS; nothing for a teacher of answers alone.
+    """Everything wrong with ``rationale``, in the order of REASONS; nothing for a teacher that gives answers alone.
 
-    The arithmetic must lead to the answer that the teacher stated, or to the gold one where it stated none.
+    The arithmetic must lead to the answer that the teacher stated, or to the gold answer if it stated none.
     """
     if rationale.rationale is None:
         return []
@@ -79,7 +79,7 @@ _HTML = frozenset({"sub", "sup", "code", "pre", "div", "span", "strong", "table"
 
 
 def _slot_names(text: str) -> Iterator[Fault]:
-    """Names of a prompt's slots that the teacher copied: "<Solution Path>", "{question}", "[Insert answer]"."""
+    """Placeholders of a prompt that the teacher copied: "<Solution Path>", "{question}", "[Insert answer]"."""
     for slot in _SLOT.finditer(text):
         tag = slot[0].strip("</>")
         if slot[0][0] != "<" or (tag[0].isupper() and tag.lower() not in _HTML):
@@ -88,7 +88,7 @@ def _slot_names(text: str) -> Iterator[Fault]:
 
 
 _MAX_RUN = 6
-"""So many times in a row a word is a stutter."""
+"""A word repeated this many times in a row is a stutter."""
 _MIN_WORDS, _MIN_DISTINCT_SHARE = 60, 0.5
 _LONG_RUN = re.compile(r"([^\s\d.\-_=*])\1{14}")
 
@@ -120,14 +120,14 @@ _CUT_OFF = re.compile(
     r"(?:[+/×÷(\[<&]|(?<!\*)\*|(?<![\w-])(?:the|a|an|of|and|or|to|is|are|by|with|from|in|on|at|for|that|which|than|because|if))$"
 )
 _CONNECTIVE = re.compile(r"\b(?:so|thus|therefore|hence|then|and)[,:]?$", re.IGNORECASE)
-"""What remains at the end of a rationale that went on "therefore, the answer is ..."."""
+"""What is left at the end of a rationale that continued "therefore, the answer is ..."."""
 
 
 _INCHES = re.compile(r"(?:\d|\b(?:sq|square|cubic|cu)\.?) in$")
 
 
 def _truncation(text: str, finish_reason: object) -> Iterator[Fault]:
-    """A text that stops in the middle: the teacher's server says so, or its last word cannot be one."""
+    """A text that stops in the middle: the teacher's server says so, or a sentence cannot end with its last word."""
     end = text.rstrip()[-80:]
     last = _CONNECTIVE.sub("", end).rstrip()
     if finish_reason == "length" or (_CUT_OFF.search(last) and not _INCHES.search(last)):
@@ -208,7 +208,7 @@ def _arithmetic(rationale: Rationale, text: str) -> Iterator[Fault]:
 
 
 def _conclusion(text: str, equations: list[Equation], answer: Fraction, question: Question) -> Iterator[Fault]:
-    """Whether the last sentence with numbers that is no check gives ``answer``, calculated or about to be."""
+    """Whether the last sentence with numbers that is not a check gives ``answer``, calculated or about to be."""
     start, end = _last_statement(text)
     sentence = text[start:end]
     inside = [equation for equation in equations if start <= equation.start < end]
@@ -230,7 +230,7 @@ def _conclusion(text: str, equations: list[Equation], answer: Fraction, question
 
 
 def _last_statement(text: str) -> tuple[int, int]:
-    """Where the last sentence with numbers that is no check begins and ends; else the last sentence."""
+    """Where the last sentence with numbers that is not a check begins and ends; else the last sentence."""
     breaks = [match.span() for match in _SENTENCE.finditer(text)]
     starts, ends = [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(text)]
     for start, end in zip(reversed(starts), reversed(ends), strict=True):
@@ -240,7 +240,7 @@ def _last_statement(text: str) -> tuple[int, int]:
 
 
 def _is_check(sentence: str) -> bool:
-    """Whether a sentence looks back at what was concluded, or is the number of a list's item alone."""
+    """Whether a sentence checks the conclusion, or is only the number of a list item."""
     return bool(_ITEM_NUMBER.match(sentence) or _CHECKS.search(sentence))
 
 
@@ -248,7 +248,7 @@ _HOUR = re.compile(r"(\d{1,2}):00$")
 
 
 def _numbers(text: str) -> Iterator[tuple[int, Fraction]]:
-    """Place and value of every number in digits, in each way that it may be read: "-3" is -3 or 3, "3/4" 0.75 or 3."""
+    """Place and value of every number in digits, in each possible reading: "-3" is -3 or 3, "3/4" 0.75 or 3."""
     for phrase in phrases(text):
         for index, token in enumerate(phrase):
             if token.kind == "number" or token.value:
@@ -265,7 +265,7 @@ def _numbers(text: str) -> Iterator[tuple[int, Fraction]]:
 
 
 def _calculations(text: str) -> list[Fraction]:
-    """Values of the calculations that stand at the end of a phrase, without a result: "and we get 12 - 5."."""
+    """Values of calculations at the end of a phrase without a result: "and we get 12 - 5."."""
     found = []
     for phrase in phrases(text):
         signs = [index for index, token in enumerate(phrase) if token.kind == "equals"]

@@ -1,6 +1,6 @@
 r"""LaTeX's arithmetic as plain signs: ``\frac{3 + 5}{2}`` as ((3 + 5)/(2)), ``2\tfrac12`` as 2 1/2, ``x^{2}`` as x^(2).
 
-One pass over the text with a stack for its braces. A command that is not known stands for something unknown.
+One pass over the text with a stack for its braces. An unknown command stands for an unknown value.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from math import isqrt
 from typing import NamedTuple
 
 UNKNOWN = "⍰"
-"""Stands for what has no value here: a variable, a function, a sum."""
+"""Stands for anything without a value: a variable, a function, a sum."""
 
 
 class _Argument(NamedTuple):
-    """What is written around a command's next argument, and the argument behind it."""
+    """What is written around a command's next argument, and the argument after it."""
 
     before: str
     after: str

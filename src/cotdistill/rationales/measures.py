@@ -1,4 +1,4 @@
-"""How long rationales are, in steps and words, and whether that is what their granularity asks for."""
+"""How long rationales are, in steps and words, and whether that fits their granularity."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def num_words(text: str) -> int:
 
 
 def num_steps(text: str) -> int:
-    """Sentences and lines; the number in front of a step ("2.", "Step 2:") is none of its own."""
+    """Sentences and lines; the number before a step ("2.", "Step 2:") does not count as one."""
     parts = (part.strip() for part in _STEP_END.split(text))
     return sum(1 for part in parts if _LETTER_OR_DIGIT.search(part) and not _LIST_NUMBER.fullmatch(part))
 
 
 def in_band(rationale: Rationale) -> bool | None:
-    """Whether a rationale is as long as its granularity asks for; None where there is no rationale or granularity."""
+    """Whether a rationale is as long as its granularity asks for; None if there is no rationale or granularity."""
     if rationale.rationale is None or rationale.granularity is None:
         return None
     level = GRANULARITIES[rationale.granularity]

@@ -50,7 +50,7 @@ class Token(NamedTuple):
     """A piece of an expression with its place; an operator's ``text`` is one of + - * / ^ or "of", which multiplies.
 
     A word that begins with a number ("6th", "12m", "24k") has its value. ``others`` are further readings of a number
-    where it stands at the edge of an expression: "3.2" before a space may end a sentence and number the next.
+    at the edge of an expression: "3.2" before a space may end a sentence and number the next.
     """
 
     kind: Literal["number", "operator", "open", "close", "equals", "word", "money", "unknown", "factorial"]
@@ -61,12 +61,12 @@ class Token(NamedTuple):
     decimals: int = 0
     percent: bool = False
     touches: bool = False
-    """No space follows."""
+    """Whether no space follows."""
     others: tuple[Fraction, ...] = ()
 
 
 def phrases(text: str) -> Iterator[list[Token]]:
-    """The tokens of ``text``, cut where no expression goes on: at punctuation, line breaks and unknown signs."""
+    """The tokens of ``text``, split where no expression continues: at punctuation, line breaks and unknown signs."""
     phrase: list[Token] = []
     for match in _TOKEN.finditer(text):
         if match.lastgroup == "cut":
@@ -80,7 +80,7 @@ def phrases(text: str) -> Iterator[list[Token]]:
 
 
 def is_unit(token: Token) -> bool:
-    """Whether a token may stand behind a number without changing it; letters that make no word are algebra."""
+    """Whether a token may follow a number without changing it; letters that do not form a word are algebra."""
     return token.kind == "money" or (token.kind == "word" and not token.value and _makes_a_word(token.text))
 
 

@@ -80,11 +80,11 @@ def test_the_audit_counts_by_extractor_and_shows_disagreements():
 
 
 def test_the_audit_reads_an_evaluation_and_names_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match="no evaluation here; give the folder of an evaluation"):
+    with pytest.raises(DataError, match="this is not an evaluation; give the folder of an evaluation"):
         read_evaluation(tmp_path)
     found = read_evaluation(finished_evaluation(tmp_path, [question()], [prediction("The answer is B.")]))
     assert (found.questions, found.predictions) == ((question(),), (prediction("The answer is B."),))
-    with pytest.raises(DataError, match="no question 'q' of task own"):
+    with pytest.raises(DataError, match="the question 'q' of task own is missing"):
         audit([], found.predictions)
 
 
@@ -95,7 +95,7 @@ def test_the_audit_in_words_escapes_what_models_wrote(tmp_path, capsys, monkeypa
         main()
     printed = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "1 items; 1 on which extractors disagree" in printed
+    assert "1 items; extractors disagree on 1" in printed
     assert "It is (B)\\x1b[31m\\n" in printed
     assert "\x1b" not in printed
 
@@ -138,5 +138,5 @@ def test_an_evaluation_that_is_not_finished_is_not_audited(tmp_path):
     asked = [question(), Question("r", "own", "test", "?", "B", "letter", CHOICES)]
     write_rows(tmp_path / "questions.jsonl", (one.to_row() for one in asked))
     write_rows(tmp_path / "predictions.jsonl", [prediction("The answer is B.").to_row()])
-    with pytest.raises(DataError, match="this evaluation is not finished; finish it: the command"):
+    with pytest.raises(DataError, match="this evaluation is not finished; run the command that began it again"):
         read_evaluation(tmp_path)

@@ -83,5 +83,5 @@ def test_flips_are_counted_by_task_with_significance():
     assert easy.adjusted_p_value == pytest.approx(4 / 2**9)
     assert (hard.gained, hard.lost, hard.failures_of_lost) == (0, 0, {})
     assert find_flips(questions, b, a)[0] == Flip("0", "easy", False, "reasoning")
-    with pytest.raises(DataError, match="no question '0' of task easy"):
+    with pytest.raises(DataError, match="the question '0' of task easy is missing"):
         find_flips([], a, b)

@@ -86,9 +86,9 @@ def test_seeds_needed_are_those_of_statsmodels():
 
 
 def test_impossible_questions_are_refused():
-    with pytest.raises(ConfigError, match="accuracies cannot differ by 30 points where 20 % of the items differ"):
+    with pytest.raises(ConfigError, match="accuracies cannot differ by 30 points if 20 % of the items differ"):
         power(0.3, 0.2, 100)
-    with pytest.raises(ConfigError, match="no number of items shows a difference of 0"):
+    with pytest.raises(ConfigError, match="no number of items can show a difference of 0"):
         items_needed(0.0, 0.2)
     with pytest.raises(ConfigError, match="more than 1,000,000 items"):
         items_needed(0.0001, 0.5)

@@ -14,12 +14,12 @@ from cotdistill.records import Prediction, Question
 from cotdistill.tasks.answers.reading import extract_answer
 
 SHOWN = 240
-"""Characters of an output's end that the audit shows."""
+"""How many characters of an output's end the audit shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An item on which extractors do not all say the same of right and wrong.
+    """An item that some extractors call right and others wrong.
 
     ``extracted`` and ``correct`` are by extractor; ``output`` is the end of what the model wrote.
     """
@@ -34,7 +34,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Accuracy and number of outputs without an answer, by extractor, over ``n`` items; and the disagreements."""
+    """Accuracy and number of outputs without an answer, by extractor, over ``n`` items, and the disagreements."""
 
     n: int
     accuracy: dict[str, float]
@@ -46,12 +46,12 @@ class Audit:
 
 
 def audit(questions: Iterable[Question], predictions: Sequence[Prediction], *, first_statement: bool = False) -> Audit:
-    """Read every output with every extractor; ``first_statement`` where the answer was asked for before its rationale.
+    """Read every output with every extractor; ``first_statement`` if the answer was asked for before its rationale.
 
-    Raises DataError for a prediction without its question, and for none.
+    Raises DataError for a prediction without its question, and for no predictions.
     """
     if not predictions:
-        raise DataError("no predictions to audit", remedy="evaluate first")
+        raise DataError("there are no predictions to audit", remedy="run cotdistill evaluate first")
     asked = {(question.task, question.id): question for question in questions}
     unreadable = dict.fromkeys(EXTRACTORS, 0)
     num_correct = dict.fromkeys(EXTRACTORS, 0)
@@ -59,7 +59,9 @@ def audit(questions: Iterable[Question], predictions: Sequence[Prediction], *, f
     for prediction in predictions:
         question = asked.get((prediction.task, prediction.id))
         if question is None:
-            raise DataError(f"no question {prediction.id!r} of task {prediction.task}", remedy="evaluate again")
+            raise DataError(
+                f"the question {prediction.id!r} of task {prediction.task} is missing", remedy="evaluate again"
+            )
         extracted = {name: extractor.extract(prediction.output, question) for name, extractor in EXTRACTORS.items()}
         if first_statement:
             extracted["statement"] = extract_answer(
@@ -85,13 +87,13 @@ def audit_path(path: Path) -> Audit:
 
 
 def audit_lines(result: Audit, limit: int) -> list[str]:
-    """The audit as text: a line an extractor, and the first ``limit`` disagreements with what each extractor read."""
-    lines = [f"{result.n} items; {len(result.disagreements)} on which extractors disagree", ""]
+    """The audit as text: a line per extractor, and the first ``limit`` disagreements with what each extractor read."""
+    lines = [f"{result.n} items; extractors disagree on {len(result.disagreements)}", ""]
     for name, extractor in EXTRACTORS.items():
         numbers = f"{100 * result.accuracy[name]:6.2f} %  unreadable {result.unreadable[name]:5d}"
         lines.append(f"{name:10} {numbers}  {extractor.meaning}")
     for item in result.disagreements[:limit]:
-        lines += ["", f"{item.task} {item.id}, answer {item.answer}: ...{_printable(item.output)}"]
+        lines += ["", f"{item.task} {item.id}, gold answer {item.answer}: ...{_printable(item.output)}"]
         lines += [
             f"  {name:10} {'right' if item.correct[name] else 'wrong':6} {_printable(str(answer))}"
             for name, answer in item.extracted.items()

@@ -1,7 +1,7 @@
-"""The stage that measures what rationales do inside a student, question by question: resumable, every number kept.
+"""The stage that measures what rationales do inside a student, per question: resumable, every number is kept.
 
 See ``rationale_effect`` for what is measured. The rationales are the student's own (its outputs in an evaluation),
-people's where the questions have them, and those of a teacher from a file of rationales.
+people's if the questions have them, and a teacher's from a file of rationales.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Texts = Mapping[str, Mapping[tuple[str, str], str]]
 
 @dataclass(frozen=True, slots=True)
 class EffectResult:
-    """``rows``: one a question with ``id, task, correct, baseline, effects, attention``, the last two by source.
+    """``rows``: one per question with ``id, task, correct, baseline, effects, attention``, the last two by source.
 
     ``summary`` maps each source to ``n``, the mean effect in nats with its 95 % ``interval``, ``helps`` (the share of
-    questions whose gold answer it makes likelier) and the mean share of ``attention`` that it gets.
+    questions whose gold answer it makes more likely) and the mean share of ``attention`` that it gets.
     """
 
     path: Path
@@ -55,8 +55,8 @@ def measure_effects(
     """Effects of rationales on the questions of an evaluation's folder, in ``runs/effect/<key>``.
 
     ``rationales`` is a file of a teacher's rationales for these questions, or the folder of an annotation. ``limit``
-    takes the first so many questions. A rationale that leaves the model's positions is left out. Raises DataError for
-    a folder that is no evaluation, and for rationales of which none belongs to a question.
+    takes only the first questions. A rationale that does not fit the model's positions is dropped. Raises DataError for
+    a folder that is not an evaluation, and if no rationale belongs to a question.
     """
     found = read_evaluation(evaluation)
     questions, predictions = found.questions[:limit], found.predictions
@@ -126,7 +126,7 @@ def _measure(
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By source, over all questions that have a rationale of it."""
+    """By source, over all questions that have a rationale from it."""
     summary = {}
     for source in sorted({source for row in rows for source in row["effects"]}):
         effects = [row["effects"][source] for row in rows if source in row["effects"]]
@@ -151,7 +151,7 @@ def _teachers(path: Path, questions: Sequence[Question]) -> dict[tuple[str, str]
         if row.get("id") in asked and isinstance(row.get("rationale"), str)
     }
     if not found:
-        remedy = "annotate the questions that were evaluated, or leave --rationales out"
+        remedy = "annotate the questions that were evaluated, or omit --rationales"
         raise DataError("no rationale belongs to a question of the evaluation", where=file, remedy=remedy)
     return {(one.task, one.id): found[one.id] for one in questions if one.id in found}
 

@@ -1,7 +1,7 @@
 """Several ways to find the answer in an output, side by side: how much a score owes to the regular expression.
 
-Only ``statement`` decides verdicts (see ``tasks/answers/reading.py``); the others exist to compare with. A score
-that moves between them is a score about formats.
+Only ``statement`` decides verdicts (see ``tasks/answers/reading.py``); the others are for comparison. A score
+that changes between them measures formats.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cotdistill.tasks.answers.types import MAX_LENGTH, read_answer
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """``extract`` gives the answer that an output states, or None; ``same`` whether it is the question's."""
+    """``extract`` gives the answer that an output states, or None; ``same`` tells whether it is the gold answer."""
 
     name: str
     meaning: str
@@ -35,7 +35,7 @@ _TEMPLATE = "The answer is "
 
 
 def _template(output: str, question: Question) -> str | None:
-    """The last line must be the template's own: "The answer is X." with nothing before or behind it."""
+    """The last line must be the template's own: "The answer is X." with nothing before or after it."""
     line = output.rstrip().rpartition("\n")[2]
     if not line.startswith(_TEMPLATE) or not line.endswith("."):
         return None
@@ -55,7 +55,7 @@ _MENTIONS = {
 
 
 def _flexible(output: str, question: Question) -> str | None:
-    """The stated answer; where there is none the last thing that could be one, or the last line."""
+    """The stated answer; if there is none, the last thing that could be one, or the last line."""
     stated = _statement(output, question)
     if stated is not None:
         return stated
@@ -72,7 +72,7 @@ _PAPER_NUMBER = re.compile(r"-?[0-9][0-9,]{0,50}(?:\.[0-9]{1,50})?")
 
 
 def _paper(output: str, question: Question) -> str | None:
-    """The granularity paper's (arXiv 2502.18001), which knows numbers, letters up to E, True and False."""
+    """The granularity paper's (arXiv 2502.18001), which reads numbers, letters up to E, True and False."""
     if question.answer_type == "number":
         _, found, behind = output.rpartition("The answer is")
         match = _PAPER_NUMBER.search(behind[:MAX_LENGTH]) if found else None
@@ -99,7 +99,7 @@ EXTRACTORS: dict[str, Extractor] = {
     extractor.name: extractor
     for extractor in (
         Extractor("template", 'only a last line "The answer is X."', _template, _same),
-        Extractor("statement", "the last readable statement (the first of a student that answers first): it decides",
+        Extractor("statement", "the last readable statement (the first if the answer comes first); it decides verdicts",
                   _statement, _same),
         Extractor("flexible", "the statement, else the last thing that could be an answer", _flexible, _same),
         Extractor("paper", "the granularity paper's regular expressions", _paper, _same),

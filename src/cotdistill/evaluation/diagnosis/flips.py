@@ -1,14 +1,14 @@
 """Where one arm gains and loses against another: flips by task, their significance, and what failed in each.
 
-A flip is an item that one arm has right and the other wrong. What failed is told from the wrong output by four rules,
-in this order:
+A flip is an item that one arm gets right and the other wrong. Four rules tell from the wrong output what failed, in
+this order:
 
 - length: the token limit came before an answer;
-- format: no answer can be read, or one that is not the last statement but would have been right (``flexible``);
+- format: no answer can be read, or another one than the last statement would have been right (``flexible``);
 - arithmetic: an equation of two numbers in the output is false;
 - reasoning: none of these.
 
-The rules are cheap and blunt: "reasoning" is what is left, and a false equation need not be why the answer is wrong.
+The rules are cheap and crude: "reasoning" is everything else, and a false equation need not be why the answer is wrong.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cotdistill.records import Prediction, Question, count_by
 Failure = Literal["length", "format", "arithmetic", "reasoning"]
 
 MAX_SEARCH = 20_000
-"""Characters at the end of an output in which equations are looked for."""
+"""How many characters at the end of an output are searched for equations."""
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _EQUATION = re.compile(
     rf"(?<![-+*/×÷.(\w])(?<![-+*/×÷] )(-?{_NUMBER}) ?([-+*/×÷]) ?({_NUMBER}) ?= ?(-?{_NUMBER})(?![\d.]*\d|%| ?[-+*/×÷])"
 )
-"""Two numbers, a sign and a result, and not a part of a longer expression."""
+"""Two numbers, a sign and a result, not part of a longer expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Flip:
 class TaskFlips:
     """A task's flips. ``p_value`` is McNemar's exact one, ``adjusted_p_value`` Holm's over all tasks.
 
-    ``failures_of_gained`` are failures of the second arm, which the first arm mended; ``failures_of_lost`` are the
+    ``failures_of_gained`` are failures of the second arm, which the first arm fixed; ``failures_of_lost`` are the
     first arm's own.
     """
 
@@ -82,7 +82,7 @@ def find_flips(questions: Iterable[Question], a: Sequence[Prediction], b: Sequen
     for one in a:
         key = (one.task, one.id)
         if key not in asked:
-            raise DataError(f"no question {one.id!r} of task {one.task}", remedy="evaluate again")
+            raise DataError(f"the question {one.id!r} of task {one.task} is missing", remedy="evaluate again")
         if one.correct != others[key].correct:
             wrong = others[key] if one.correct else one
             flips.append(Flip(one.id, one.task, one.correct, failure_of(wrong, asked[key])))
@@ -110,7 +110,7 @@ def flips_by_task(questions: Iterable[Question], a: Sequence[Prediction], b: Seq
 
 
 def failure_of(prediction: Prediction, question: Question) -> Failure:
-    """What failed in a prediction that is not correct."""
+    """What failed in an incorrect prediction."""
     if prediction.verdict == "truncated":
         return "length"
     flexible = EXTRACTORS["flexible"]
@@ -121,7 +121,7 @@ def failure_of(prediction: Prediction, question: Question) -> Failure:
 
 
 def has_false_equation(text: str) -> bool:
-    """Whether an equation of two numbers is false; a rounded quotient or decimal is taken as it is written."""
+    """Whether an equation of two numbers is false; a rounded quotient or decimal counts as true."""
     return any(not _holds(*match.groups()) for match in _EQUATION.finditer(text[-MAX_SEARCH:].replace(",", "")))
 
 

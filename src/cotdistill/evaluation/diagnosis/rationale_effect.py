@@ -1,8 +1,8 @@
 """What a rationale does to the answer inside a model: to the gold answer's probability, and to where it attends.
 
-Both are taken with the gold answer written behind "The answer is", so that they say nothing of how a model words its
-statement. A rationale that raises the gold answer's probability in the teacher's words but not in the model's own
-points to reasoning that the student cannot produce; one that is not attended to, to an answer not drawn from it.
+Both are measured with the gold answer after "The answer is", so they do not depend on how a model words its statement.
+If a teacher's rationale raises the gold answer's probability but the model's own does not, the student cannot produce
+the reasoning; if a rationale is not attended to, the answer does not come from it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def rationale_effects(
     questions: Sequence[Question],
     rationales: Mapping[str, Mapping[str, str]],
 ) -> list[RationaleEffect]:
-    """The effect of each source's rationale on each question that it has one for; ``rationales[source][question id]``.
+    """The effect of each source's rationales on their questions; ``rationales[source][question id]``.
 
-    A source's text may close with a statement of the answer, which is taken off.
+    A closing statement of the answer is removed from a text.
     """
     found = []
     for question in questions:
@@ -61,7 +61,7 @@ def rationale_effects(
 def answer_log_probability(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str
 ) -> float:
-    """log p of the gold answer and its full stop behind prompt, rationale and "The answer is", in nats."""
+    """log p of the gold answer and its full stop after prompt, rationale and "The answer is", in nats."""
     ids, _, answer_start = _encoded(tokenizer, question, rationale)
     logits = model(torch.tensor([ids], device=model.device), use_cache=False).logits[0, answer_start - 1 : -1]
     targets = torch.tensor(ids[answer_start:], device=model.device)
@@ -96,7 +96,7 @@ def num_tokens(tokenizer: PreTrainedTokenizerBase, question: Question, rationale
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str) -> tuple[list[int], int, int]:
-    """Token ids of prompt and response, where the response starts, and where the answer behind the opening does."""
+    """Token ids of prompt and response, where the response starts, and where the answer after the opening does."""
     prompt = encode_prompt(tokenizer, prompt_text(question, "rationale"))
     response, start = _response(tokenizer, question, rationale)
     return [*prompt, *response], len(prompt), len(prompt) + start
@@ -109,7 +109,7 @@ def _response(tokenizer: PreTrainedTokenizerBase, question: Question, rationale:
 
 @contextmanager
 def _eager(model: PreTrainedModel) -> Iterator[None]:
-    """Only plain attention gives its weights."""
+    """Only plain attention returns its weights."""
     before = model.config._attn_implementation or "sdpa"
     model.set_attn_implementation("eager")
     try:

@@ -1,1 +1,1 @@
-"""What the numbers allow one to say. Loads no torch."""
+"""What the numbers allow us to say. Loads no torch."""

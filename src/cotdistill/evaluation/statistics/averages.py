@@ -1,4 +1,4 @@
-"""Averages over the tasks of an evaluation: every item alike, every task alike, and the papers' groups of BBH."""
+"""Averages over the tasks of an evaluation: all items equal, all tasks equal, and the papers' groups of BBH."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def averages(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def by_group(accuracies: Mapping[str, float]) -> dict[str, float]:
-    """``bbh/<group>``: the mean over those of a group's tasks that ``accuracies`` has; left out where it has none."""
+    """``bbh/<group>``: the mean over a group's tasks in ``accuracies``; absent if there are none."""
     names = {group: [f"bbh/{task}" for task in tasks] for group, tasks in GROUPS.items()}
     present = {group: [accuracies[task] for task in tasks if task in accuracies] for group, tasks in names.items()}
     return {f"bbh/{group}": _mean(found) for group, found in present.items() if found}

@@ -1,10 +1,10 @@
 """Scores and comparisons of predictions: intervals, tests, and Holm's correction. Loads no torch.
 
 Two arms are compared on the same items only. An item is a task's question; what differs between arms is whether its
-prediction is correct. With one training seed a comparison is of these two students on new items; with several it is
-of the arms, for new seeds and new items (``seeds.py``). Sources: Wilson 1927 (interval of a proportion); McNemar 1947,
-in its exact form (paired test); Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons); Schuirmann
-1987 (equivalence).
+prediction is correct. With one training seed a comparison is about these two students on new items; with several it is
+about the arms, for new seeds and new items (``seeds.py``). Sources: Wilson 1927 (interval of a proportion); McNemar
+1947, in its exact form (paired test); Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons);
+Schuirmann 1987 (equivalence).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 POINTS = (3, 5, 7)
-"""Differences in accuracy, in points, of which it is said how many seeds show them."""
+"""Differences in accuracy, in points, for which a report says how many seeds would show them."""
 
 OVER_ITEMS = "exact paired test over items, bootstrap interval"
 OVER_SEEDS = "t-test over seeds and items, t interval"
-"""The methods, as summaries name them: of these two students where there is one seed, of arms where there are more."""
+"""The methods, as summaries name them: about these two students with one seed, about the arms with several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class ComparisonResult:
     """Arm ``a`` against arm ``b`` on the same ``n`` items; accuracies, difference and interval are fractions.
 
     ``difference`` is accuracy_a - accuracy_b, ``interval`` its 95 % interval and ``p_value`` two-sided, both by
-    ``method``. ``gained`` counts the items that a has right and b wrong, ``lost`` those that b has right and a wrong
-    (summed over seeds where there are several). ``adjusted_p_value`` is Holm's, filled by :func:`holm`. Over several
-    seeds ``items_p_value`` is of these very students, and ``variance`` what other seeds and items would change.
+    ``method``. ``gained`` counts the items that a gets right and b wrong, ``lost`` the reverse (summed over several
+    seeds). ``adjusted_p_value`` is Holm's, filled by :func:`holm`. Over several seeds ``items_p_value`` is about these
+    very students, and ``variance`` is what other seeds and items would change.
     """
 
     a: str
@@ -59,9 +59,10 @@ class ComparisonResult:
     variance: Variance | None = None
 
     def seeds_needed(self, difference: float) -> int | None:
-        """How many seeds an arm show ``difference`` (a fraction) with a power of 80 % at p = 0.05, by the spread found.
+        """How many seeds per arm show ``difference`` (a fraction) with a power of 80 % at p = 0.05, by the spread
+        found.
 
-        None where there is one seed, and where 1,000 would not do on so many items.
+        None with one seed, and if 1,000 would not be enough with this number of items.
         """
         return None if self.variance is None else self.variance.seeds_needed(difference)
 
@@ -76,7 +77,7 @@ class ComparisonResult:
 class Change:
     """A weighted sum of arms' accuracies (a fraction) with its 95 % interval and two-sided p, by ``method``.
 
-    ``items_p_value`` is that for these very students; with one seed it is ``p_value``.
+    ``items_p_value`` is about these very students; with one seed it is ``p_value``.
     """
 
     difference: float
@@ -90,7 +91,7 @@ class Change:
 def wilson_interval(num_correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval of the fraction ``num_correct / n``, within [0, 1]. Raises DataError for ``n`` = 0."""
     if n == 0:
-        raise DataError("an interval needs at least one prediction, found none")
+        raise DataError("an interval needs at least one prediction, but there are none")
     assert 0 <= num_correct <= n
     return _wilson(num_correct / n, n, NormalDist().inv_cdf((1 + level) / 2))
 
@@ -120,7 +121,8 @@ def _wilson(fraction: float, n: float, z: float) -> tuple[float, float]:
 
 
 def score(predictions: Sequence[Prediction]) -> Score:
-    """Accuracy, its 95 % Wilson interval and the four verdict counts. Raises DataError for none and for duplicates."""
+    """Accuracy, its 95 % Wilson interval and the four verdict counts. Raises DataError for no or repeated
+    predictions."""
     by_item(predictions, "predictions")
     n = len(predictions)
     counts = {verdict: sum(p.verdict == verdict for p in predictions) for verdict in VERDICTS}
@@ -138,7 +140,7 @@ def compare(
 ) -> ComparisonResult:
     """Compare two arms, joined by task and id: paired bootstrap interval and McNemar's exact p.
 
-    Raises DataError where there is nothing to compare, an id occurs twice, or the arms hold different items.
+    Raises DataError if there is nothing to compare, an id occurs twice, or the arms hold different items.
     """
     return pooled([(a, b)], names=names, num_resamples=num_resamples, seed=seed)
 
@@ -146,11 +148,12 @@ def compare(
 def pooled(
     pairs: Pairs, *, names: tuple[str, str] = ("a", "b"), num_resamples: int = 10_000, seed: int = 0
 ) -> ComparisonResult:
-    """Compare two arms over several training seeds, one pair (a, b) of prediction lists a seed, all on the same items.
+    """Compare two arms over several training seeds, one pair (a, b) of prediction lists per seed, all on the same
+    items.
 
     With one seed it is :func:`compare`, about these two students. With several the interval and p are for new seeds and
-    new items, by a t-test (``seeds.py``) whose p is never below that of the exact test on these very students, which
-    guards few items. Raises DataError as :func:`compare` does.
+    new items, by a t-test (``seeds.py``) whose p is never below that of the exact test on these very students, a
+    safeguard for few items. Raises DataError as :func:`compare` does.
     """
     import numpy as np
 
@@ -178,7 +181,7 @@ def _change(outcomes: np.ndarray, weights: Sequence[int], *, num_resamples: int,
     """The sum of ``weights`` times the accuracies, from ``outcomes`` (integers) [arms, seeds, items].
 
     The item is the unit of the exact test and of the bootstrap: its outcomes under several seeds are not independent,
-    so its sign is flipped, and it is drawn, as a whole.
+    so it is flipped and drawn as a whole.
     """
     import numpy as np
 
@@ -198,7 +201,7 @@ def _change(outcomes: np.ndarray, weights: Sequence[int], *, num_resamples: int,
 def holm(results: Sequence[ComparisonResult], *, family_size: int | None = None) -> list[ComparisonResult]:
     """The same comparisons in the same order with ``adjusted_p_value`` filled: Holm's, over this family.
 
-    ``family_size`` counts also comparisons that were declared and have no result yet, as if their p were 1.
+    ``family_size`` also counts declared comparisons without a result yet, as if their p were 1.
     """
     adjusted = holm_p_values([result.p_value for result in results], family_size=family_size)
     return [replace(result, adjusted_p_value=p) for result, p in zip(results, adjusted, strict=True)]
@@ -219,9 +222,9 @@ def holm_p_values(p_values: Sequence[float], *, family_size: int | None = None) 
 def trend(levels: Sequence[Pairs], *, num_resamples: int = 10_000, seed: int = 0) -> list[Change]:
     """How much the gain of a over b grows from each level to the next, one change for each step.
 
-    Each level has its pairs (a, b), as many seeds at every level, all on the same items. A gain that grows does so at
-    every step: a line through all levels would not see what is in the middle. Intervals and p are as in :func:`pooled`.
-    Raises DataError as :func:`compare` does.
+    Each level has its pairs (a, b), with the same number of seeds, all on the same items. A gain that grows does so at
+    every step: a line through all levels would miss what happens in the middle. Intervals and p are as in
+    :func:`pooled`. Raises DataError as :func:`compare` does.
     """
     assert len(levels) > 1
     assert len({len(pairs) for pairs in levels}) == 1
@@ -232,13 +235,13 @@ def trend(levels: Sequence[Pairs], *, num_resamples: int = 10_000, seed: int = 0
 
 
 def margin_p_value(pairs: Pairs, margin: float, *, names: tuple[str, str]) -> float:
-    """Two-sided p of the hypothesis that the accuracies of a and b differ by exactly ``margin``, either way.
+    """Two-sided p of the hypothesis that the accuracies of a and b differ by exactly ``margin``, in either direction.
 
-    Where it is small they differ by less or, if the difference found is larger than ``margin``, by more. The former is
-    two one-sided tests (Schuirmann 1987), of which the nearer margin's decides, at the strictness of a 95 % interval
-    within the margin. As in Bonett and Price's (2012) adjusted Wald test, one item is added that a alone has right and
-    one that b alone has: arms that never differ on a few items are not shown to be equal. The t-test is that of
-    ``seeds.py``, with one seed over items alone.
+    A small p means that they differ by less or, if the difference found is larger than ``margin``, by more. The former
+    is two one-sided tests (Schuirmann 1987), of which the one at the nearer margin decides, as strict as a 95 %
+    interval within the margin. As in Bonett and Price's (2012) adjusted Wald test, one item is added that only a gets
+    right and one that only b does: arms that never differ on a few items are not shown to be equal. The t-test is that
+    of ``seeds.py``, with one seed over items alone.
     """
     import numpy as np
 
@@ -250,20 +253,20 @@ def margin_p_value(pairs: Pairs, margin: float, *, names: tuple[str, str]) -> fl
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:
-    """The mean of ``values``, one an item, and its 95 % bootstrap interval. Raises DataError for none."""
+    """The mean of ``values``, one per item, and its 95 % bootstrap interval. Raises DataError for no values."""
     import numpy as np
 
     if not values:
-        raise DataError("a mean needs at least one value, found none")
+        raise DataError("a mean needs at least one value, but there are none")
     found = np.asarray(values, dtype=np.float64)
     return float(found.mean()), *_bootstrap_interval(found, num_resamples=num_resamples, seed=0)
 
 
 def _bootstrap_interval(values: np.ndarray, *, num_resamples: int, seed: int) -> tuple[float, float]:
-    """The percentile interval of the mean of ``values`` (integers, one an item) under resampling of items.
+    """The percentile interval of the mean of ``values`` (integers, one per item) under resampling of items.
 
     Drawing n items with replacement is one multinomial draw of how often each distinct value occurs. There are few
-    distinct values, so memory is num_resamples times these few and not times n.
+    distinct values, so memory is num_resamples times their number, not times n.
     """
     import numpy as np
 
@@ -275,9 +278,9 @@ def _bootstrap_interval(values: np.ndarray, *, num_resamples: int, seed: int) ->
 
 
 def _sign_flip_p_value(values: np.ndarray) -> float:
-    """Two-sided exact p: how probable a sum at least as far from 0 is if the sign of each value is a fair coin's.
+    """Two-sided exact p: how probable a sum at least as far from 0 is if each value's sign is a fair coin toss.
 
-    ``values`` are integers, one an item. If they are -1, 0 and 1, this is McNemar's exact test.
+    ``values`` are integers, one per item. If they are -1, 0 and 1, this is McNemar's exact test.
     """
     import numpy as np
     from scipy.stats import binom

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import numpy as np
 
 Pairs = Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]]
-"""Predictions of arms a and b, a pair a training seed, all on the same items."""
+"""Predictions of arms a and b, a pair per training seed, all on the same items."""
 
 
 def joined_outcomes(pairs: Pairs, names: tuple[str, str]) -> np.ndarray:
     """Whether each item is correct, as integers [2 arms, seeds, items] with the items in one order.
 
-    Raises DataError where there is nothing to compare, an id occurs twice, or the students answered different items.
+    Raises DataError if there is nothing to compare, an id occurs twice, or the students answered different items.
     """
     import numpy as np
 
     if not pairs:
-        raise DataError(f"no predictions of {names[0]} and {names[1]} to compare")
+        raise DataError(f"there are no predictions of {names[0]} and {names[1]} to compare")
     labels = [name if len(pairs) == 1 else f"{name} (pair {seed})" for seed in range(len(pairs)) for name in names]
     arms = [by_item(arm, label) for arm, label in zip([arm for pair in pairs for arm in pair], labels, strict=True)]
     first = arms[0]
@@ -34,9 +34,9 @@ def joined_outcomes(pairs: Pairs, names: tuple[str, str]) -> np.ndarray:
 
 
 def by_item(predictions: Sequence[Prediction], label: str) -> dict[tuple[str, str], Prediction]:
-    """Predictions by task and id. Raises DataError where there are none or one occurs twice."""
+    """Predictions by task and id. Raises DataError if there are none or one occurs twice."""
     if not predictions:
-        raise DataError("no predictions", where=label, remedy="evaluate on at least one item")
+        raise DataError("there are no predictions", where=label, remedy="evaluate on at least one item")
     items: dict[tuple[str, str], Prediction] = {}
     for prediction in predictions:
         key = (prediction.task, prediction.id)

@@ -13,8 +13,8 @@ __all__ = ["compare_over_tasks"]
 
 @dataclass(frozen=True, slots=True)
 class DifferenceOverTasks:
-    """The mean of the tasks' differences in accuracy, and a 95 % interval for tasks, items and, with several, seeds
-    drawn anew. All are fractions.
+    """The mean of the tasks' differences in accuracy, and a 95 % interval for new tasks, items and (if there are
+    several) seeds. All are fractions.
     """
 
     difference: float
@@ -25,13 +25,13 @@ class DifferenceOverTasks:
 
 
 def compare_over_tasks(pairs: Pairs, *, num_resamples: int = 10_000, seed: int = 0) -> DifferenceOverTasks:
-    """Arm a against arm b, macro-averaged over tasks: every task counts alike, whatever its number of items.
+    """Arm a against arm b, macro-averaged over tasks: every task counts the same, whatever its number of items.
 
-    ``pairs`` holds one (a, b) a training seed. With k tasks the interval is Student's with k - 1 degrees of freedom on
-    the k differences: their variance holds what tasks differ by and what each task's items leave open, so nothing is
-    counted twice. Over several seeds their variance is added (``seeds.variance_of``, with tasks as units). With one
-    task items are the units: the interval is that of ``comparisons.pooled``, to which ``num_resamples`` and ``seed``
-    go. Raises DataError as ``comparisons.compare`` does.
+    ``pairs`` holds one (a, b) per training seed. With k tasks the interval is Student's with k - 1 degrees of freedom
+    on the k differences: their variance includes how tasks differ and the uncertainty from each task's items, so
+    nothing is counted twice. Over several seeds their variance is added (``seeds.variance_of``, with tasks as units).
+    With one task items are the units: the interval is that of ``comparisons.pooled``, which uses ``num_resamples`` and
+    ``seed``. Raises DataError as ``comparisons.compare`` does.
 
     In simulations with 6 and 23 tasks that differ by 0 to 0.3 it covers the truth in 94 to 96 % of the cases.
     Bootstraps do not: tasks alone 84 to 94 %, items within each drawn task 89 to 99 %, too narrow where tasks differ

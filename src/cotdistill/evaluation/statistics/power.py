@@ -22,7 +22,7 @@ def power(difference: float, discordant: float, num_items: int, *, alpha: float 
     """The probability that McNemar's exact two-sided test finds p < ``alpha``.
 
     ``difference`` of the accuracies and ``discordant``, the share of items on which exactly one arm is right, are
-    fractions. Raises ConfigError where the difference exceeds that share, or either is no fraction.
+    fractions. Raises ConfigError if the difference exceeds that share, or either is not a fraction.
     """
     import numpy as np
     from scipy.stats import binom
@@ -44,11 +44,11 @@ def power(difference: float, discordant: float, num_items: int, *, alpha: float 
 def items_needed(difference: float, discordant: float, *, wanted: float = WANTED, alpha: float = ALPHA) -> int:
     """The number of items from which :func:`power` is ``wanted``, to within the steps of a discrete test.
 
-    Raises ConfigError for a difference of 0, and where more than a million items would be needed.
+    Raises ConfigError for a difference of 0, and if more than a million items would be needed.
     """
     _check(difference, discordant)
     if difference == 0:
-        raise ConfigError("no number of items shows a difference of 0", remedy="name the smallest one that matters")
+        raise ConfigError("no number of items can show a difference of 0", remedy="name the smallest one that matters")
     low, high = 1, 8
     while power(difference, discordant, high, alpha=alpha) < wanted:
         low, high = high, 2 * high
@@ -65,11 +65,11 @@ def items_needed(difference: float, discordant: float, *, wanted: float = WANTED
 
 
 def seeds_needed(difference: float, spread: float, *, wanted: float = WANTED, alpha: float = ALPHA) -> int:
-    """How many training seeds an arm show ``difference`` with power ``wanted``, on as many items as one likes.
+    """How many training seeds per arm show ``difference`` with power ``wanted``, given unlimited items.
 
     ``spread`` is the standard deviation of an arm's accuracy between seeds, the same in both arms and in the unit of
     ``difference``; the test is Welch's. ``ComparisonResult.seeds_needed`` says how many it takes on given items. Raises
-    ConfigError for a difference or a spread of 0, and where more than 1,000 seeds would be needed.
+    ConfigError for a difference or a spread of 0, and if more than 1,000 seeds would be needed.
     """
     if not difference or spread <= 0:
         raise ConfigError(
@@ -86,6 +86,6 @@ def seeds_needed(difference: float, spread: float, *, wanted: float = WANTED, al
 def _check(difference: float, discordant: float) -> None:
     if not (abs(difference) <= discordant <= 1):
         raise ConfigError(
-            f"accuracies cannot differ by {100 * difference:g} points where {100 * discordant:g} % of the items differ",
+            f"accuracies cannot differ by {100 * difference:g} points if {100 * discordant:g} % of the items differ",
             remedy="give a difference up to that share, and a share up to 100 %",
         )

@@ -2,21 +2,20 @@
 
 A student is one draw of its arm: another seed gives another accuracy. The accuracies of arms under S seeds on the same
 n items vary for three reasons: the seed as a whole, the item as a whole (an arm is good at other items than another
-arm), and the chance of each single output. They are told apart as in a two-way analysis of variance with seeds and
-items both random (Cornfield and Tukey 1956); the variance of the difference is what seeds make over S plus what items
-make over n, with Satterthwaite's (1946) degrees of freedom. Where arms do not differ by item this is Welch's t-test
-(1947) on the seeds' accuracies; with one seed it is the paired t-test over items. Clark (1973) says why both are
-needed: what holds for fixed items, or for fixed students, need not hold for others.
+arm), and the chance of each single output. A two-way analysis of variance with seeds and items both random
+(Cornfield and Tukey 1956) separates them; the variance of the difference is that of seeds over S plus that of items
+over n, with Satterthwaite's (1946) degrees of freedom. Where arms do not differ by item this is Welch's t-test
+(1947) on the seeds' accuracies; with one seed it is the paired t-test over items. Clark (1973) explains why both
+are needed: what holds for fixed items, or for fixed students, need not hold for others.
 
 Seeds are not paired: with the same seed two arms share the order of the questions, which can only bring them closer
 together and leaves the test on the safe side, while pairing would halve the degrees of freedom.
 
 In simulations with 3 to 8 seeds, 150 and 400 items, accuracies of 50 and 80 %, spreads of 0 to 5 points between seeds
-and none to large differences by item, this rejects 1 to 6 % of true nulls (``tests/evaluation/statistics``), also
-where one arm alone spreads. The sign-flip test over items rejects up to 55 %, Welch's and the paired t-test on the
+and none to large differences by item, this rejects 1 to 6 % of true nulls (``tests/evaluation/statistics``), even
+if only one arm spreads. The sign-flip test over items rejects up to 55 %, Welch's and the paired t-test on the
 seeds alone up to 80 % (where arms differ by item), the larger p of items and Welch up to 12 %. Clark's min F' rejects
-at most 5.6 %, but counts the chance of outputs twice: with 8 seeds it finds 53 % of the differences of which this finds
-63 %.
+at most 5.6 %, but counts the chance of outputs twice: with 8 seeds it finds 53 % of the differences, this test 63 %.
 
 With a spread of 3 points, 400 items and no differences by item, 3, 5 and 8 seeds find 5 points in 23, 52 and 76 % of
 the cases and 10 points in 66, 97 and 100 %.
@@ -39,11 +38,11 @@ MAX_SEEDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Variance:
-    """Variances of an estimate that is a weighted sum of arms' accuracies (fractions), under one seed an arm.
+    """Variances of an estimate that is a weighted sum of arms' accuracies (fractions), with one seed per arm.
 
-    ``seeds`` is that between seeds as they are seen, the chance of single outputs included; ``noise`` is this chance
-    alone; ``items`` is what remains under any number of seeds, for want of more items. ``num_arms`` is how many arms
-    have the spread between seeds, as Welch counts them (from 1 to the number of arms), ``num_items`` the items.
+    ``seeds`` is the observed variance between seeds, including the chance of single outputs; ``noise`` is this chance
+    alone; ``items`` is what remains under any number of seeds, as items are finite. ``num_arms`` is how many arms
+    spread between seeds, as Welch counts them (from 1 to the number of arms), ``num_items`` the number of items.
     """
 
     seeds: float
@@ -54,11 +53,11 @@ class Variance:
 
     @property
     def spread(self) -> float:
-        """The standard deviation of an arm's accuracy between seeds, over the arms that have one."""
+        """The standard deviation of an arm's accuracy between seeds, over the arms that spread."""
         return math.sqrt(self.seeds / self.num_arms)
 
     def total(self, num_seeds: int) -> float:
-        """The estimate's variance with so many seeds an arm. A variance below that of the noise is chance."""
+        """The estimate's variance with this number of seeds per arm. A variance below that of the noise is chance."""
         return max(self.seeds, self.noise) / num_seeds + self.items
 
     def degrees(self, num_seeds: int) -> float:
@@ -75,7 +74,7 @@ class Variance:
         return float(t.ppf((1 + level) / 2, self.degrees(num_seeds)) * math.sqrt(self.total(num_seeds)))
 
     def p_value(self, distance: float, num_seeds: int) -> float:
-        """Two-sided p of an estimate so far from what is supposed."""
+        """Two-sided p of an estimate at this distance from the hypothesis."""
         from scipy.stats import t
 
         if distance == 0:
@@ -97,9 +96,9 @@ class Variance:
         return float(nct.sf(critical, degrees, shift))
 
     def seeds_needed(self, difference: float, *, wanted: float = WANTED, alpha: float = ALPHA) -> int | None:
-        """The fewest seeds an arm, two or more, with which the power is ``wanted``; None where 1,000 are too few.
+        """The fewest seeds per arm, two or more, with which the power is ``wanted``; None if 1,000 are too few.
 
-        It is None above all where the items are too few to show the difference under any number of seeds.
+        It is None mostly because the items are too few to show the difference under any number of seeds.
         """
         if self.power(difference, MAX_SEEDS, alpha=alpha) < wanted:
             return None
@@ -114,8 +113,8 @@ class Variance:
 def variance_of(outcomes: np.ndarray, weights: Sequence[int]) -> Variance:
     """The variance of the sum of ``weights`` times the arms' mean outcomes, from ``outcomes`` [arms, seeds, units].
 
-    Units are items, or tasks with their means where tasks are drawn too; seeds and units are the same for all arms.
-    With one seed all is put down to the units, and with one unit all to the seeds.
+    Units are items, or tasks with their means if tasks are drawn too; seeds and units are the same for all arms.
+    With one seed all variance is attributed to the units, and with one unit all to the seeds.
     """
     import numpy as np
 
