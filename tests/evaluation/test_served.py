@@ -121,7 +121,7 @@ def test_a_server_that_is_gone_ends_the_work_soon(tmp_path):
     with FaultyServer(reply) as server:
         run(server.url, tmp_path)
     started = time.monotonic()
-    with pytest.raises(ModelError, match="the server cannot be reached; see to the server, and run again"):
+    with pytest.raises(ModelError, match="the server cannot be reached; check the server and run again"):
         run(server.url, tmp_path, questions=many)
     assert time.monotonic() - started < 10
 

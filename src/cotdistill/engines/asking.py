@@ -1,4 +1,4 @@
-"""Asking a model: each completion is written down before anything else is done with it, and asked for once."""
+"""Asking a model: each completion is saved before anything else is done with it, and is asked for only once."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ OUT_OF_BUDGET = "out_of_budget"
 PROMPT_TOO_LONG = "prompt_too_long"
 
 _DRAW_AGAIN = "set teacher.max_draws with a temperature, or raise teacher.max_failed_share"
-"""What is paid for is not asked for again as it was."""
+"""Why a paid completion is not simply asked for again."""
 
 _REMEDIES = {
     OUT_OF_BUDGET: "raise the budget",
-    TRUNCATED_REASONING: "raise max_new_tokens of the sampling",
-    PROMPT_TOO_LONG: "lower max_new_tokens, or leave long questions out",
+    TRUNCATED_REASONING: "raise max_new_tokens",
+    PROMPT_TOO_LONG: "lower max_new_tokens, or remove long questions",
     BROKEN_OFF: _DRAW_AGAIN,
     REFUSED: _DRAW_AGAIN,
     EMPTY: _DRAW_AGAIN,
@@ -40,7 +40,7 @@ _REMEDIES = {
 
 
 class CompletionLog:
-    """Completions in a JSON Lines file, by key; each is durable, against a kill of the process, once it is added."""
+    """Completions in a JSON Lines file, by key; once added, a completion survives a kill of the process."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class CompletionLog:
         return self._completions[key]
 
     def add_all(self, completions: Collection[Completion]) -> None:
-        """Keep those that are not there yet, together."""
+        """Save those that are not there yet, together."""
         new = [completion for completion in completions if completion.key not in self]
         self._file.append_all(completion.to_row() for completion in new)
         for completion in new:
@@ -82,9 +82,9 @@ class CompletionLog:
 
 
 def logged_keys(path: Path) -> set[str]:
-    """The keys of a log that another process may be writing at this moment; a torn last line does not count.
+    """The keys in a log that another process may be writing; an incomplete last line does not count.
 
-    Raises DataError for any other line that is no completion.
+    Raises DataError for any other line that is not a completion.
     """
     keys: set[str] = set()
     if not path.is_file():
@@ -100,13 +100,13 @@ def logged_keys(path: Path) -> set[str]:
 
 
 def _malformed(path: Path, line: int) -> DataError:
-    return DataError("malformed completion", where=f"{path}, line {line}", remedy="mend or delete that line")
+    return DataError("malformed completion", where=f"{path}, line {line}", remedy="fix or delete that line")
 
 
 def ask(engine: Engine, requests: Iterable[Request], log: CompletionLog, progress: Progress) -> dict[str, Failed]:
-    """Ask what is not in ``log`` yet and write the completions there; gives those that failed, by key.
+    """Ask what is not in ``log`` yet and write the completions there; returns the failures by key.
 
-    Of requests with one key the first is asked. ``requests`` is consumed as the work goes on.
+    Of requests with the same key, the first is asked. ``requests`` is consumed as the work goes on.
     """
     failures: dict[str, Failed] = {}
     with closing(engine.generate(_once(requests), log)) as outcomes:  # pyright: ignore[reportArgumentType]
@@ -126,9 +126,9 @@ def _once(requests: Iterable[Request]) -> Iterator[Request]:
 
 
 def refuse_failures(
-    failures: Collection[Failed], number: int, *, share: float = 0.0, where: str, remedy: str = "see to the server"
+    failures: Collection[Failed], number: int, *, share: float = 0.0, where: str, remedy: str = "check the server"
 ) -> None:
-    """Raise DataError where more than this share of so many requests has failed."""
+    """Raise DataError if more than this share of the requests has failed."""
     if not failures or len(failures) <= share * number:
         return
     counts = count_by(failure.reason for failure in failures)
@@ -137,5 +137,5 @@ def refuse_failures(
         f"{len(failures)} of {number} are unanswered ({', '.join(f'{name} {n}' for name, n in counts.items())}{said})",
         where=where,
         remedy=f"{next((_REMEDIES[name] for name in _REMEDIES if name in counts), remedy)}, "
-        "and run again: what was answered is kept",
+        "and run again; what was answered is kept",
     )

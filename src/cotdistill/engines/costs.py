@@ -1,4 +1,4 @@
-"""What asking costs: prices, and a budget that is never overdrawn."""
+"""What asking costs: prices, and a budget that is never exceeded."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ PRICES = {
     "gpt-4.1-mini": Price(input=0.4, output=1.6),
     "gpt-4.1-nano": Price(input=0.1, output=0.4),
 }
-"""Examples: US dollars for a million tokens of OpenAI's own models, as others listed them in the month PRICES_OF. They
-are not kept up to date; ``limits.price`` overrides them, and is needed for a budget on any other model."""
+"""Examples: US dollars per million tokens of OpenAI's own models, as third parties listed them in the month PRICES_OF.
+They are not kept up to date; ``limits.price`` overrides them, and is needed for a budget on any other model."""
 
 FREE = Price(input=0, output=0)
-"""Of what runs in this process."""
+"""The price of what runs in this process."""
 
 _CHARACTERS_PER_TOKEN = 4
 
 
 def estimated_tokens(prompt: Prompt) -> int:
-    """About how many tokens a text has for most tokenizers; English has four characters a token."""
+    """About how many tokens a text has for most tokenizers; English has four characters per token."""
     return len(prompt) // _CHARACTERS_PER_TOKEN + 1 if isinstance(prompt, str) else len(prompt)
 
 
 def price_of(asked: object) -> Price | None:
-    """The user's own, else the example for a model of OpenAI's own server, else unknown; None also where nothing is
-    paid, because the model is not behind a server."""
+    """The user's own price, else the example for a model of OpenAI's own server, else None (unknown); also None if
+    nothing is paid, because the model is not behind a server."""
     if not isinstance(asked, ServedModel):
         return None
     return asked.limits.price or (PRICES.get(asked.model) if asked.base_url is None else None)
@@ -49,10 +49,10 @@ def spent(price: Price | None, input_tokens: int, output_tokens: int) -> str:
 
 
 class Budget:
-    """Tokens and money spent, and reserved by requests under way, against the limits of a model that is asked.
+    """Tokens and money spent, and reserved by requests under way, against the limits of an asked model.
 
-    ``spent`` are tokens of prompts and of completions that were paid for before. A reservation is the most that a
-    request can cost, so none overdraws the budget. Where what is reserved is in the way, a request waits for it.
+    ``spent`` are tokens of prompts and of completions that are already paid for. A reservation is the most that a
+    request can cost, so no request exceeds the budget. If only reservations stand in the way, a request waits for them.
     """
 
     def __init__(self, limits: Limits, price: Price | None, spent: tuple[int, int] = (0, 0)):
@@ -66,7 +66,7 @@ class Budget:
         self._freed = asyncio.Condition()
 
     async def reserve(self, tokens: int) -> bool:
-        """Whether so many more tokens are within the budget."""
+        """Whether this many more tokens are within the budget."""
         async with self._freed:
             while not self._allows(self._reserved + tokens):
                 if not self._reserved:

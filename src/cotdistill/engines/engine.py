@@ -1,4 +1,4 @@
-"""The one form in which every model is asked: requests in, completions out."""
+"""The one interface through which every model is asked: requests in, completions out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cotdistill.config import Price
 TRUNCATED_REASONING, BROKEN_OFF, REFUSED, EMPTY = "truncated_reasoning", "broken_off", "refused", "empty_completion"
 
 Prompt = str | Sequence[int]
-"""A text, or token ids that are read as they are."""
+"""A text, or token ids that are used as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One draw for one question.
 
-    ``key`` stands for all that can change the completion. A ``raw`` text is continued as it is, any other is put to the
-    model as the turn of a user. What is drawn at a temperature follows from ``seed`` (default: the key), whatever else
-    is asked. Prompts of a ``group`` begin alike and share no batch with others.
+    ``key`` stands for all that can change the completion. A ``raw`` text is continued as it is; any other is put to the
+    model as a user's turn. What is drawn at a temperature follows from ``seed`` (default: the key), whatever else is
+    asked. Prompts of a ``group`` begin alike and do not share a batch with others.
     """
 
     key: str
@@ -34,11 +34,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote for a request: ``text`` up to the first stop string, and the ``reasoning`` before it, where
-    that is told apart.
+    """What a model wrote for a request: ``text`` up to the first stop string, and the ``reasoning`` before it, if that
+    can be told apart.
 
-    ``finish_reason`` is "length" where the limit of tokens cut it, and "stop" or a server's own word otherwise. Output
-    tokens count the reasoning too. ``token_ids`` are only of models in this process.
+    ``finish_reason`` is "length" if the token limit cut it off, otherwise "stop" or a server's own word. Output tokens
+    include the reasoning. Only models in this process give ``token_ids``.
     """
 
     key: str
@@ -64,8 +64,8 @@ class Completion:
         reasoning: str | None = None,
         token_ids: Sequence[int] = (),
     ) -> Completion:
-        """``text`` is cut before the first ``stop``. Beams and some servers go on behind one, and what stands before it
-        is whole, whatever ended the rest."""
+        """``text`` is cut before the first ``stop``. Beams and some servers go on after one, but what comes before it
+        is complete, whatever ended the rest."""
         cut = text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
         finish = "stop" if len(cut) < len(text) else finish_reason
         asked = (request.key, request.question, request.draw)
@@ -73,13 +73,13 @@ class Completion:
 
     @property
     def truncated(self) -> bool:
-        """Whether the limit of tokens ended it."""
+        """Whether the token limit ended it."""
         return self.finish_reason == "length"
 
     @property
     def problem(self) -> str | None:
-        """Why there is no text to use, though it is paid for: the limit came while the model was still reasoning, the
-        server held it back or broke off, or there is none. None where there is one."""
+        """Why there is no usable text although it is paid for: the limit ended the reasoning, the server withheld the
+        text or broke off, or the text is empty. None if there is a usable text."""
         if self.finish_reason in ("refusal", "content_filter"):
             return REFUSED
         if self.finish_reason == "error":
@@ -118,12 +118,12 @@ class Scored:
 
 
 TokenScore = tuple[float, str | None]
-"""A token's natural log-probability, and its text as the server has it."""
+"""A token's natural log-probability, and its text as the server gives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """For each token but the first, what is known of the distribution in its place: scores by token id."""
+    """For each token except the first, what is known of the distribution at its position: scores by token id."""
 
     key: str
     places: list[dict[int, TokenScore]]
@@ -132,15 +132,15 @@ class TokenScores:
 
 
 class Kept(Container[str], Protocol):
-    """Completions that are there already, by key."""
+    """Completions that are already there, by key."""
 
     def num_tokens(self) -> tuple[int, int]:
-        """Of their prompts and of themselves: what was spent on them counts against a budget."""
+        """Tokens of their prompts and of the completions themselves: they count against a budget."""
         ...
 
 
 class Engine(Protocol):
-    """A model that can be asked. ``price`` is what its tokens cost, where that is known."""
+    """A model that can be asked. ``price`` is what its tokens cost, if known."""
 
     price: Price | None
 
@@ -149,17 +149,17 @@ class Engine(Protocol):
     ) -> Iterator[Sequence[Completion | Failed]]:
         """The outcome of each request that is not ``kept``, in any order.
 
-        What comes together is to be kept together: the composition of a batch can change its rounding. A batch that is
-        not kept as a whole is therefore made again as a whole. Raises ModelError for what concerns all requests.
+        What arrives together must be kept together: the composition of a batch can change its rounding, so a batch that
+        is not kept as a whole is made again as a whole. Raises ModelError for what concerns all requests.
         """
         ...
 
 
 class ScoringEngine(Engine, Protocol):
-    """One that also gives log-probabilities of tokens that it reads."""
+    """An engine that also gives log-probabilities of tokens that it reads."""
 
     def score(
         self, sequences: Iterable[Scored], k: int, spent: tuple[int, int] = (0, 0)
     ) -> Iterator[Sequence[TokenScores | Failed]]:
-        """The ``k`` likeliest tokens in each place, and the token itself; ``spent`` counts against a budget."""
+        """The ``k`` likeliest tokens at each position, and the token itself; ``spent`` counts against a budget."""
         ...

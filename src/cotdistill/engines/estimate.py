@@ -1,4 +1,4 @@
-"""About what asking will take, said before the first request."""
+"""A rough estimate of what asking will take, given before the first request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS_TO_TOKENS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is left to ask: requests, tokens in and out, and money in the currency of the price (None: unknown)."""
+    """What is left to ask: requests, tokens in and out, and the cost in the price's currency (None: unknown)."""
 
     requests: int
     input_tokens: int
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def money(cost: float | None) -> str:
-    """In words, in the currency of the price."""
+    """In words, in the price's currency."""
     return "unknown" if cost is None else f"about {cost:.2f}" if cost else "nothing"
 
 
@@ -50,7 +50,7 @@ NOTHING = Estimate(0, 0, 0, 0.0)
 
 
 def estimate(prompts: Iterable[str], typical_words: int, price: Price | None) -> Estimate:
-    """For one draw a prompt, with completions of ``typical_words``."""
+    """For one draw per prompt, with completions of ``typical_words``."""
     sizes = [estimated_tokens(prompt) for prompt in prompts]
     tokens_in, tokens_out = sum(sizes), int(len(sizes) * typical_words * _WORDS_TO_TOKENS)
     return Estimate(len(sizes), tokens_in, tokens_out, None if price is None else cost(price, tokens_in, tokens_out))

@@ -1,4 +1,4 @@
-"""Many requests to a server at once: a bounded number under way, paced, tried again, within a budget."""
+"""Many requests to a server at once: a bounded number in flight, paced, retried, within a budget."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
 
 
 class Unanswered(Exception):
-    """A request failed for this ``reason`` (one of a few words); ``said`` are the server's own words, ``retry_after``
-    is its wish, in seconds, and ``lost`` says that it was not reached."""
+    """A request failed for this ``reason`` (one of a few words); ``said`` is the server's own message, ``retry_after``
+    the delay that it asks for, in seconds, and ``lost`` says that it was not reached."""
 
     def __init__(
         self, reason: str, *, retryable: bool, said: str = "", retry_after: float | None = None, lost: bool = False
@@ -37,7 +37,7 @@ class Job(Protocol):
 
 
 class Reply(Protocol):
-    """What came back, and what it is charged for."""
+    """What came back, and what is charged for it."""
 
     @property
     def input_tokens(self) -> int: ...
@@ -52,7 +52,7 @@ R = TypeVar("R", bound=Reply)
 
 class Exchange(Generic[J, R]):
     """``send`` answers a job, or raises Unanswered for what concerns it alone, and a CotDistillError for what makes all
-    others pointless (a wrong key, an unknown model). ``num_tokens`` are a job's in its prompt, about, and
+    others pointless (a wrong key, an unknown model). ``num_tokens`` is the approximate number in a job's prompt,
     ``most_output`` the most that can come back.
     """
 
@@ -73,10 +73,10 @@ class Exchange(Generic[J, R]):
         self._lost_in_a_row = 0
 
     def outcomes(self, jobs: Iterable[J]) -> Iterator[list[R | Failed]]:
-        """As they come, those that come at one time together. ``jobs`` is consumed as the work goes on.
+        """Outcomes as they come; those that come at the same time, together. ``jobs`` is consumed as the work goes on.
 
-        The loop runs only while the next outcome is waited for. So an interrupt, wherever it comes, ends in this
-        generator or at its caller, and what is under way is given up at once.
+        The loop runs only while the next outcome is awaited. So an interrupt, wherever it comes, ends in this generator
+        or at its caller, and what is in flight is given up at once.
         """
         loop = asyncio.new_event_loop()
         queue: asyncio.Queue[R | Failed | Exception | None] = asyncio.Queue()
@@ -121,7 +121,7 @@ class Exchange(Generic[J, R]):
             await self._budget.release(most)
 
     async def _answered(self, job: J) -> R:
-        """The reply, after at most ``max_retries`` further tries; the wait doubles, or is what the server asks for."""
+        """The reply, after at most ``max_retries`` more tries; the wait doubles, or is what the server asks for."""
         jitter = Random(job.key)  # spreads the tries of many requests that failed together
         for attempt in range(self._limits.max_retries + 1):
             await self._turn(self._num_tokens(job))
@@ -141,17 +141,17 @@ class Exchange(Generic[J, R]):
         raise AssertionError("the last attempt returns or raises")
 
     def _count_lost(self, failure: Unanswered) -> None:
-        """Give a server up where no request reaches it any more: as many in a row as can be under way, with all of
-        their tries. A refusal is an answer, and a timeout may be of one request."""
+        """Give up on a server that no request reaches any more: as many failures in a row as can be in flight, each
+        after all its retries. A refusal is an answer, and a timeout may concern one request only."""
         if failure.reason == "timeout":
             return
         self._lost_in_a_row = self._lost_in_a_row + 1 if failure.lost else 0
         if self._lost_in_a_row >= self._limits.concurrency * (self._limits.max_retries + 1):
-            remedy = "see to the server, and run again: what was answered is kept"
+            remedy = "check the server and run again; what was answered is kept"
             raise ModelError("the server cannot be reached", where=self._where, remedy=remedy)
 
     async def _turn(self, tokens: int) -> None:
-        """Wait for a turn: at most so many requests and prompt tokens a minute, evenly spread."""
+        """Wait for a turn: requests and prompt tokens per minute are limited and evenly spread."""
         per_request, per_token = self._limits.requests_per_minute, self._limits.tokens_per_minute
         now = time.monotonic()
         start = max(now, self._next_turn)

@@ -1,4 +1,4 @@
-"""Models of this process: asked batch by batch, longest prompts first."""
+"""Models in this process, asked batch by batch, longest prompts first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cotdistill.engines.engine import Completion, Failed, Kept, Request
 from cotdistill.models.tokens.template import encode_prompt
 
 Batch = list[tuple[Request, Sequence[int]]]
-"""Requests with their prompts' token ids."""
+"""Requests with the token ids of their prompts."""
 
 
 class LocalEngine(ABC):
-    """Base of the engines of this process. ``num_positions`` are the tokens, prompt and completion together, that the
-    model has room for (None: without limit)."""
+    """Base of the engines in this process. ``num_positions`` is the number of tokens, prompt and completion together,
+    that the model has room for (None: no limit)."""
 
     price: Price | None = None
 
@@ -34,8 +34,8 @@ class LocalEngine(ABC):
         self._max_batch_size, self._num_positions = max_batch_size, num_positions
 
     def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
-        """The batches follow from the requests alone, those that are kept included: where anything of a batch is
-        missing, all of it is made again. A prompt that does not fit is in no batch."""
+        """The batches follow from the requests alone, including those that are kept: if anything in a batch is missing,
+        all of it is made again. A prompt that does not fit is not in any batch."""
         encoded: dict[tuple[bool, object], Sequence[int]] = {}
         fitting: Batch = []
         for request in requests:
@@ -65,7 +65,7 @@ class LocalEngine(ABC):
 
 
 def batches(encoded: Batch, max_batch_size: int) -> list[Batch]:
-    """Longest prompts first: padding is least, and a lack of memory shows at once. None has two groups."""
+    """Longest prompts first: padding is least, and a lack of memory shows at once. No batch has two groups."""
     found = []
     for group in dict.fromkeys(request.group for request, _ in encoded):
         members = [member for member in encoded if member[0].group == group]

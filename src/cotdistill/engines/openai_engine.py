@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 _LONGEST_RETRY_AFTER = 300.0  # seconds
 _NO_KEY = "none"
-_POINTLESS = {401: "the key is refused", 403: "access is refused", 404: "there is no such model or address"}
+_POINTLESS = {401: "the key is refused", 403: "access is refused", 404: "no such model or address"}
 
 NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
-"""Said where tokens are scored: the defaults may be the model's own, and some servers apply them to
+"""Sent when tokens are scored: the defaults may be the model's own, and some servers apply them to
 log-probabilities."""
 
 
 class OpenAIEngine:
-    """The model of a :class:`ServedModel`. Raises ConfigError where its key or the package is missing."""
+    """The model of a :class:`ServedModel`. Raises ConfigError if its key or the package is missing."""
 
     def __init__(self, served: ServedModel):
         key = os.environ.get(served.api_key_variable)
@@ -40,7 +40,7 @@ class OpenAIEngine:
             raise ConfigError(
                 f"the environment variable {served.api_key_variable} is not set",
                 where=self._where,
-                remedy=f"export {served.api_key_variable}=..., or set base_url to a server of your own",
+                remedy=f"export {served.api_key_variable}=..., or set base_url to your own server",
             )
         try:
             import openai
@@ -50,7 +50,8 @@ class OpenAIEngine:
         self._openai, self._key = openai, key or _NO_KEY
 
     def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
-        """Raises ModelError for a key or a model that the server refuses, and where it cannot be reached any more."""
+        """Raises ModelError for a key or a model that the server refuses, and if the server can no longer be
+        reached."""
         sampling, client = self._served.sampling, self._client()
 
         async def complete(request: Request) -> Completion:
@@ -71,7 +72,7 @@ class OpenAIEngine:
     def score(
         self, sequences: Iterable[Scored], k: int, spent: tuple[int, int] = (0, 0)
     ) -> Iterator[list[TokenScores | Failed]]:
-        """By ``prompt_logprobs``, as vLLM's completions have them; raises as :meth:`generate` does."""
+        """From ``prompt_logprobs``, as in vLLM's completions; raises like :meth:`generate`."""
         client, neutral = self._client(), {"max_tokens": 1, "prompt_logprobs": k, **NEUTRAL}
 
         async def score(scored: Scored) -> TokenScores:
@@ -120,7 +121,7 @@ class OpenAIEngine:
         return {"messages": [{"role": role, "content": text} for role, text in turns if text is not None]}
 
     async def _answer(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
-        """The server's answer as plain values. Raises Unanswered, and ModelError where all others are pointless."""
+        """The server's answer as plain values. Raises Unanswered, or ModelError if further requests are pointless."""
         try:
             return json.loads(await client.post(path, body=body, cast_to=str))
         except self._openai.APITimeoutError:
@@ -137,7 +138,7 @@ class OpenAIEngine:
         if status in _POINTLESS or (status == 429 and error.code == "insufficient_quota"):
             problem = f"{_POINTLESS.get(status, 'the account has no credit left')} (status {status})"
             return ModelError(
-                f"{problem}: {said}" if said else problem, where=self._where, remedy="mend that and run again"
+                f"{problem}: {said}" if said else problem, where=self._where, remedy="fix that and run again"
             )
         retryable = status in (408, 409, 429) or status >= 500
         wait = _seconds(error.response.headers.get("retry-after"))
@@ -145,7 +146,7 @@ class OpenAIEngine:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header as seconds from now: it holds a number of seconds or a date."""
+    """A Retry-After header, which holds a number of seconds or a date, as seconds from now."""
     if not retry_after:
         return None
     try:

@@ -1,4 +1,4 @@
-"""From settings to a model that can be asked, and to what stands for it in keys. What is heavy is loaded here only."""
+"""From settings to a model that can be asked, and to its identity in keys. Heavy modules are loaded only here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ AskedModel = ServedModel | TransformersModel | VLLMModel | ScriptedModel
 
 
 def open_engine(asked: AskedModel, *, num_beams: int = 1) -> Engine:
-    """Raises ConfigError for a package or key that is missing, ModelError for a model, DataError for a script."""
+    """Raises ConfigError for a missing package or key, ModelError for an unusable model, DataError for an unusable
+    script."""
     if isinstance(asked, ScriptedModel):
         from cotdistill.engines.scripted import ScriptedEngine
 
@@ -31,9 +32,9 @@ def open_engine(asked: AskedModel, *, num_beams: int = 1) -> Engine:
 
 
 def identity_of(asked: AskedModel) -> Any:
-    """All that says which model it is: the content of its files, a server's address and name, a script's content.
+    """Everything that identifies the model: the content of its files, a server's address and name, a script's content.
 
-    Loads nothing. Raises ModelError for a model of this process that is not there, DataError for a script.
+    Loads nothing. Raises ModelError for a missing model of this process, DataError for a missing script.
     """
     if isinstance(asked, ServedModel):
         server = ServerSettings(**{name: getattr(asked, name) for name in ServerSettings.model_fields})
@@ -46,7 +47,7 @@ def identity_of(asked: AskedModel) -> Any:
 
 
 def name_of(asked: AskedModel) -> str:
-    """The name that stands in records and error lines."""
+    """The name used in records and error lines."""
     if isinstance(asked, ScriptedModel):
         return asked.kind
     return asked.model if isinstance(asked, ServedModel) else asked.model.model

@@ -1,4 +1,4 @@
-"""What servers answer, which is not trusted: read as a completion or as scores, or refused with a reason."""
+"""Servers' replies, which are not trusted: read as a completion or as scores, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_WORDS = 300  # characters
 
 
 def completion_of(answer: Any, request: Request, stop: Sequence[str]) -> Completion:
-    """A completion, of which some may be empty: it is paid for all the same, and so it is none that failed.
+    """A completion, which may be empty: it is paid for all the same, so it does not count as failed.
 
-    Where the server does not count the tokens, in numbers, they are estimated, so that budgets hold. Raises Unanswered
-    for an answer that does not have the form agreed on.
+    If the server does not return token counts as numbers, they are estimated, so that budgets hold. Raises Unanswered
+    for a reply that is not in the expected form.
     """
     usage = answer.get("usage") if isinstance(answer, dict) else None
     try:
@@ -47,7 +47,7 @@ def completion_of(answer: Any, request: Request, stop: Sequence[str]) -> Complet
 
 
 def _text_of(content: Any) -> tuple[str, str]:
-    """Text and reasoning: some servers write a list of parts of both kinds, and none where all is reasoning."""
+    """Text and reasoning: some servers return a list of parts of both kinds, and no text if all is reasoning."""
     if content is None or isinstance(content, str):
         return content or "", ""
     texts = [part["text"] for part in content if part["type"] == "text"]
@@ -61,7 +61,7 @@ def _count(usage: Any, name: str, estimate: int) -> int:
 
 
 def scores_of(answer: Any, scored: Scored) -> TokenScores:
-    """Scores from vLLM's ``prompt_logprobs``. Raises Unanswered for those that cannot belong to the tokens."""
+    """Scores from vLLM's ``prompt_logprobs``. Raises Unanswered for scores that cannot belong to the tokens."""
     tokens = scored.token_ids
     try:
         places = answer["choices"][0]["prompt_logprobs"]
@@ -69,7 +69,7 @@ def scores_of(answer: Any, scored: Scored) -> TokenScores:
     except (AssertionError, KeyError, IndexError, TypeError):
         raise _unfit("the answer holds no prompt_logprobs") from None
     if len(places) != len(tokens):
-        raise _unfit(f"{len(tokens)} tokens were sent, and {len(places)} came back")
+        raise _unfit(f"{len(tokens)} tokens were sent, but {len(places)} came back")
     read = [_place(place, token) for place, token in zip(places[1:], tokens[1:], strict=True)]
     usage = answer.get("usage")
     counted = _count(usage, "prompt_tokens", len(tokens)), _count(usage, "completion_tokens", 1)
@@ -82,7 +82,7 @@ def _place(place: Any, token: int) -> dict[int, TokenScore]:
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _unfit("prompt_logprobs are not in vLLM's form") from None
     if token not in read:
-        raise _unfit(f"token {token} was sent, and its place holds no log-probability of it")
+        raise _unfit(f"token {token} was sent, but no log-probability of it came back")
     return read
 
 
@@ -96,7 +96,7 @@ def _unfit(problem: str) -> Unanswered:
 
 
 def words_of(answer: Any, secret: str | None = None) -> str:
-    """The server's own words on what is wrong, on one line and without the key; empty where it says nothing."""
+    """The server's own message about what is wrong, on one line and without the key; empty if it has none."""
     error = answer.get("error", answer) if isinstance(answer, dict) else None
     said = (
         next((error[n] for n in ("message", "detail") if error.get(n)), "") if isinstance(error, dict) else error or ""

@@ -1,4 +1,4 @@
-"""Completions that were written elsewhere, read from a file as if a model gave them."""
+"""Completions written elsewhere, read from a file as if a model wrote them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScriptedEngine:
         for number, row in read_numbered_rows(scripted.completions):
             if not isinstance(row.get("id"), str) or not isinstance(row.get("completion"), str):
                 where = f"{scripted.completions}, line {number}"
-                raise DataError("row without id and completion", where=where, remedy="give both as text")
+                raise DataError("row needs an id and a completion", where=where, remedy="give both as text")
             self._texts[row["id"]] = row["completion"]
 
     def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:

@@ -1,4 +1,4 @@
-"""A model of transformers in this process."""
+"""A transformers model in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cotdistill.models.tokens.template import decode, stop_token_ids
 
 
 class TransformersEngine(LocalEngine):
-    """A model in memory, with ``num_beams`` above 1 by beam search. It must be in eval mode whenever it is asked."""
+    """A model in memory; ``num_beams`` above 1 means beam search. It must be in eval mode whenever it is asked."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class TransformersEngine(LocalEngine):
 
     @classmethod
     def open(cls, asked: TransformersModel, *, num_beams: int = 1) -> TransformersEngine:
-        """Raises ModelError where the model cannot be loaded."""
+        """Raises ModelError if the model cannot be loaded."""
         device, tokenizer = pick_device(), load_tokenizer(asked.model)
         model = load_model(asked.model, dtype=resolve_dtype(asked.dtype, device), device=device)
         return cls(model, tokenizer, asked.sampling, max_batch_size=asked.max_batch_size, num_beams=num_beams)

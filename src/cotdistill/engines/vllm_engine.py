@@ -1,4 +1,4 @@
-"""A model of vllm in this process. The package needs a GPU; it is loaded here and nowhere else."""
+"""A vllm model in this process. The package needs a GPU; it is loaded only here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cotdistill.models.load.source import locate
 
 
 class VLLMEngine(LocalEngine):
-    """The model of a :class:`VLLMModel`. Raises ConfigError where the package is missing."""
+    """The model of a :class:`VLLMModel`. Raises ConfigError if the package is missing."""
 
     def __init__(self, asked: VLLMModel):
         try:

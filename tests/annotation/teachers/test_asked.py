@@ -272,7 +272,7 @@ def test_a_server_that_is_gone_ends_the_work_soon(tmp_path: Path) -> None:
         asked = teacher(server, limits={"concurrency": 2, "max_retries": 1})
         annotate(questions(5), asked, LEVEL, runs=tmp_path)
     started = time.monotonic()
-    with pytest.raises(ModelError, match="the server cannot be reached; see to the server, and run again"):
+    with pytest.raises(ModelError, match="the server cannot be reached; check the server and run again"):
         annotate(questions(500), asked, LEVEL, runs=tmp_path)
     assert time.monotonic() - started < 10
     assert len(log_rows(tmp_path)) == 5

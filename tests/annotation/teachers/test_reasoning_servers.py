@@ -180,9 +180,9 @@ def test_an_evaluated_model_may_take_no_temperature(tmp_path: Path) -> None:
         (
             404,
             {"error": {"message": "The model m does not exist"}},
-            r"\(status 404\): The model m does not exist; mend",
+            r"\(status 404\): The model m does not exist; fix",
         ),
-        (404, "gone", r"\(status 404\)(: gone)?; mend that"),
+        (404, "gone", r"\(status 404\)(: gone)?; fix that"),
     ],
 )
 def test_an_error_has_the_servers_own_words_once_and_on_one_line(

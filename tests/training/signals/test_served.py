@@ -228,10 +228,10 @@ def as_logits(places: list[Any]) -> list[Any]:
     ("change", "message"),
     [
         (renamed, r"the server reads \d+ of \d+ tokens as other words: the vocabulary is another"),
-        (shifted, r"token \d+ was sent, and its place holds no log-probability of it"),
+        (shifted, r"token \d+ was sent, but no log-probability of it came back"),
         (beyond, r"token 999 came back, and the tokenizer has \d+: the vocabulary is another"),
         (as_logits, r"the probabilities of a place add up to 4.5\d*: they are no log-probabilities"),
-        (lambda places: places[:-1], r"\d+ tokens were sent, and \d+ came back"),
+        (lambda places: places[:-1], r"\d+ tokens were sent, but \d+ came back"),
         (
             lambda places: [place and dict(list(place.items())[:2]) for place in places],
             r"2 tokens came back in a place",
