@@ -1,1 +1,1 @@
-"""Answers: read from what a model wrote, and compared with the gold ones."""
+"""Answers: read from completions and compared with gold answers."""

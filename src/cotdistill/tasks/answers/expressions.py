@@ -24,11 +24,11 @@ class Expression(NamedTuple):
 
 
 class _NoValue(Exception):
-    """What stands there has no value, or two."""
+    """The text has no value, or two."""
 
 
 def read_expression(tokens: Sequence[Token], start: int) -> Expression | None:
-    """The longest expression that begins at ``start``; None where any part of it has no exact and unambiguous value."""
+    """The longest expression that begins at ``start``; None if any part of it has no exact and unambiguous value."""
     parser = _Parser(tokens, start)
     try:
         value = parser.sum()
@@ -223,9 +223,8 @@ class _Parser:
 
 
 def written(value: Fraction, *, divided: bool) -> str:
-    """The canonical form: whole numbers without ".0", decimals without trailing zeros, fractions in lowest terms.
-
-    A value that was ``divided``, or has no end in decimals, is a fraction.
+    """The canonical form: whole numbers without ".0", decimals without trailing zeros, fractions in lowest terms. A
+    value that was ``divided``, or does not end in decimals, is a fraction.
     """
     if value.denominator == 1 or divided:
         return str(value)

@@ -1,8 +1,8 @@
 """A process that says whether two LaTeX expressions are the same. It reads ``[gold, stated, whole]`` in JSON, a line
 each, and writes ``[same, read]``: with ``whole`` math-verify finds the answer in a completion, which is ``read``.
 
-It is a process of its own because what a model wrote can make sympy compute for hours or take all memory, inside code
-that no timeout reaches: the parent kills it then. Only LaTeX's grammar is parsed; nothing is evaluated as Python.
+It is a separate process because what a model wrote can make sympy compute for hours or take all memory, in code that no
+timeout reaches; the parent then kills it. Only LaTeX's grammar is parsed; nothing is evaluated as Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers in LaTeX: read from a statement, and compared as mathematics by math-verify (the extra ``math``)."""
+"""Answers in LaTeX: read from a statement, and compared as mathematics by math-verify (the ``math`` extra)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cotdistill.errors import ConfigError
 MAX_ANSWER = 300
 """Characters of the longest answer; MATH's own have up to 160."""
 PATIENCE = 12.0
-"""Seconds that one comparison may take; what takes longer is not the same."""
+"""Seconds that one comparison may take; a comparison that takes longer counts as different."""
 STARTING = 120.0
 
 _DRESSED = re.compile(r"(?:\$\$?|\\\[|\\\()([^$]{1,400}?)(?:\$\$?|\\\]|\\\))")
@@ -24,7 +24,7 @@ _SPACES = re.compile(r"\s+|\\[,;:! ]")
 
 
 def plain_math(text: str) -> str | None:
-    """LaTeX without outer dollars, full stop and line breaks; None for nothing and for too much."""
+    """LaTeX without outer dollars, full stop and line breaks; None if it is empty or too long."""
     bare = " ".join(text.split()).rstrip(". ").strip()
     if len(bare) > 1 and bare.startswith("$") and bare.endswith("$"):
         bare = bare.strip("$").strip()
@@ -39,7 +39,7 @@ def read_math(text: str, first_sentence: str) -> str | None:
 
 @lru_cache(maxsize=65536)
 def same_math(stated: str, gold: str) -> bool:
-    """Whether two answers are equal as mathematics. Raises ConfigError where math-verify is not installed."""
+    """Whether two answers are equal as mathematics. Raises ConfigError if math-verify is not installed."""
     if _SPACES.sub("", stated) == _SPACES.sub("", gold):
         return True
     if max(len(stated), len(gold)) > MAX_ANSWER:
@@ -49,7 +49,7 @@ def same_math(stated: str, gold: str) -> bool:
 
 
 def read_and_compare(output: str, gold: str) -> tuple[str | None, bool]:
-    """The answer that math-verify finds in ``output``, or None, and whether it is ``gold``. Raises as same_math."""
+    """The answer that math-verify finds in ``output``, or None, and whether it is ``gold``. Raises like same_math."""
     with _lock:
         same, read = _judge.ask(gold, output[-_MAX_OUTPUT:], whole=True)
         return read, same
@@ -60,7 +60,7 @@ _MAX_OUTPUT = 20_000
 
 
 class _Judge:
-    """The process that compares; started when it is first needed, and anew after it had to be killed."""
+    """The process that compares; started when it is first needed, and again after it is killed."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -99,7 +99,7 @@ class _Judge:
         return self._process
 
     def _exchange(self, process: subprocess.Popen[str], line: str, seconds: float) -> str:
-        """The reply to ``line``, empty where the process died or was killed for taking longer."""
+        """The reply to ``line``; empty if the process died or was killed for taking too long."""
         assert process.stdin
         assert process.stdout
         timer = threading.Timer(seconds, process.kill)

@@ -1,7 +1,7 @@
-"""Numbers: from the words that state one to its canonical form, or None where they have no reading or two.
+"""Numbers: from the words that state one to its canonical form, or None if they have no reading or two.
 
-The whole expression is read or nothing: units, words and a reason behind a number are fine, but a number that is a part
-of something larger (a variable's coefficient, a bound, a range, one of several) is none.
+The whole expression is read or nothing: units, words and a reason after a number are fine, but a number that is part of
+something larger (a variable's coefficient, a bound, a range, one of several) is not read.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Tokens = Sequence[Token]
 
 
 def read_number(text: str) -> str | None:
-    """The number that the first sentence of ``text`` states: at its start, behind its last "=", or the only one."""
+    """The number that the first sentence of ``text`` states: at its start, after its last "=", or the only one."""
     if simple := _SIMPLE.fullmatch(text):
         return "0" if simple[1] == "-0" else simple[1]
     sides = _sides(_with_operators(_first_sentence(tokenise(number_text(text)))))
@@ -68,9 +68,9 @@ def read_number(text: str) -> str | None:
 
 
 def gold_number(text: str, *, units: bool = True) -> str | None:
-    """The number that the whole of ``text`` is, but for a currency, a percent sign and ``units``; else None.
+    """The number that all of ``text`` is, except for a currency, a percent sign and ``units``; else None.
 
-    Without ``units`` it must be in digits. Float noise is read as the number that was meant: 0.30000000000000004 as
+    Without ``units`` it must be in digits. Float noise is read as the intended number: 0.30000000000000004 as
     0.3, a float32's 0.10000000149011612 as 0.1.
     """
     text = text.strip()

@@ -1,7 +1,7 @@
-"""From a model's output to a verdict: find the stated answer, read it, compare it with the gold one.
+"""From a completion to a verdict: find the stated answer, read it, compare it with the gold answer.
 
 Strict where it counts: only a statement ("The answer is ...", "Answer:", a box) is read, never the last number that
-happens to stand there, and what a model thinks between marks is not looked at.
+happens to occur, and reasoning between thinking marks is ignored.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def extract_answer(
 ) -> str | None:
     """The canonical form of the answer that ``output`` states, or None.
 
-    The last statement wins, which lets a model correct itself: a remark ("the answer is clear") is none, one that
-    cannot be read or says that there is no answer gives None. With ``first`` it is the first readable one, for a model
-    that answers and then explains. Thoughts between marks are skipped, and so is what follows once a model that has
-    stated its answer starts another question.
+    The last statement wins, which lets a model correct itself. A remark ("the answer is clear") does not count; a
+    statement that cannot be read, or says that there is no answer, gives None. With ``first``, the first readable
+    statement wins, for a model that answers and then explains. Reasoning between marks is skipped, and so is whatever
+    follows if a model states its answer and then starts another question.
     """
     text, thought, closed = visible(output)
     if not closed:
@@ -128,7 +128,7 @@ def _states_something(statement: Statement, answer_type: AnswerType) -> bool:
 
 def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bool:
     """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), LaTeX as mathematics, all others by
-    their words in any case.
+    their words, ignoring case.
 
     ``gold`` is in canonical form, as questions hold it.
     """
@@ -143,7 +143,7 @@ def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bo
 
 
 def judge(output: str, question: Question, *, finished: bool, first: bool = False) -> tuple[str | None, Verdict]:
-    """The extracted answer and the verdict. ``finished`` is False where generation stopped at the token limit.
+    """The stated answer and the verdict. ``finished`` is False if generation stopped at the token limit.
 
     ``first``: the first statement counts, not the last (see :func:`extract_answer`).
     """
@@ -170,9 +170,10 @@ def _is_gold_line(output: str, question: Question, *, first: bool) -> bool:
 
 
 def statement_seam(output: str, *, first: bool = False) -> int:
-    """Where, in characters, the last statement of the answer opens; with ``first``, where the first one's line ends.
+    """The position, in characters, where the last statement of the answer begins; with ``first``, where the first one's
+    line ends.
 
-    An output that states nothing is all rationale: the seam is its end, or with ``first`` its start.
+    An output that states nothing is all rationale: the position is its end, or with ``first`` its start.
     """
     found = openers(output, first=first)
     if first:

@@ -1,6 +1,6 @@
-"""Where an output states its answer: "the answer is", "Answer:", "####", a box, a tag; and what is none of these.
+"""Where an output states its answer: "the answer is", "Answer:", "####", a box, a tag; and what only looks like one.
 
-All patterns are linear or see bounded text, so a megabyte of anything is searched at once.
+All patterns are linear or see bounded text, so a megabyte of anything is searched quickly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cotdistill.tasks.answers.typography import boxes
 
 MAX_STATEMENTS = 8
-"""So many statements, from the last backwards or the first onwards, are looked at."""
+"""How many statements are looked at, from the last backwards or the first onwards."""
 _MAX_BOX_SEARCH = 20_000
 """Characters at the end, or the start, of an output among which boxes are looked for."""
 

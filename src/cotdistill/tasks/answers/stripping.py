@@ -1,4 +1,4 @@
-"""A rationale without its closing statement of the answer: the reasoning, with its layout and its marks in pairs."""
+"""A rationale without its closing statement of the answer, with its layout kept and its marks in pairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPENER = {closer: opener for opener, closer in _CLOSER.items()}
 
 
 def clean_rationale(text: str) -> str:
-    """Reasoning alone: no closing statements of the answer, no tags around thinking, no margin.
+    """The rationale alone: no closing statements of the answer, no tags around thinking, no margin.
 
     Indentation relative to the margin, blank lines and spaces within lines stay as they are. Cleaning again changes
     nothing.
@@ -37,9 +37,9 @@ def clean_rationale(text: str) -> str:
 def split_statement(rationale: str) -> tuple[str, str | None]:
     """``rationale`` without its closing "(So) the answer is ...", and what that statement says, or None.
 
-    A statement closes a rationale where nothing but the answer follows it: "the answer is 5 because ..." is reasoning.
-    Of several in a row all are taken off, and the last is given. A bracket, quote or other mark that opens in the
-    reasoning and closes in the statement is closed at the end of the reasoning; one with nothing in it is left out.
+    A statement closes a rationale if nothing but the answer follows it: "the answer is 5 because ..." is part of the
+    rationale. Of several in a row, all are removed and the last is returned. A bracket, quote or other mark that opens
+    in the rationale and closes in the statement is closed at the end of the rationale; an empty pair is removed.
     """
     end, closing = len(rationale), None
     for start, begin in reversed(openers(rationale)):

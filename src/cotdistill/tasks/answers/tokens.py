@@ -132,7 +132,7 @@ def _parts_of(token: Token) -> list[Token]:
 
 
 def _spelled_at(words: Sequence[Token], place: int) -> tuple[Fraction | None, int]:
-    """The number that is spelled out from ``place`` on, and where it ends; None where there is none."""
+    """The number that is spelled out from ``place`` on, and where it ends; None if there is none."""
     first = words[place]
     if first.kind != "word":
         return None, place

@@ -1,9 +1,9 @@
 """One reader for each answer type: from the words that state an answer to its canonical form, or None.
 
-A reader takes what stands behind "The answer is"; it is lenient about dress (markdown, LaTeX, units, brackets, a
-choice's text for its letter) and strict about content: where two readings are possible it gives None. A gold answer
-must be an answer and nothing else. Inputs are cut to ``MAX_LENGTH`` characters before any pattern sees them, so no text
-can make a pattern slow.
+A reader takes what follows "The answer is"; it is lenient about form (markdown, LaTeX, units, brackets, a choice's text
+for its letter) and strict about content: if two readings are possible, it returns None. A gold answer must be an answer
+and nothing else. Inputs are cut to ``MAX_LENGTH`` characters before any pattern sees them, so no text can make a
+pattern slow.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _OPENERS = _words(
 
 
 def first_sentence(text: str) -> str:
-    """``text`` up to its first sentence end (without it) or line end. A full stop inside a number ends nothing."""
+    """``text`` up to (and without) its first sentence end or line end. A full stop inside a number does not end a
+    sentence."""
     line = text.strip().partition("\n")[0]
     for end in _SENTENCE_END.finditer(line):
         if end[0] != "." or not _is_abbreviated(line, end.start()):
@@ -64,7 +65,7 @@ def _is_abbreviated(line: str, stop: int) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether ``text`` is a number and nothing else (but a currency or percent sign)."""
+    """Whether ``text`` is a number and nothing else (except a currency or percent sign)."""
     return gold_number(text, units=False) is not None
 
 
@@ -94,8 +95,8 @@ _ARTICLE = re.compile(r"(?:the|an|a)\s+", re.IGNORECASE)
 def read_letter(text: str, choices: Choices = None) -> str | None:
     """The letter of a choice, from "(B)", "B)", "B. text", "B (text)", "option B", or the choice's text.
 
-    Letters beyond ``choices`` are not read, nor one with the text of another choice. "A" and "I" are words as well and
-    need punctuation behind them.
+    A letter beyond ``choices`` is not read, nor one with the text of another choice. "A" and "I" are also words and
+    need punctuation after them.
     """
     whole, text = text, _LEAD.sub("", text, count=1)
     match = _MARKED_LETTER.match(text)
@@ -211,7 +212,8 @@ def read_latex(text: str, choices: Choices = None) -> str | None:
 
 
 def comparable(text: str) -> str:
-    """``text`` as two texts are compared: in one case, without a leading article, outer punctuation or extra spaces."""
+    """``text`` in the form in which texts are compared: in lower case, without a leading article, outer punctuation or
+    extra spaces."""
     words = " ".join(text.casefold().split()).strip(" .,;:!?\"'“”‘’*")
     return _ARTICLE.sub("", words, count=1) if _ARTICLE.match(words) else words
 
@@ -231,7 +233,7 @@ _UNNEEDED = " \n\t:="
 
 
 def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
-    """The canonical form of the answer with which ``text``, the words behind "The answer is", begins, or None."""
+    """The canonical form of the answer with which ``text``, the words after "The answer is", begins, or None."""
     text = fold(text[:MAX_LENGTH])
     held = boxes(text) if "box" in text else []
     if held:
@@ -251,10 +253,10 @@ def read_answer(text: str, answer_type: AnswerType, choices: Choices = None) -> 
 
 
 def read_gold(text: str, answer_type: AnswerType, choices: Choices = None) -> str | None:
-    """The canonical form of a gold answer, or None where ``text`` is none of its type.
+    """The canonical form of a gold answer, or None if ``text`` is not of its type.
 
-    A number is the whole of ``text``, but for a unit. A letter must be the letter, bracketed or not, or the exact text
-    of one choice; a text is taken whole.
+    A number is the whole of ``text``, except for a unit. A letter must be the letter, bracketed or not, or the exact
+    text of one choice; a text is taken whole.
     """
     if answer_type == "text":
         return " ".join(text.split()) or None

@@ -1,4 +1,4 @@
-"""The built-in benchmarks: a file here is one, under its own name, unless that begins with an underscore."""
+"""The built-in benchmarks: each file here is one, named after the file, unless its name begins with an underscore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def own_columns(row: Row) -> Row:
-    """A data folder's row may hold a model's rationale, but only a human one belongs to the question."""
+    """A data folder's row may hold a model's rationale, but only a human rationale belongs to the question."""
     return {
         "id": row.get("id"),
         "question": row.get("question"),
@@ -26,13 +26,13 @@ def own_columns(row: Row) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark's declaration, which its file holds as ``BENCHMARK`` and with ``module=__name__``.
+    """A benchmark's declaration; its file assigns it to ``BENCHMARK``, with ``module=__name__``.
 
-    Its rows have the columns ``id, question, choices, answer, rationale`` and, where questions differ in them,
-    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them of a row of a data folder, ``from_hub(row,
-    split, index)`` of one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines),
+    Its rows have the columns ``id, question, choices, answer, rationale`` and, if questions differ in them,
+    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them from a row of a data folder, ``from_hub(row,
+    split, index)`` from one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines),
     ``sizes`` to its number of questions as released; a benchmark without ``train`` is for testing only. A hub data set
-    without ``hub_config`` has one config a subtask, where the benchmark lists ``subtasks``: its rows then hold the name
+    without ``hub_config`` has one config per subtask if the benchmark lists ``subtasks``: its rows then hold the name
     as ``subtask``. ``num_subtasks`` says how many there are, ``faulty`` which ids are known to be wrong.
     """
 
@@ -51,7 +51,7 @@ class Benchmark:
 
     @property
     def name(self) -> str:
-        """The name of its file, by which it is asked for."""
+        """The name of its file, which is the benchmark's name."""
         return self.module.rpartition(".")[2]
 
 

@@ -1,6 +1,6 @@
 """AQuA-RAT (arXiv 1705.04146): algebra in words with five choices; 97,467 training and 254 test questions.
 
-A data folder holds no training questions, only the 254 of the development split: they stand in for them there.
+A data folder has no training questions; the 254 of the development split stand in for them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""BIG-Bench-Hard (arXiv 2210.09261): 27 hard tasks of BIG-bench, 6,511 questions, all for testing.
-
-Its texts carry a canary: they must never be trained on, and none of them stands in this repository.
+"""BIG-Bench-Hard (arXiv 2210.09261): 27 hard tasks of BIG-bench, 6,511 questions, all for testing. Its texts carry a
+canary: they must never be trained on, and none of them is in this repository.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "multilingual": ("salient_translation_error_detection",),
 }
-"""The four groups in which the papers report; one subtask is in two, and three are in none."""
+"""The four groups in which the papers report; one subtask is in two groups, three are in none."""
 
 FAULTY = frozenset(
     f"bbh-{item}"
@@ -91,11 +90,11 @@ _OPTIONS = "\nOptions:\n"
 
 
 def columns(row: dict[str, Any], subtask: str) -> dict[str, Any]:
-    """Our columns from the official ones: ``question`` as it stands, with its options, and ``answer``.
+    """Our columns from the official ones: ``question`` as it is, with its options, and ``answer``.
 
-    The official text and answer are kept in ``meta.input``, for few-shot prompts, and ``meta.target``. Where the
-    options have letters they become choices and leave the question. Where the answer is none of the options (a fault)
-    it is compared as text.
+    The official text and answer are kept in ``meta.input``, for few-shot prompts, and ``meta.target``. Options with
+    letters become choices and are removed from the question. If the answer is not one of the options (a fault), it is
+    compared as text.
     """
     text, answer_type = row["question"], ANSWER_TYPES[subtask]
     choices = _choices(text) if answer_type == "letter" else None
@@ -114,7 +113,7 @@ def columns(row: dict[str, Any], subtask: str) -> dict[str, Any]:
 
 
 def _choices(text: str) -> list[str] | None:
-    """The options "(A) ...", "(B) ..." at the end of a question; None where they are not whole."""
+    """The options "(A) ...", "(B) ..." at the end of a question; None if they are incomplete."""
     _, found, listed = text.rstrip().rpartition(_OPTIONS)
     choices = []
     for index, line in enumerate(listed.split("\n") if found else ()):

@@ -1,6 +1,7 @@
-"""MATH (arXiv 2103.03874): 7,500 training and 5,000 test problems of competitions in seven subjects, with solutions.
+"""MATH (arXiv 2103.03874): 7,500 training and 5,000 test problems from competitions in seven subjects, with solutions.
 
-Answers are LaTeX, the box in the human solution, and are compared as mathematics (see ``math_answers``).
+Answers are LaTeX, from the box in the human solution, and are compared as mathematics (see
+``tasks/answers/mathematics.py``).
 """
 
 from __future__ import annotations
