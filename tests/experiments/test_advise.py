@@ -75,7 +75,7 @@ def test_a_replay_reads_what_is_on_disk_and_knows_the_regret(lab: Path) -> None:
     assert 0.5 * advice.budget < advice.cost < 1.05 * advice.budget  # a training has whole steps
     row = json.loads((lab / "runs" / "tiny" / "advice-small.json").read_text("utf-8"))
     assert (row["chosen"], row["regret"], row["grid_done"]) == (advice.chosen, advice.regret, True)
-    assert advice_lines(advice)[0] == f"for small, take {advice.chosen}"
+    assert advice_lines(advice)[0] == f"for small, use {advice.chosen}"
 
 
 def test_the_cost_is_that_of_the_tokens_that_were_read(lab: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_replay_without_its_pilots_says_so(lab: Path, tmp_path: Path) -> None:
     shutil.copytree(lab, tmp_path / "lab")
     for state in (tmp_path / "lab" / "runs" / "tiny" / "cells").iterdir():
         state.unlink()
-    with pytest.raises(TrainingError, match=r"--replay: pilot .* is not on disk; leave out --replay once"):
+    with pytest.raises(TrainingError, match=r"--replay: pilot .* is not on disk; run once without --replay"):
         advised(tmp_path / "lab", replay=True)
 
 

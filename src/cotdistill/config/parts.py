@@ -121,7 +121,7 @@ def _part(value: str, info: ValidationInfo) -> Part:
 
 
 def _file_of_module(module: str) -> Path:
-    """Found without importing the module itself, though its packages may be. Raises ValueError where there is none."""
+    """Found without importing the module itself, though its packages may be. Raises ValueError if there is none."""
     sys.path.insert(0, "")  # as in ``python -m``: what lies in the working folder counts
     try:
         found = importlib.util.find_spec(module)

@@ -18,7 +18,7 @@ _FAILURES_SHOWN = 5
 
 
 class View:
-    """Counts of cells, and the time left, judged by cells so far. If there is no terminal, ``say`` is called."""
+    """Counts of cells, and the time left, judged by cells so far. Without a terminal, ``say`` is called."""
 
     def __init__(self, total: int, done: int, say: Callable[[str], None]):
         self.total, self.done, self.say = total, done, say

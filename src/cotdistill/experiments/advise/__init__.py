@@ -1,1 +1,1 @@
-"""Advice: which arm is best for a student, at a share of what the whole grid costs."""
+"""Advice: which arm is best for a student, for a share of the whole grid's cost."""

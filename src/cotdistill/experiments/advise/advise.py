@@ -1,13 +1,13 @@
-"""Advice: which arm of an experiment is best for a student, found at a share of what the whole grid costs.
+"""Advice: which arm of an experiment is best for a student, found for a share of the whole grid's cost.
 
-1. A cheap score: rationales of a few training questions are read by the untrained student, one forward pass each. Arms
-   of which less than half is verified come last, the others in order of their rank-surprisal ratio, of equal ones the
-   shorter first; the first ``keep`` of them go on. Arms without rationales have no score and always go on.
-2. Successive halving on pilots (``halving.py``), within what is left of the budget.
-3. The best arm of the last rung, with a bound on how much better another one of that rung may be.
+1. A cheap score: the untrained student reads the rationales of a few training questions, one forward pass each. Arms
+with less than half of them verified come last, the others in order of their rank-surprisal ratio, shorter ones first if
+equal; the first ``keep`` of them go on. Arms without rationales have no score and always go on. 2. Successive halving
+on pilots (``halving.py``), within the rest of the budget. 3. The best arm of the last rung, with a bound on how much
+better another arm of that rung may be.
 
-The budget is a share of what the lengths of the scored rationales say the grid costs, so that it, and with it the
-pilots, are the same before and after the grid is run.
+The budget is a share of the grid's cost as estimated from the lengths of the scored rationales, so that the budget and
+the pilots are the same before and after the grid is run.
 
 Everything is a stage on disk: asking again makes only what is missing.
 """
@@ -55,8 +55,8 @@ def advise(
 ) -> Advice:
     """The best arm of ``experiment`` for ``student`` (by its name there), within ``budget_share`` of the grid's cost.
 
-    With ``replay`` nothing is trained: all pilots must be on disk. Raises ConfigError where there is nothing to
-    choose from or the budget buys no pilots, and TrainingError for a pilot that failed or, in a replay, is missing.
+    With ``replay``, nothing is trained: all pilots must be on disk. Raises ConfigError if there is nothing to choose
+    from or the budget buys no pilots, and TrainingError for a pilot that fails or, in a replay, is missing.
     """
     work = replace(work, runs=work.runs.resolve())
     result, say = load_result(experiment, work.runs), work.say
@@ -104,7 +104,8 @@ def _halve(
     made: Callable[[str, Size], CellResult],
     say: Say,
 ) -> tuple[tuple[Rung, ...], Seen]:
-    """Rung after rung within ``budget``; what a rung leaves of its part, or takes beyond it, changes the next ones'."""
+    """Rung after rung within ``budget``; what a rung leaves of its part, or takes beyond it, changes the next rungs'
+    parts."""
     rungs: list[Rung] = []
     seen: Seen = {name: [] for name in alive}
     sizes = rung_sizes(len(alive), eta)
@@ -142,7 +143,7 @@ def _arms_of(result: ExperimentResult, student: str | None) -> dict[str, ArmResu
 
 
 def _student(arm: ArmResult) -> str:
-    """The name of an arm's student in the experiment, that of its model where it has none."""
+    """The name of an arm's student in the experiment, or its model's if it has none."""
     return str(arm.factors.get(STUDENT) or arm.cells[0].cell.config.student.model)
 
 
@@ -152,7 +153,7 @@ def _made(cell: Cell, plan: Plan, work: Work, *, replay: bool) -> CellResult:
     found = read_cell(cell, folder)
     if found.status != "done" and replay:
         problem = f"pilot {cell.id} of arm {cell.arm} is not on disk"
-        raise TrainingError(problem, where="--replay", remedy="leave out --replay once, so that it is made")
+        raise TrainingError(problem, where="--replay", remedy="run once without --replay to make it")
     if found.status != "done":
         from cotdistill.experiments.cells import run_cell
 
@@ -170,12 +171,12 @@ def _accuracy(cell: CellResult) -> float:
 
 
 def _cost(cell: CellResult) -> float:
-    """What a cell that is done has cost."""
+    """What a finished cell has cost."""
     tested = sum(one.num_prompt_tokens + one.num_output_tokens for one in cell.predictions())
     return float(TRAINED * cell.summary("training")["num_tokens"] + tested)
 
 
 def _regret_bound(last: Rung, seen: Seen) -> float:
-    """How much better than the best arm of the last rung another one of it may be."""
+    """How much better another arm of the last rung may be than its best."""
     chosen, *others = (seen[name][-1].predictions() for name in last.accuracies)
     return max(0.0, *(upper_difference(other, chosen, len(others)) for other in others))

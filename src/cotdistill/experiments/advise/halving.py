@@ -1,12 +1,12 @@
-"""Successive halving: many arms on small pilots, the best of them on larger ones. Numbers alone; loads no torch.
+"""Successive halving: many arms on small pilots, the best of them on larger ones. Numbers only; does not load torch.
 
-After Karnin, Koren and Somekh 2013 and Jamieson and Talwalkar (arXiv 1502.07943): each rung has the same budget, which
-the arms that are left in it share; of them one in ``eta`` goes on. Two things are ours, because arms differ in
-what they cost, and a pilot is tested as well as trained: the pilots of a rung have the same number of questions and not
-the same cost, and at most ``TEST_SHARE`` of a rung's budget goes into testing.
+After Karnin, Koren and Somekh 2013 and Jamieson and Talwalkar (arXiv 1502.07943): each rung has the same budget, shared
+by the arms that are left in it; one in ``eta`` of them goes on. Two things are ours, because arms differ in cost, and a
+pilot is tested as well as trained: the pilots of a rung have the same number of questions, not the same cost, and at
+most ``TEST_SHARE`` of a rung's budget goes into testing.
 
-The unit of cost is a token read by the student, forward; a token that is trained on counts three times (forward, and
-twice as much backward). What a teacher reads or writes is not counted.
+The unit of cost is a token read by the student, forward; a token that is trained on counts three times (once forward,
+twice backward). What a teacher reads or writes is not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statistics import NormalDist
 from cotdistill.records import Prediction
 
 TRAINED = 3
-"""Cost of a token that is trained on."""
+"""The cost of a token that is trained on."""
 
 TEST_SHARE = 0.25
 LEVEL = 0.95
@@ -39,7 +39,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The shares of an arm's training and of its test questions that a pilot has."""
+    """A pilot's shares of an arm's training and test questions."""
 
     train: float
     test: float
@@ -55,14 +55,14 @@ def rung_sizes(num_arms: int, eta: int) -> list[int]:
 
 
 def pilot_size(prices: Sequence[Price], budget: float) -> Size:
-    """The largest pilots of all these arms that ``budget`` pays for; training is 0 where it pays for none."""
+    """The largest pilots of all these arms that ``budget`` pays for; training is 0 if it pays for none."""
     test = min(1.0, max(0.0, TEST_SHARE * budget / sum(price.test for price in prices)))
     left = budget - test * sum(price.test for price in prices)
     return Size(min(1.0, max(0.0, left / sum(price.train for price in prices))), test)
 
 
 def best_first(accuracies: dict[str, float], prices: dict[str, Price]) -> list[str]:
-    """Names by accuracy; of equal ones the cheaper first."""
+    """Names by accuracy; the cheaper first if equal."""
     return sorted(accuracies, key=lambda name: (-accuracies[name], prices[name].total, name))
 
 

@@ -1,4 +1,4 @@
-"""Pilots: cells with a share of their training and of their test, made and kept like any other cell."""
+"""Pilots: cells with a share of their training and their test, made and kept like any other cell."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cotdistill.records import count_by
 from cotdistill.tasks import load_task
 
 MIN_STEPS = 8
-"""A pilot of fewer optimizer steps says nothing."""
+"""A pilot with fewer optimizer steps says nothing."""
 
 
 def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
     """The cell at ``size``, of ``num_train`` training questions in full; the cell itself at full size.
 
-    Epochs are cut first, down to one, and then questions: many questions once teach more than few of them often. Raises
-    ConfigError for a pilot of fewer than MIN_STEPS steps.
+    Epochs are cut first, down to one, and then questions: many questions once teach more than a few of them repeatedly.
+    Raises ConfigError for a pilot of fewer than MIN_STEPS steps.
     """
     training = cell.config.training
     assert training is not None, "an untrained arm needs no pilot"
@@ -47,7 +47,7 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
 
 
 def _cut_test(task: AnyTask, share: float) -> AnyTask:
-    """The first questions of a task's test, of each subtask where it counts them apart."""
+    """The first questions of a task's test, of each subtask if it counts them separately."""
     if share >= 1:
         return task
     test = load_task(task).test

@@ -1,4 +1,4 @@
-"""The cheap score of arms: their rationales as the untrained student reads them, one forward pass each."""
+"""The cheap score of arms: the untrained student reads their rationales, one forward pass each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIN_VERIFIED = 0.5
 
 
 def score_arm(name: str, config: CellConfig, work: Work, num_scored: int) -> ArmScore:
-    """The score of an arm on its first ``num_scored`` training questions, and its price from their lengths."""
+    """The score of an arm on its first ``num_scored`` training questions, and its cost from their lengths."""
     from cotdistill.annotation import read_annotation
     from cotdistill.annotation.scoring import rank_surprisal_ratio_of_set, rationale_scores
     from cotdistill.experiments.make import make_rationales
@@ -41,7 +41,7 @@ def score_arm(name: str, config: CellConfig, work: Work, num_scored: int) -> Arm
 
 
 def kept_by_score(scores: Sequence[ArmScore], keep: float) -> list[str]:
-    """The arms that go on: all without a score, and of the others this share, but two arms at least."""
+    """The arms that go on: all without a score, and this share of the others, but at least two arms."""
     unscored = [score.name for score in scores if score.rank_surprisal is None]
     scored = sorted((score for score in scores if score.rank_surprisal is not None), key=_score_order)
     num_kept = max(round(keep * len(scored)), 2 - len(unscored), 0)

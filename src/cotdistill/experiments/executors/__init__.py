@@ -1,1 +1,1 @@
-"""Where cells are made: in this process, in others of this machine, or on a Ray cluster."""
+"""Where cells are made: in this process, in others on this machine, or on a Ray cluster."""

@@ -1,7 +1,7 @@
-"""Cells on this machine, each in a process of its own, a few at a time.
+"""Cells on this machine, each in its own process, a few at a time.
 
-The processes are forked from one that has the slow imports behind it and has computed nothing. Where there is a GPU,
-each imports for itself: an import may look for the GPU, and after that a fork cannot use it.
+The processes are forked from one that has done the slow imports and computed nothing. If there is a GPU, each imports
+for itself: an import may look for the GPU, and after that a fork cannot use it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def run_local(cells: Sequence[Cell], planned: Plan, file: Path, *, until: Until,
 
 
 def _next(pending: list[Cell], running: list[_Worker], needs: dict[str, set[str]]) -> Cell:
-    """Take the first cell that needs nothing a running one may be making, or one that will wait for it."""
+    """Take the first cell that needs nothing that a running one may be making, or else one that will wait for it."""
     busy: set[str] = set().union(*(needs[worker.cell.id] for worker in running))
     free = (place for place, cell in enumerate(pending) if busy.isdisjoint(needs[cell.id]))
     return pending.pop(next(free, 0))
@@ -102,13 +102,13 @@ def log_path(folder: Path, cell: Cell) -> Path:
 
 
 def _threads(jobs: int) -> int:
-    """Its share of the processors for each worker; the user's own OMP_NUM_THREADS goes before it."""
+    """Each worker's share of the processors; the user's own OMP_NUM_THREADS takes precedence."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(os.environ.get("OMP_NUM_THREADS") or max(1, available // jobs))
 
 
 def _device(slot: int) -> str | None:
-    """One GPU a worker, in turn, where there are several."""
+    """One GPU per worker, in turn, if there are several."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else [str(number) for number in range(_num_gpus())]
     return devices[slot % len(devices)] if len(devices) > 1 else None
@@ -119,7 +119,7 @@ def _num_gpus() -> int:
 
 
 def _state(worker: _Worker, folder: Path) -> dict[str, Any]:
-    """What an ended worker said of its cell, or that it was ended before it could."""
+    """What an ended worker said about its cell, or that it ended before it could."""
     try:
         return json.loads(worker.connection.recv_bytes())
     except (EOFError, OSError):

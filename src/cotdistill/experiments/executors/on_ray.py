@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: each is one task, started again elsewhere where its node goes down."""
+"""Cells on a Ray cluster: each is one task, started again elsewhere if its node goes down."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _FORWARDED = ("COTDISTILL_DATA", "COTDISTILL_CACHE", "HF_HOME", "HF_HUB_OFFLINE"
 
 
 def run_on_ray(cells: Sequence[Cell], file: Path, *, until: Until, resources: Resources, view: View) -> None:
-    """Make ``cells`` on the cluster that RAY_ADDRESS names, or the one that this machine is part of.
+    """Make ``cells`` on the cluster that RAY_ADDRESS names, or on the one that this machine is part of.
 
-    ``file`` and the folder of runs must be at the same path on all nodes. Raises ConfigError without ray or a cluster.
+    ``file`` and the folder of runs must be at the same path on all nodes. Raises ConfigError if there is no ray or no
+    cluster.
     """
     try:
         import ray

@@ -1,4 +1,4 @@
-"""Cells in this process, one after the other."""
+"""Cells in this process, one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cotdistill.experiments.work import Work
 
 
 def run_serial(cells: Sequence[Cell], planned: Plan, work: Work, view: View) -> None:
-    """Make ``cells`` in their order; they share the questions that were loaded."""
+    """Make ``cells`` in order; they share loaded questions."""
     for cell in cells:
         view.started(cell)
         view.ended(cell, run_cell(cell, planned, work))

@@ -1,4 +1,4 @@
-"""What an experiment's process on the same machine starts for a cell."""
+"""The worker process that an experiment starts for a cell on the same machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def work(
 ) -> None:
     """Make the cell and send its state, as JSON, over ``connection``.
 
-    The other end belongs to the process that started this one: it closes when that ends, however it does, and then
-    this one ends too.
+    The other end belongs to the process that started this one: it closes when that process ends, however it ends, and
+    then this one ends too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the experiment's process is interrupted, and ends this one
     threading.Thread(target=_end_with_the_experiment, args=(connection,), daemon=True).start()
@@ -45,7 +45,7 @@ def _end_with_the_experiment(connection: Connection) -> None:
 
 
 def _write_to(log: Path) -> None:
-    """Let the log take what this process, or a library in it, prints."""
+    """Send what this process, or a library in it, prints to the log."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

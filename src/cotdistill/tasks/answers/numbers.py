@@ -208,7 +208,7 @@ def _agreed(sides: list[list[Token]]) -> Expression | None:
 
 
 def _has_variable_and_number(side: Tokens) -> bool:
-    """ "3x" or "x + 2" on one side: what the other side states is no answer. Not "f(2)" or "x_1"."""
+    """ "3x" or "x + 2" on one side: what the other side states is not an answer. Not "f(2)" or "x_1"."""
     outer: list[Token] = []
     depth = 0
     for token in side:

@@ -61,7 +61,7 @@ def _first_stated(found: Sequence[Statement], read: Read) -> str | None:
 
 
 def _last_stated(found: Sequence[Statement], answer_type: AnswerType, read: Read) -> str | None:
-    """The answer of the last statement that is none of remarks; a conditional one must agree with the one before it."""
+    """The answer of the last statement that is not a remark; a conditional one must agree with the one before it."""
     hypothetical: str | None = None
     remark: str | None = None
     for statement in reversed(found):

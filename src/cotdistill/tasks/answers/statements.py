@@ -124,7 +124,8 @@ def _said(lower: str, *, first: bool) -> list[Mark]:
 
 
 def _opens(lower: str, found: re.Match[str]) -> bool:
-    """Whether a match opens a statement, and is no remark ("this answer is"), end of a line, or heading of a step."""
+    """Whether a match opens a statement, and is not a remark ("this answer is"), end of a line, or heading of a
+    step."""
     before = lower[max(0, found.start() - 30) : found.start()]
     if found[0][0] == "#":
         return _is_last_line(lower, found.end())
@@ -138,7 +139,7 @@ def _opens(lower: str, found: re.Match[str]) -> bool:
 def _is_last_line(output: str, start: int) -> bool:
     """Whether nothing but a next question or a remark in one more paragraph follows the line at ``start``.
 
-    A heading of a solution's step ("#### Step 2") is no answer.
+    A heading of a solution's step ("#### Step 2") is not an answer.
     """
     line = output[start : start + 200].partition("\n")[0]
     return not output[start + len(line) :].strip() or re.fullmatch(r"[-+$]?[0-9][0-9,./]{0,40}%?\s*", line) is not None
