@@ -93,7 +93,7 @@ BAD_RUNS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "malformed line": ({"task": {"train": "malformed.jsonl"}}, ["malformed.jsonl, line 2: ", "fix or delete"]),
     "empty test set": ({"task": {"test": "empty.jsonl"}}, ["empty.jsonl: no rows; give at least one"]),
     "no such model": ({"student": "./absent"}, ["absent: no such model folder; give a folder with config.json"]),
-    "no model folder": ({"student": "./runs"}, ["runs: no safetensors or GGUF weights"]),
+    "no model folder": ({"student": "./runs"}, ["runs: there are no safetensors or GGUF weights"]),
     "other tokenizer": ({"training": KD}, ["tokens differ between teacher", "a teacher of the student's family"]),
     "unknown teacher": ({"teacher": "humans"}, ["unknown kind 'humans'; did you mean 'human'?"]),
 }

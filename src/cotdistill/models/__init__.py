@@ -1,1 +1,1 @@
-"""The only door to model libraries: loading and saving models, their templates, vocabularies and generation."""
+"""The only place that uses model libraries: loading and saving models, templates, vocabularies, generation."""

@@ -56,7 +56,7 @@ def test_a_family_with_logits_of_its_own_is_refused_before_its_first_step(tmp_pa
     nano.save_pretrained(tmp_path / "clova")
     question = Question("q", "own", "train", "What is 1 + 5?", "6", "number")
     rationales = [Rationale(question, "1 + 5 = 6.", "me", None, "human")]
-    with pytest.raises(ModelError, match=r"clova: HyperCLOVAXForCausalLM makes its logits in a way"):
+    with pytest.raises(ModelError, match=r"clova: HyperCLOVAXForCausalLM computes its logits in an unknown way"):
         train(ModelConfig(model=str(tmp_path / "clova")), rationales, TrainingConfig(), seed=0, runs=tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_bodies_and_heads_of_families_that_are_put_together_otherwise(family, dt
 
 
 def test_hidden_states_of_several_widths_are_not_matched():
-    with pytest.raises(ModelError, match="its last hidden states have 16 numbers and those before 32"):
+    with pytest.raises(ModelError, match="its last hidden states have width 16, the others 32"):
         all_hidden_states(families.make("opt_350m"), torch.arange(5, 13).view(1, -1), None)
 
 

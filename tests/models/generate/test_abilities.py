@@ -77,7 +77,7 @@ def test_a_family_without_a_state_that_can_be_used_reads_the_whole_text_for_each
     model.forward = forgetful  # pyright: ignore[reportAttributeAccessIssue]
     check(model)
     assert way_of(model).argument is None
-    assert "read anew for every token" in caplog.text
+    assert "reread for every token" in caplog.text
 
 
 @pytest.mark.parametrize("family", ["llama", *LATENT, "diffllama", "doge", "qwen3_5", "mamba", "gpt_oss"])

@@ -159,7 +159,7 @@ def test_prompts_are_read_with_others_of_their_length():
 
 
 def test_prompts_that_cannot_be_continued_are_refused_by_number(model):
-    with pytest.raises(ModelError, match="prompt 1: the prompt has no token"):
+    with pytest.raises(ModelError, match="prompt 1: the prompt has no tokens"):
         generate(model, [[5], []], set())
     with pytest.raises(ModelError, match=r"prompt 0: 500 tokens and 20 new ones exceed the model's 512 positions"):
         generate(model, [[5] * 500], set())

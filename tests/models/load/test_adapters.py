@@ -90,7 +90,7 @@ def test_an_adapter_is_never_put_beside_another_base(tmp_path: Path) -> None:
     kept = ModelConfig(model=str(tmp_path / "kept"))
     before = model_identity(kept)
     save_tiny(tmp_path / "base", seed=1)
-    with pytest.raises(ModelError, match=r"its adapters belong to another version of .*base.*; bring that model back"):
+    with pytest.raises(ModelError, match=r"its adapters belong to another version of .*base.*; restore that version"):
         load_model(kept, dtype=torch.float32, device="cpu")
     (tmp_path / "kept" / "base_model.json").unlink()
     assert model_identity(kept) != before, "one of another tool's: its base is a part of what it is"
@@ -108,7 +108,7 @@ def test_layers_that_are_not_there_or_shared_are_one_clear_line() -> None:
     tied.config.tie_word_embeddings = True
     tied.tie_weights()
     with pytest.raises(
-        ModelError, match="lm_head shares its weights with another layer and cannot be adapted; leave it out"
+        ModelError, match="lm_head shares its weights with another layer and cannot be adapted; remove it"
     ):
         add_adapter(tied, LoRA(target_modules=("lm_head",)), seed=0)
 
@@ -139,7 +139,7 @@ def test_auto_adapts_experts_and_leaves_routers_and_vision_towers_alone(family: 
 
 
 def test_experts_have_no_dropout_but_named_layers_beside_them_do() -> None:
-    with pytest.raises(ModelError, match="adapters of experts have no dropout; set it to 0, or name layers"):
+    with pytest.raises(ModelError, match="adapters of experts cannot have dropout; set it to 0, or name layers"):
         add_adapter(families.make("qwen3_moe"), LoRA(rank=2, dropout=0.1), seed=0)
     named = families.make("qwen3_moe")
     add_adapter(named, LoRA(rank=2, dropout=0.1, target_modules=("q_proj", "v_proj")), seed=0)

@@ -29,7 +29,7 @@ def test_a_misspelt_name_gets_the_nearest_right_one():
 
 def test_nano_weights_that_are_not_installed_are_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "WEIGHTS", tmp_path)
-    with pytest.raises(ModelError, match="builtin:nano-teacher: its weights are not in this installation"):
+    with pytest.raises(ModelError, match="builtin:nano-teacher: its weights are missing from this installation"):
         locate(ModelConfig(model="builtin:nano-teacher"))
 
 

@@ -51,5 +51,5 @@ def test_the_file_wins(make, config, class_name, tmp_path, caplog):
         loaded = load_tokenizer(ModelConfig(model=str(folder)))
     own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
     assert loaded(TEXT, add_special_tokens=False)["input_ids"] == own
-    assert ("tokenizer.json, which is used" in caplog.text) is (make is not digits_split)
+    assert ("tokenizer.json, so that file is used" in caplog.text) is (make is not digits_split)
     assert loaded.eos_token == "</s>"

@@ -1,6 +1,6 @@
-"""What computes a model's attention, and whether texts that lie end to end in one row stay apart in it.
+"""How a model computes attention, and whether it keeps texts apart that lie end to end in one row.
 
-Without an attention mask, transformers takes position ids that start again at 0 for the begin of another text: flash
+Without an attention mask, transformers takes position ids that restart at 0 as the start of another text: flash
 attention is then called with the lengths of the texts, all others get a block-diagonal mask.
 """
 
@@ -22,13 +22,13 @@ _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 """Token ids that any vocabulary has, in texts of two lengths."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""By which a token's hidden state may differ, by the type that is computed in: rounding stays far below, and a text
-that sees another one is far above."""
+"""How far a token's hidden state may differ, by computing type: rounding stays far below, a text that sees another one
+is far above."""
 
 
 def set_attention(model: PreTrainedModel, attention: Attention) -> None:
-    """Let ``model`` compute with ``attention``. Raises ModelError where the model, the device or the packages do not
-    have it."""
+    """Let ``model`` compute with ``attention``. Raises ModelError if the model, the device or the packages do not
+    support it."""
     before, reason = model.config._attn_implementation, ""
     try:
         model.set_attn_implementation(attention)
@@ -44,7 +44,7 @@ def set_attention(model: PreTrainedModel, attention: Attention) -> None:
 
 @contextmanager
 def computing_attention_with(name: str, *models: PreTrainedModel) -> Iterator[None]:
-    """Within, the models compute attention by what is registered with transformers as ``name``."""
+    """Within this context, models compute attention with what transformers has registered as ``name``."""
     before: list[tuple[PreTrainedModel, str]] = []
     try:
         for model in models:
@@ -59,12 +59,12 @@ def computing_attention_with(name: str, *models: PreTrainedModel) -> Iterator[No
 def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Raise ModelError unless ``model``, in eval mode, computes texts in one row as if each were alone.
 
-    It is asked itself, because no property of its class says so: two texts are read in one row and each alone, and what
-    it makes of them must be the same. A state that runs on from one text into the next shows, as do positions that run
-    on. ``dtype`` is what matrix products compute in.
+    The model itself is tested, because no property of its class tells: it reads two texts in one row and each alone,
+    and the results must be the same. A state or positions that continue from one text into the next show up.
+    ``dtype`` is what matrix products compute in.
     """
     if "position_ids" not in inspect.signature(type(body(model)).forward).parameters:
-        raise _unfit(model, "has no position_ids that could start again")
+        raise _unfit(model, "has no position_ids that can restart")
     first, second = _TEXTS
     alone = [hidden_states(model, dtype, text) for text in _TEXTS]
     packed = hidden_states(model, dtype, first + second, [*range(len(first)), *range(len(second))])

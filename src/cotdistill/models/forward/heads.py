@@ -1,6 +1,6 @@
 """A causal language model seen as body and head: last hidden states, and logits from any rows of them.
 
-Losses need logits at response positions only. Taking the two halves apart keeps the ``[rows, length, vocab]`` tensor,
+Losses need logits only at response positions. Separating the two halves keeps the ``[rows, length, vocab]`` tensor,
 by far the largest of a training step, from ever being formed.
 """
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PackedTexts:
-    """Texts in one row: ``num_shared`` tokens that all begin with, then the ``lengths`` of what each goes on with."""
+    """Texts in one row: ``num_shared`` tokens that all begin with, then the rest of each text, of these ``lengths``."""
 
     num_shared: int
     lengths: tuple[int, ...]
@@ -45,7 +45,7 @@ def last_hidden_states(
 ) -> Tensor:
     """Final, normalised hidden states ``[rows, length, hidden]``: what the head turns into logits.
 
-    Without a mask, ``position_ids`` that start again at 0 begin another text in the same row (see ``attention.py``), or
+    Without a mask, ``position_ids`` that restart at 0 begin another text in the same row (see ``attention.py``), or
     ``texts`` says how they lie there (``packed_attention.py``).
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
@@ -61,21 +61,21 @@ def all_hidden_states(
 ) -> tuple[Tensor, ...]:
     """Hidden states ``[rows, length, hidden]`` by layer: embeddings first, :func:`last_hidden_states` last.
 
-    Raises ModelError where the last ones, which the head reads, have another width than the others.
+    Raises ModelError if the last ones, which the head reads, have another width than the others.
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
     *before, last = body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
     if before and before[-1].shape[-1] != last.shape[-1]:
         raise ModelError(
-            f"its last hidden states have {last.shape[-1]} numbers and those before {before[-1].shape[-1]}",
+            f"its last hidden states have width {last.shape[-1]}, the others {before[-1].shape[-1]}",
             where=model.name_or_path,
-            remedy="leave out the loss on hidden states",
+            remedy="remove the loss on hidden states",
         )
     return *before, _for_head(model, last)
 
 
 def _for_head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """``hidden`` in the type of the head's weights where a family keeps it in float32 in a model of another type."""
+    """``hidden`` in the type of the head's weights, which some families keep in float32 in a model of another type."""
     dtype = output_head(model).weight.dtype
     half = dtype in (torch.bfloat16, torch.float16)
     return hidden.to(dtype) if half and hidden.dtype == torch.float32 else hidden  # pyright: ignore
@@ -100,13 +100,13 @@ def _inputs(
 def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
     """Keep only the inputs of the model's layers for backward, which computes the layers again: the same gradients.
 
-    Only in training mode. Raises ModelError for a model that transformers cannot do it for.
+    Only in training mode. Raises ModelError for a model without transformers' support for it.
     """
     if not model.supports_gradient_checkpointing:
         raise ModelError(
-            f"{type(model).__name__} has no gradient checkpointing",
+            f"{type(model).__name__} does not support gradient checkpointing",
             where="training.gradient_checkpointing",
-            remedy="set it to false, and training.max_batch_tokens lower",
+            remedy="set it to false and lower training.max_batch_tokens",
         )
     # The re-entrant kind gives no gradients where the embeddings are frozen, as beside adapters.
     enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)  # its newer name
@@ -145,17 +145,17 @@ def head_of(model: PreTrainedModel) -> Head:
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel) -> None:
-    """Raise ModelError unless ``model``, in eval mode, taken apart into body and head gives its own logits.
+    """Raise ModelError unless ``model``, in eval mode, gives its own logits when split into body and head.
 
-    It is asked itself: families scale their logits in ways of their own, some by a name that means the opposite in
-    another, and a loss on other logits than those that the model is evaluated with would train another model.
+    The model itself is tested: families scale their logits in different ways, some by a name that means the opposite in
+    another, and a loss on logits other than those that the model is evaluated with would train another model.
     """
     ids = torch.tensor([[5, 6, 7, 8]], device=model.device)  # any vocabulary has them
     expected = model(input_ids=ids, use_cache=False).logits[0].float()
     found = head_of(model).logits(last_hidden_states(model, ids, None)[0]).float()
     if (found - expected).norm() > 0.05 * expected.norm():  # far above rounding, also in bfloat16
         raise ModelError(
-            f"{type(model).__name__} makes its logits in a way that is not known here",
+            f"{type(model).__name__} computes its logits in an unknown way",
             where=model.name_or_path,
             remedy="choose a model of another family",
         )
@@ -172,7 +172,7 @@ def say_what_is_not_balanced(model: PreTrainedModel) -> None:
 
 
 def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    """The head's parameters that are trained."""
+    """The head's trainable parameters."""
     return [parameter for parameter in output_head(model).parameters() if parameter.requires_grad]
 
 

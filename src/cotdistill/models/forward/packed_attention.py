@@ -1,7 +1,7 @@
-"""Attention of packed texts: each sees itself and what all of them begin with, which lies in their row only once.
+"""Attention of packed texts: each sees itself and the beginning that all share, which is in their row only once.
 
 Prompts begin alike: a chat template's system message, an instruction, examples. What a model computes there is the same
-for every text, and its gradient is the sum of theirs. No pair of tokens of two texts is computed.
+for every text, and its gradient is the sum of theirs. Pairs of tokens from two texts are not computed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from cotdistill.models.generate.kv_cache import grows_in_place
 NAME = "cotdistill_packed"
 
 _SHARED, _FIRST, _SECOND = [5, 6, 7], [8, 9, 10, 11], [12, 9]
-"""Token ids that any vocabulary has: how two texts begin, and how each goes on."""
+"""Token ids that any vocabulary has: how two texts begin, and how each continues."""
 
 _BY_ROW = ("dynamic", "longrope")
 """Kinds of rotary positions that depend on the longest text of a forward pass."""
 
 _MORE = ("position_bias", "s_aux", "softcap", "sliding_window")
-"""What some families give their attention beside queries, keys and values."""
+"""What some families pass to their attention besides queries, keys and values."""
 
 
 def attends_to_packed_texts(model: PreTrainedModel, dtype: torch.dtype) -> bool:
@@ -75,9 +75,9 @@ def _attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of each text: ``[1, tokens, heads, head size]`` from query ``[1, heads, tokens, head size]`` and
-    key and value ``[1, key heads, tokens, head size]``. Without ``texts`` as transformers computes it.
+    key and value ``[1, key heads, tokens, head size]``. Without ``texts``, as transformers computes it.
 
-    Raises NotImplementedError for a family that wants more of its attention.
+    Raises NotImplementedError for a family whose attention needs more.
     """
     if texts is None:
         return sdpa_attention_forward(

@@ -1,5 +1,5 @@
-"""What a model makes of given texts: how surprising each token is to it, and how many tokens it would rather have
-written. One forward pass a text, and logits at the scored positions only."""
+"""How a model sees given texts: how surprising each token is, and how many tokens it would rather have written.
+One forward pass per text, and logits only at the scored positions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cotdistill.models.forward.heads import Head, check_head, head_of, last_hidd
 from cotdistill.models.tokens.template import encode_prompt, encode_response
 
 _MAX_LOGITS = 2**24
-"""Logits in memory at a time."""
+"""How many logits are in memory at a time."""
 
 
 class ScoredText(NamedTuple):
-    """A prompt, how the response begins, and how it goes on; only the tokens of ``continuation`` are scored."""
+    """A prompt, how the response begins, and how it continues; only the tokens of ``continuation`` are scored."""
 
     prompt: str
     opening: str
@@ -27,8 +27,8 @@ class ScoredText(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """Sums over the ``num_tokens`` of a continuation: surprisal in nats, and ranks (1: the likeliest), each cut at the
-    highest rank that is told apart."""
+    """Sums over the ``num_tokens`` of a continuation: surprisal in nats, and ranks (1: the most likely), each cut at
+    the highest rank that is distinguished."""
 
     num_tokens: int
     surprisal: float
@@ -46,9 +46,9 @@ def score_texts(
 ) -> Iterator[dict[int, TextScore]]:
     """The scores of ``texts``, a batch at a time, by place.
 
-    A batch holds texts of similar length with at most ``max_batch_tokens`` (but one text at least). What lies beside a
-    text can change its score by rounding, so batches are those of all texts, and one whose places are all ``done`` is
-    left out. ``model`` is in eval mode.
+    A batch holds texts of similar length with at most ``max_batch_tokens`` (but at least one text). The other texts in
+    a batch can change a score by rounding, so batches are always those of all texts, and one whose places are all
+    ``done`` is skipped. ``model`` is in eval mode.
     """
     assert not model.training, "dropout would make scores random"
     encoded = [_encode(tokenizer, text) for text in texts]

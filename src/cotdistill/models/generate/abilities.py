@@ -1,7 +1,7 @@
-"""What a model can do while it writes. It is asked itself, by the functions that will be used.
+"""What a model can do while it generates. The model itself is tested, with the functions that will be used.
 
-Hundreds of families keep their state of the text before in ways of their own: as keys and values, as a recurrence that
-padding may run through, in the model itself. Some swallow a state that they do not know, and write other text.
+Hundreds of families keep the state of the previous text in their own ways: as keys and values, as a recurrence that
+padding may run through, in the model itself. Some silently accept a state that they do not know, and write other text.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _WRITTEN = ([12, 9], [9, 4, 8, 11])
 _SHARED = 2
 
 _SLOW = {
-    True: "lets a text see the padding beside it: its texts are written one by one",
-    False: "keeps no state to go on from: its texts are written one by one, each read anew for every token",
+    True: "lets a text see its padding: its texts are written one by one",
+    False: "keeps no state to continue from: its texts are written one by one and reread for every token",
 }
 """Said of a model by whether it has a state that can be used."""
 
@@ -44,7 +44,7 @@ _sharing: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 def way_of(model: PreTrainedModel) -> Way:
     """The fastest way to read ``model``, in eval mode, that gives the logits of whole texts without a state.
 
-    Says so where that is a slow one. Raises ModelError for logits that are not finite.
+    Warns if that is a slow one. Raises ModelError for logits that are not finite.
     """
     if model not in _ways:
         expected = _whole_texts(model)
@@ -57,7 +57,7 @@ def way_of(model: PreTrainedModel) -> Way:
 
 
 def ways_of(model: PreTrainedModel, lengths: Sequence[int], max_new_tokens: int) -> list[tuple[Way, list[int]]]:
-    """In what way to continue prompts of these ``lengths``, which are named by their places, longest first.
+    """How to continue prompts of these ``lengths``, named by their places, longest first.
 
     A model whose rotary positions depend on the longest text beside (longrope) has texts of one kind in a batch, and
     reads those anew that become long while they are written.
@@ -114,7 +114,7 @@ def _whole_texts(model: PreTrainedModel) -> list[Tensor]:
 
 
 def not_finite(model: PreTrainedModel) -> ModelError:
-    """The error for logits that are not finite, by which no token can be chosen."""
+    """The error for logits that are not finite, from which no token can be chosen."""
     return ModelError(
         "its logits are not finite numbers",
         where=model.name_or_path,

@@ -28,8 +28,8 @@ Choice = Callable[[Tensor, Sequence[int]], Tensor]
 class Way:
     """How a model is read: by what argument it takes its state of the tokens before, and what that state is.
 
-    ``growing`` is our own cache (see ``kv_cache``), else the model makes its state itself. Rows lie ``side_by_side``,
-    padded on the left, or each is alone in its batch. Without an ``argument`` every token reads the whole text again.
+    ``growing`` is our own cache (see ``kv_cache``), else the model makes its state itself. Rows are ``side_by_side``,
+    padded on the left, or each is alone in its batch. Without an ``argument`` the whole text is reread for every token.
     """
 
     argument: str | None

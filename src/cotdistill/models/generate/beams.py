@@ -21,8 +21,8 @@ def beam_search(
     max_new_tokens: int,
     stop_token_ids: Collection[int],
 ) -> Iterator[Generated]:
-    """The likeliest continuation of each prompt among ``num_beams``, in their order: all prompts in one batch where the
-    model can read them so (see ``abilities``).
+    """The most likely continuation of each prompt among ``num_beams``, in their order: all prompts in one batch if
+    the model can read them so (see ``abilities``).
 
     Scores are divided by length, as is Transformers' default; the model's own generation settings (penalties and the
     like) are not used, as they are not in ``generate``. ``model`` must be in eval mode.

@@ -21,7 +21,7 @@ IsComplete = Callable[[Sequence[int]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a model wrote after prompt ``index``, without the stop token; not ``finished`` where the limit cut it."""
+    """What a model wrote after prompt ``index``, without the stop token; not ``finished`` if the limit cut it."""
 
     index: int
     token_ids: list[int]
@@ -30,9 +30,9 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Tokens drawn at a ``temperature``; ``seeds``, one a prompt, fix what is drawn whatever the batch.
+    """Tokens drawn at a ``temperature``; ``seeds``, one per prompt, fix what is drawn in any batch.
 
-    With ``top_p`` below 1 only from the fewest most probable tokens that have so much of the probability.
+    With ``top_p`` below 1, only the most probable tokens that together reach this probability are drawn from.
     """
 
     temperature: float
@@ -50,12 +50,12 @@ def generate(
     is_complete: IsComplete | None = None,
     sampling: Sampling | None = None,
 ) -> Iterator[Generated]:
-    """A continuation of every prompt, token by token, in the order in which they are finished; greedy by default.
+    """A continuation of every prompt, token by token, in the order in which they finish; greedy by default.
 
-    A continuation ends before the first of ``stop_token_ids``, where ``is_complete`` says so (the tokens that made it
-    so are kept), or after ``max_new_tokens`` tokens (the stop token counted). Longest prompts come first: rows of a
-    batch need little padding, and a lack of memory shows at once. Padding is masked, so a prompt's continuation does
-    not depend on its batch but for rounding; a model that cannot do so writes them one by one. ``model`` must be in
+    A continuation ends before the first of ``stop_token_ids``, when ``is_complete`` says so (the tokens that completed
+    it are kept), or after ``max_new_tokens`` tokens (including the stop token). Longest prompts come first: rows of a
+    batch need little padding, and a lack of memory shows at once. Padding is masked, so a prompt's continuation depends
+    on its batch only by rounding; a model that cannot mask it writes them one by one. ``model`` must be in
     eval mode. Raises ModelError for a prompt that is empty or does not fit the model's positions, and for logits that
     are not finite.
     """
@@ -176,7 +176,7 @@ def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max
     limit, num_tokens = num_positions(model), model.get_input_embeddings().weight.shape[0]  # pyright: ignore
     for index, prompt in enumerate(prompts):
         if not prompt:
-            raise ModelError("the prompt has no token", where=f"prompt {index}", remedy="leave it out")
+            raise ModelError("the prompt has no tokens", where=f"prompt {index}", remedy="leave it out")
         if max(prompt) >= num_tokens:
             raise ModelError(
                 f"token {max(prompt)} is beyond the model's {num_tokens} embeddings",
@@ -187,5 +187,5 @@ def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max
             raise ModelError(
                 f"{len(prompt)} tokens and {max_new_tokens} new ones exceed the model's {limit} positions",
                 where=f"prompt {index}",
-                remedy="lower max_new_tokens or leave it out",
+                remedy="lower max_new_tokens, or leave the prompt out",
             )

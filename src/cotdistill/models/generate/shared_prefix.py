@@ -1,4 +1,4 @@
-"""Attention to a prefix that all rows of a batch share, whose keys and values are held once and not once a row.
+"""Attention to a prefix that all rows of a batch share, whose keys and values are held once, not once per row.
 
 Rows of a few-shot batch begin with the same examples: three quarters of what attention reads at each step. Held once,
 they are read once a step, in one matrix product for all rows.
@@ -70,7 +70,7 @@ def _attention(
 
     query ``[rows, heads, new tokens, head size]``, key and value ``[rows, key heads, own tokens, head size]``, where
     values may be of another size, attention_mask ``[rows, 1, new tokens, own tokens]`` (0, or very negative where a
-    token is not seen). Raises NotImplementedError for a family that wants more of its attention.
+    token is not seen). Raises NotImplementedError for a family whose attention needs more.
     """
     refuse_more(module, attention_mask, others)
     prefix_key, prefix_value = (states[0] for states in shared_prefix[cast("int", module.layer_idx)])

@@ -1,4 +1,4 @@
-"""Texts that end a model's output, besides its stop tokens."""
+"""Strings that end a model's output, besides its stop tokens."""
 
 from __future__ import annotations
 

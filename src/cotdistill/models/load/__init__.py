@@ -1,1 +1,1 @@
-"""Models from wherever they lie, in memory and back on disk."""
+"""Models from anywhere, into memory and back to disk."""

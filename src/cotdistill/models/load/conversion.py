@@ -32,9 +32,10 @@ def load_gguf(file: Path, *, dtype: torch.dtype) -> PreTrainedModel:
 def convert_smollm2(gguf: Path, folder: Path) -> None:
     """Write SmolLM2's GGUF file as a Hugging Face folder in bfloat16.
 
-    Two things of the tokenizer are not as a GGUF file gives them. Digits are split one by one before byte-level
+    The tokenizer differs from the GGUF file's in two ways. Digits are split one by one before byte-level
     splitting, as its authors trained it: the file says so only by a name (``pre: smollm``) that transformers does not
-    know, and "  12" would become other tokens. And it pads with ``<|endoftext|>``, not with the token that ends a turn.
+    know, and "  12" would be split differently. And it pads with ``<|endoftext|>``, not with the token that ends a
+    turn.
     """
     with no_progress_bars():
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)

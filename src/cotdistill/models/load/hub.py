@@ -1,4 +1,5 @@
-"""Models by name from the Hugging Face hub, pinned to a commit, or from its local cache where it cannot be reached."""
+"""Models by name from the Hugging Face hub, pinned to a commit, or from the local cache if the hub cannot be
+reached."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ ELSEWHERE = "give a folder with config.json and model.safetensors, or builtin:sm
 
 @cache
 def resolve_commit(name: str, revision: str | None) -> str:
-    """The commit that ``name`` at ``revision`` means now or, where the hub cannot be reached, meant when cached.
+    """The commit that ``name`` at ``revision`` means now or, if the hub cannot be reached, meant when cached.
 
-    Asked once per process, so that a run sees one version. Raises ModelError where neither knows it.
+    Asked once per process, so that a run sees one version. Raises ModelError if neither has it.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
@@ -31,21 +32,25 @@ def resolve_commit(name: str, revision: str | None) -> str:
         return commit
     except GatedRepoError:
         raise ModelError(
-            "the hub gives this model only to accounts that accepted its terms",
+            "the hub gives this model only to accounts that have accepted its terms",
             where=name,
             remedy="accept them on its page and log in with `hf auth login`",
         ) from None
     except RevisionNotFoundError:
-        raise ModelError(f"no revision {revision!r} on the hub", where=name, remedy="check the revision") from None
+        raise ModelError(
+            f"there is no revision {revision!r} on the hub", where=name, remedy="check the revision"
+        ) from None
     except RepositoryNotFoundError:
-        raise ModelError("no such model on the hub", where=name, remedy=f"check the name, or {ELSEWHERE}") from None
+        raise ModelError(
+            "there is no such model on the hub", where=name, remedy=f"check the name, or {ELSEWHERE}"
+        ) from None
     except Exception as error:  # the class of a failed connection differs between the hub library's HTTP clients
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if isinstance(cached, str):
             return Path(cached).parent.name
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelError(
-            f"not in the local cache, and the hub cannot be reached ({reason})", where=name, remedy=ELSEWHERE
+            f"it is not in the local cache, and the hub cannot be reached ({reason})", where=name, remedy=ELSEWHERE
         ) from None
 
 

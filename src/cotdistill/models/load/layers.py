@@ -1,4 +1,4 @@
-"""A smaller student cut out of a larger model: some of its layers, evenly spaced."""
+"""A smaller student cut from a larger model: some of its layers, evenly spaced."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from cotdistill.models.forward.heads import body
 _FIRST = ("first_k_dense_replace", "max_window_layers", "moe_layer_start_index")
 """Settings that count layers from the first one on."""
 _LAST = "moe_layer_end_index"
-"""One that names the last layer of its kind."""
+"""A setting that names the last layer of its kind."""
 
 
 def keep_layers(model: PreTrainedModel, num_layers: int, *, name: str = "model") -> PreTrainedModel:
     """Cut ``model``, in place and in eval mode, to ``num_layers`` of its decoder layers; returns it.
 
     Layers are evenly spaced, the first and the last always among them (one layer alone is the first). The config is
-    cut with them. Raises ModelError where the model has fewer layers or none that can be found, and where the cut model
-    or what its config builds computes another thing than the kept layers one after another.
+    cut with them. Raises ModelError if the model has fewer layers or none that can be found, and if the cut model or
+    what its config builds does not compute the kept layers one after another.
     """
     total = model.config.get_text_config().num_hidden_layers
     if not 1 <= num_layers <= total:
@@ -45,9 +45,9 @@ def keep_layers(model: PreTrainedModel, num_layers: int, *, name: str = "model")
         reason = " ".join(str(error).split())[:200]
     if reason:
         raise ModelError(
-            f"{num_layers} of its {total} layers make no model of its family ({reason})",
+            f"{num_layers} of its {total} layers do not make a model of its family ({reason})",
             where=name,
-            remedy="keep another number of layers, or leave out keep_layers",
+            remedy="keep another number of layers, or omit keep_layers",
         )
     return model
 
@@ -60,23 +60,23 @@ def evenly_spaced(num_layers: int, total: int) -> list[int]:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The model's decoder layers. Raises ModelError where there is none or they cannot be found."""
+    """The model's decoder layers. Raises ModelError if there are none or they cannot be found."""
     total = model.config.get_text_config().num_hidden_layers
     parent, attribute = _layer_list(model, total, model.name_or_path or "model")
     return getattr(parent, attribute)
 
 
 def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Module, str]:
-    """The module that holds the decoder's layers, and the attribute that it holds them by."""
+    """The module that holds the decoder's layers, and the name of the attribute."""
     decoder = model.get_decoder()  # a vision tower may have as many layers
     for parent in (body(model) if decoder is model else decoder).modules():
         for attribute, child in parent.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == total:
                 return parent, attribute
     raise ModelError(
-        "its decoder layers are in no list that could be cut or sharded",
+        "its decoder layers are not in a list that could be cut or sharded",
         where=name,
-        remedy="leave out keep_layers and FSDP for this model",
+        remedy="do not use keep_layers or FSDP with this model",
     )
 
 
@@ -139,7 +139,7 @@ def _logits(model: PreTrainedModel) -> Tensor:
 
 
 def _logits_without(model: PreTrainedModel, dropped: Sequence[nn.Module]) -> Tensor:
-    """The logits with ``dropped`` layers passed by."""
+    """The logits without the ``dropped`` layers."""
     own = [layer.forward for layer in dropped]
     try:
         for layer in dropped:

@@ -25,7 +25,7 @@ __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "res
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
     """The model's tokenizer, which gives the tokens of its ``tokenizer.json``; its chat template has a fixed date.
 
-    Raises ModelError where there is none, or none that knows its tokens' places in a text.
+    Raises ModelError if there is none, or none that knows its tokens' places in a text.
     """
     path = locate(config)
     folder, gguf = (path, _only_gguf(config, path)) if path.is_dir() else (path.parent, path)
@@ -52,10 +52,10 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
 def load_model(
     config: ModelConfig, *, dtype: torch.dtype, device: str | torch.device, quantize: Quantize = "none"
 ) -> PreTrainedModel:
-    """The model in eval mode with weights of ``dtype`` on ``device``, cut to ``keep_layers`` where the config says so.
+    """The model in eval mode with weights of ``dtype`` on ``device``, cut to ``keep_layers`` if the config says so.
 
-    A folder of LoRA adapters gives the model that they belong to with them merged in. Only safetensors and GGUF weights
-    are read, and no code of the model's authors is run, unless the config allows it. ``quantize`` needs CUDA and a
+    A folder of LoRA adapters gives their model with the adapters merged in. Only safetensors and GGUF weights are read,
+    and code by the model's authors is not run, unless the config allows it. ``quantize`` needs CUDA and a
     folder of safetensors. Raises ModelError for weights that are missing, incomplete or unreadable.
     """
     path = locate(config)
@@ -79,14 +79,14 @@ def load_model(
 
 
 def resolve_dtype(dtype: Dtype, device: str | torch.device) -> torch.dtype:
-    """The type to compute in; ``auto`` is bfloat16 where ``device`` is fast in it, else float32."""
+    """The type to compute in; ``auto`` is bfloat16 if ``device`` computes it fast, else float32."""
     if dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     return torch.bfloat16 if _fast_in_bfloat16(torch.device(device)) else torch.float32
 
 
 def pick_device() -> torch.device:
-    """The current CUDA device where there is one, else the CPU."""
+    """The current CUDA device if there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -103,7 +103,9 @@ def _from_folder(
     config: ModelConfig, folder: Path, dtype: torch.dtype, device: torch.device, quantize: Quantize
 ) -> PreTrainedModel:
     if not (folder / "config.json").is_file():
-        raise ModelError("no config.json in the folder", where=config.model, remedy="give a Hugging Face model folder")
+        raise ModelError(
+            "there is no config.json in the folder", where=config.model, remedy="give a Hugging Face model folder"
+        )
     if not config.allow_pickle and not any(folder.glob("*.safetensors")):
         raise no_weights(config, folder)
     packing = {"quantization_config": four_bit(dtype), "device_map": {"": device}} if quantize == "4bit" else {}
@@ -128,13 +130,15 @@ def _from_folder(
 
 
 def _only_gguf(config: ModelConfig, folder: Path) -> Path | None:
-    """The folder's GGUF file where that is all it has for weights."""
+    """The folder's GGUF file if it has no other weights."""
     files = sorted(folder.glob("*.gguf"))
     if not files or any(folder.glob("*.safetensors")):
         return None
     if len(files) > 1:
         raise ModelError(
-            f"{len(files)} GGUF files in the folder", where=config.model, remedy=f"name one, for example {files[0]}"
+            f"there are {len(files)} GGUF files in the folder",
+            where=config.model,
+            remedy=f"name one, for example {files[0]}",
         )
     return files[0]
 
@@ -145,7 +149,7 @@ def _unreadable(config: ModelConfig, what: str, error: Exception) -> ModelError:
         reason = f"damaged safetensors file: {reason}"
     if "trust_remote_code" in str(error) and not config.trust_remote_code:
         return ModelError(
-            f"its {what} needs code that its authors wrote",
+            f"its {what} needs code by its authors",
             where=config.model,
             remedy="set trust_remote_code: true if you trust them",
         )

@@ -1,7 +1,7 @@
-"""A tokenizer as its own file has it.
+"""A tokenizer as its own file defines it.
 
-Transformers builds some tokenizers anew from their vocabulary, by the class that goes with the model's family, and
-then splits text in that family's way: a distilled Qwen with another tokenizer gets 46 tokens for 37.
+Transformers rebuilds some tokenizers from their vocabulary, with the class of the model's family, and then splits text
+in that family's way: a distilled Qwen with another tokenizer gets 46 tokens instead of 37.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _TEXT = (
 
 
 def as_in_file(tokenizer: Any, folder: Path, *, name: str) -> PreTrainedTokenizerFast:
-    """``tokenizer``, or where it splits text otherwise than the ``tokenizer.json`` of its ``folder``, this one.
+    """``tokenizer``, or the ``tokenizer.json`` of its ``folder`` if it splits text differently.
 
-    Says so then. Raises ModelError where the file's tokens cannot be had.
+    Warns in that case. Raises ModelError if the file's tokens cannot be loaded.
     """
     own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(_TEXT, add_special_tokens=False).ids
     if _ids(tokenizer) == own:
@@ -35,12 +35,14 @@ def as_in_file(tokenizer: Any, folder: Path, *, name: str) -> PreTrainedTokenize
     read = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     if _ids(read) != own:
         raise ModelError(
-            "transformers splits text otherwise than its tokenizer.json",
+            "transformers splits text differently from its tokenizer.json",
             where=name,
             remedy="check tokenizer_config.json",
         )
     logger.warning(
-        "%s: %s would split text otherwise than its tokenizer.json, which is used", name, type(tokenizer).__name__
+        "%s: %s would split text differently from its tokenizer.json, so that file is used",
+        name,
+        type(tokenizer).__name__,
     )
     return read
 

@@ -19,10 +19,9 @@ from cotdistill.models.tokens.template import pad_token_id, stop_token_ids
 
 
 def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Cast the weights of ``model``, in place, to the types that it has once it is loaded as one of ``dtype``.
+    """Cast the weights of ``model``, in place, to the types that it has when loaded as ``dtype``.
 
-    Some families keep a few in float32 then: the biases that balance DeepSeek-V3's experts are of a size at which
-    bfloat16 would choose other experts.
+    Some families then keep a few in float32: with biases in bfloat16, DeepSeek-V3 would choose other experts.
     """
     types = _types_when_loaded(model, dtype)
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
@@ -43,7 +42,7 @@ def _types_when_loaded(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, 
 
 
 def check_finite(model: nn.Module, folder: Path) -> None:
-    """Raise ModelError where a weight is not a finite number: such a model is no result."""
+    """Raise ModelError if a weight is not finite: such a model is not a result."""
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ModelError(
@@ -56,7 +55,7 @@ def check_finite(model: nn.Module, folder: Path) -> None:
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights (safetensors, in the type they have), config, tokenizer and template into ``folder``.
 
-    The generation config is :func:`save_tokenizer`'s. Raises ModelError where a weight is not finite or the folder
+    The generation config is :func:`save_tokenizer`'s. Raises ModelError if a weight is not finite or the folder
     cannot be written.
     """
     check_finite(model, folder)
@@ -73,8 +72,7 @@ def save_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, f
     """Write tokenizer, template and generation config of ``model`` into ``folder``.
 
     The generation config says greedy decoding up to any token that ends a response, which is how the model is
-    evaluated; sampling settings that its base model came with are left out. Raises ModelError where the folder cannot
-    be written.
+    evaluated; the base model's sampling settings are left out. Raises ModelError if the folder cannot be written.
     """
     with write_errors(folder):
         _greedy(model, tokenizer).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Where a model lives and what it is: its folder on this machine, and the text that stands for it in keys.
+"""Where a model is and what it is: its folder on this machine, and the text that identifies it in keys.
 
 Nothing here loads torch, so that runs can be planned without it.
 """
@@ -27,7 +27,7 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 def model_identity(config: ModelConfig) -> str:
     """All that makes this model what it is, as one text: the hash of its files, or its name with a pinned version.
 
-    A folder's identity does not depend on where it lies. Raises ModelError where the model cannot be found.
+    A folder's identity does not depend on its path. Raises ModelError if the model cannot be found.
     """
     cut = f"+keep_layers={config.keep_layers}" if config.keep_layers else ""
     if config.date != ModelConfig.model_fields["date"].default:
@@ -42,9 +42,9 @@ def model_identity(config: ModelConfig) -> str:
 
 
 def locate(config: ModelConfig) -> Path:
-    """The model's folder on this machine, or its GGUF file; fetched or converted first where it must be.
+    """The model's folder on this machine, or its GGUF file; fetched or converted first if needed.
 
-    Raises ModelError naming the model and the remedy where there is none.
+    Raises ModelError if there is none.
     """
     if config.model.startswith(builtin.PREFIX):
         return builtin.builtin_folder(config.model)
@@ -61,7 +61,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def config_folder(config: ModelConfig) -> Path:
-    """The folder that says how the model is built: its own, or that of the model that its adapters belong to."""
+    """The folder with the model's architecture: its own, or that of the model that its adapters belong to."""
     path = locate(config)
     return config_folder(base_of(path)) if is_adapter(path) else path
 
@@ -69,7 +69,7 @@ def config_folder(config: ModelConfig) -> Path:
 def base_of(folder: Path) -> ModelConfig:
     """The model that the adapters in ``folder`` belong to.
 
-    Raises ModelError where it is not said, or is another one now than when they were trained.
+    Raises ModelError if the folder does not say, or if the model has changed since they were trained.
     """
     try:
         if not (folder / BASE_MODEL).is_file():  # made by another tool
@@ -78,12 +78,12 @@ def base_of(folder: Path) -> ModelConfig:
         described = json.loads((folder / BASE_MODEL).read_text(encoding="utf-8"))
         base, identity = ModelConfig.model_validate(described["model"]), described["identity"]
     except (ValueError, KeyError, TypeError):
-        raise ModelError("does not say which model its adapters belong to", where=folder) from None
+        raise ModelError("it does not say which model its adapters belong to", where=folder) from None
     if model_identity(base) != identity:
         raise ModelError(
-            f"its adapters belong to another version of {base.model} than is there now",
+            f"its adapters belong to another version of {base.model}",
             where=folder,
-            remedy="bring that model back, or train again (merge: true needs no base)",
+            remedy="restore that version, or train again (merge: true needs no base)",
         )
     return base
 
@@ -99,7 +99,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def _suffixes(config: ModelConfig) -> tuple[str, ...]:
-    """The endings of files that may be read under this config."""
+    """The endings of files that this config allows to read."""
     code = (".py",) if config.trust_remote_code else ()
     pickle = PICKLE_SUFFIXES if config.allow_pickle else ()
     return (*CONFIG_SUFFIXES, *WEIGHT_SUFFIXES, *code, *pickle)
@@ -123,7 +123,7 @@ def no_weights(config: ModelConfig, path: Path) -> ModelError:
             remedy="convert them to safetensors, or set allow_pickle: true if you trust their source",
         )
     return ModelError(
-        f"no safetensors or GGUF weights in {path}",
+        f"there are no safetensors or GGUF weights in {path}",
         where=config.model,
         remedy="give the folder that holds config.json and model.safetensors"
         + ("" if config.allow_pickle else ", or set allow_pickle: true if it has pickle weights that you trust"),
@@ -140,5 +140,5 @@ def _files_sha256(files: list[Path]) -> str:
 
 @cache
 def _cached_sha256(file: Path, size: int, mtime_ns: int) -> str:
-    """``size`` and ``mtime_ns`` are part of the key: a file written anew is hashed anew."""
+    """``size`` and ``mtime_ns`` are part of the key: a rewritten file is hashed again."""
     return file_sha256(file)

@@ -1,4 +1,4 @@
-"""Which weights ``target_modules: auto`` puts adapters beside."""
+"""Which weights get adapters with ``target_modules: auto``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def all_linear(model: PreTrainedModel) -> Targets:
     read = _read_as_layers(model, linear)
     shared = [name for name in read if uses[id(linear[name].weight)] > 1]
     if shared:
-        logger.warning("%d linear layers share their weights with another one and get no adapters", len(shared))
+        logger.warning("%d linear layers share their weights with other layers and get no adapters", len(shared))
     modules = [
         name
         for name in linear
@@ -96,7 +96,7 @@ def _read_as_layers(model: PreTrainedModel, layers: Mapping[str, nn.Module]) -> 
 
 
 def _short(model: PreTrainedModel, modules: list[str]) -> list[str]:
-    """The last parts of the names, where no other module has one of them."""
+    """The last parts of the names, if no other module has them."""
     last = sorted({name.rpartition(".")[2] for name in modules})
     named = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in last]
     return last if len(named) == len(modules) else modules

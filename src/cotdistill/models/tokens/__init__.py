@@ -1,1 +1,1 @@
-"""Texts as tokens: templates, and vocabularies held against each other."""
+"""Texts as tokens: templates, and comparing vocabularies."""

@@ -1,7 +1,7 @@
-"""No clock in a prompt: chat templates that write today's date write one date, whenever they are used.
+"""No clock in a prompt: chat templates that write today's date write one fixed date.
 
-Else a training that goes on after midnight would be another one, and what is stored of a teacher would be found no
-more.
+Otherwise a training resumed after midnight would be another one, and a teacher's stored signal would no longer be
+found.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _ANY_CALL = re.compile(r"\bstrftime_now\s*\(")
 
 
 def fix_date(tokenizer: PreTrainedTokenizerBase, date: dt.date) -> None:
-    """Put ``date`` into the tokenizer's chat templates, also as they are saved, wherever they ask for today's.
+    """Put ``date`` into the tokenizer's chat templates wherever they ask for today's; it is saved with them.
 
-    Raises ModelError for a template that asks in a way that is not known here.
+    Raises ModelError for a template that asks in an unknown way.
     """
     templates = tokenizer.chat_template
     if isinstance(templates, dict):

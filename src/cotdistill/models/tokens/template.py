@@ -4,7 +4,7 @@ With a chat template the prompt is the user's turn followed by the opening of th
 but a template may do so itself: SmolLM2's puts the system turn "You are a helpful AI assistant named SmolLM, trained by
 Hugging Face" in front where the conversation has none. Without a chat template the prompt is followed by a line break.
 
-Prompt and response are tokenised apart, so that a prompt gives the same tokens whatever follows. Put together they are
+Prompt and response are tokenised separately, so that a prompt gives the same tokens whatever follows. Together they are
 the tokens of the template's own rendering wherever the tokenizer never joins text over a line break followed by a
 letter, digit or sign, as byte-level tokenizers do not. A response that starts with white space may differ there, and a
 SentencePiece tokenizer may mark its first word with a space.
@@ -25,9 +25,9 @@ _MARKER = "cotdistill"
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Token ids of ``prompt`` up to where the model's response starts, beginning-of-text token included where used.
+    """Token ids of ``prompt`` up to where the model's response starts, with the beginning-of-text token if used.
 
-    Names of special tokens in the text of ``prompt`` are taken for these tokens, as the template's own are.
+    Names of special tokens in the text of ``prompt`` become these tokens, as in the template.
     """
     if tokenizer.chat_template:
         return _plain_ids(tokenizer, _render(tokenizer, [{"role": "user", "content": prompt}], open_turn=True))
@@ -39,7 +39,7 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, first_part: str, second_
     """Token ids of a response, and the index of the first token of its second part.
 
     The two parts are tokenised as the one text that they are, without special tokens (names of such tokens in the
-    text are spelt out). A token on both sides of the seam counts to the second part. The stop token is not included.
+    text are spelt out). A token on both sides of the seam belongs to the second part. The stop token is not included.
     """
     encoding = tokenizer(
         first_part + second_part, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
@@ -59,7 +59,7 @@ def stop_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that ends the assistant's turn: the first special one that the chat template writes after its text,
     else the end-of-text token.
 
-    Raises ModelError where the tokenizer has neither.
+    Raises ModelError if the tokenizer has neither.
     """
     if tokenizer.chat_template:
         turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARKER}]
@@ -87,7 +87,7 @@ def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """A token to fill rows with, none that ends a response where another special one exists; it is always masked."""
+    """A token to fill rows with; if possible not one that ends a response. It is always masked."""
     stop = stop_token_id(tokenizer)
     candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, *sorted(special_token_ids(tokenizer)))
     for token_id in cast("tuple[int | None, ...]", candidates):
@@ -119,6 +119,6 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The beginning-of-text token, once, where the tokenizer itself puts one in front of a text."""
+    """The beginning-of-text token, once, if the tokenizer itself puts one before a text."""
     first = tokenizer("x")["input_ids"][:1]  # pyright: ignore[reportIndexIssue]
     return list(first) if first == [tokenizer.bos_token_id] else []

@@ -21,7 +21,7 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
-    """The bytes of every token by id, special tokens left out: they stand for no text.
+    """The bytes of every token by id, without special tokens, which are not text.
 
     Raises ModelError for a tokenizer that is neither byte-level nor SentencePiece.
     """
@@ -36,7 +36,7 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
 
 
 def spelled(pieces: list[bytes], text: str) -> list[bytes] | None:
-    """``pieces`` as parts of ``text``: without the space that SentencePiece puts before a text; None where they are
+    """``pieces`` as parts of ``text``: without the space that SentencePiece puts before a text; None if they are
     not its bytes (a normaliser changed them)."""
     written, wanted = b"".join(pieces), text.encode()
     if written == b" " + wanted:
@@ -54,7 +54,7 @@ def _speller(tokenizer: PreTrainedTokenizerBase) -> Any:
     if "Metaspace" in kinds or any(step.get("pattern") == {"String": SPACE} for step in steps):
         return _byte_fallback if "ByteFallback" in kinds else _metaspace
     raise ModelError(
-        "the bytes of its tokens cannot be told: it is neither a byte-level nor a SentencePiece tokenizer",
+        "the bytes of its tokens are unknown: it is neither a byte-level nor a SentencePiece tokenizer",
         where=tokenizer.name_or_path,
         remedy="set alignment: sorted_probability, or choose another model",
     )

@@ -1,4 +1,4 @@
-"""Whether two models speak the same tokens: what a divergence between their distributions needs."""
+"""Whether two models use the same tokens, as a divergence between their distributions requires."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def check_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, use
 def shared_vocabulary_size(teacher_outputs: int, student: PreTrainedModel, num_tokens: int) -> int:
     """How many logits the two heads share: the smaller of their sizes, of which each may be padded beyond the tokens.
 
-    Says so where they differ. Raises ModelError where a head is smaller than ``num_tokens``, the ids up to the highest
-    one that a text has.
+    Warns if they differ. Raises ModelError if a head is smaller than ``num_tokens``, the ids up to the highest one in
+    any text.
     """
     sizes = {"teacher": teacher_outputs, "student": output_head(student).weight.shape[0]}  # pyright: ignore
     for role, size in sizes.items():
