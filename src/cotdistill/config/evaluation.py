@@ -44,7 +44,7 @@ class EvaluationConfig(Settings):
         description="texts that end a completion; default with few_shot: an empty line or the next question",
     )
     temperature: Temperature | None = Field(
-        default=0.0, ge=0, description="0: greedy; null: the default of a server that accepts no temperature"
+        default=0.0, ge=0, description="0: greedy; null: not sent, for a server that accepts none"
     )
     num_samples: int = Field(default=1, ge=1, description="completions per question, which vote on the answer")
     num_beams: int = Field(
@@ -60,7 +60,7 @@ class EvaluationConfig(Settings):
     )
     engine: EngineSettings = Field(
         default=TransformersSettings(),
-        description="what runs the student; a server knows the student by its own name for it",
+        description="what runs the student; for a server, student holds the model's name there",
     )
 
     @model_validator(mode="after")

@@ -192,7 +192,7 @@ class Resources(Settings):
 class Experiment(Settings):
     """An experiment file as it is read.
 
-    The settings of every cell stand at the top of the file. Each of the ``arms`` overrides them by dotted keys.
+    The settings of every cell are at the top of the file. Each of the ``arms`` overrides them by dotted keys.
     ``grid`` maps an axis, which is any dotted key, to its values, as a list or as ``{NAME: VALUE, ...}``. It is crossed
     with every arm, or with those that ``{of: ARM, values: ...}`` names; what an arm sets itself wins. An axis that
     changes nothing in an arm (a granularity without rationales, a seed without training) adds no cells to it.

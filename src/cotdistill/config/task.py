@@ -148,8 +148,8 @@ class ProceduralTask(Settings):
     kind: Literal["procedural"] = "procedural"
     kinds: tuple[str, ...] = PROCEDURAL_KINDS
     difficulty: int = Field(default=2, ge=1, le=4, description="1: two or three steps, 4: BIG-Bench-Hard's own size")
-    num_train: int = Field(default=2000, ge=1, description="over all kinds")
-    num_test: int = Field(default=400, ge=1, description="over all kinds")
+    num_train: int = Field(default=2000, ge=1, description="in total, over all kinds")
+    num_test: int = Field(default=400, ge=1, description="in total, over all kinds")
     seed: int = 0
 
     @property

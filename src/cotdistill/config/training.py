@@ -122,7 +122,7 @@ class TrainingConfig(Settings):
     too_long: Literal["drop", "error"] = "drop"
     target: TrainingTarget = Field(
         default="rationale_then_answer",
-        description="multi_task: two examples per question, to answer and to explain, weighted by the regions of loss",
+        description="multi_task: two examples per question, to answer and to explain, weighted by the loss's regions",
     )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -140,7 +140,7 @@ class TrainingConfig(Settings):
     )
     packing: bool | None = Field(
         default=None,
-        description="examples end to end in one row. Default: only on a CPU, if models can share how prompts begin",
+        description="examples end to end in one row. Default: true on a CPU if models can share the start of prompts",
     )
     attention: Attention | None = Field(
         default=None, description="of the student and a live teacher; default: their own"
