@@ -113,12 +113,12 @@ def test_a_bad_run_is_refused_in_one_line_before_anything_is_done(lab: Path, nam
 LATE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a rationale over the limit": (
         {"task": {"train": "long.jsonl"}, "training": {"too_long": "error", "max_length": 400}},
-        ["rationale ", "over training.max_length of 400", "or set training.too_long: drop"],
+        ["rationale ", "exceed training.max_length (400)", "or set training.too_long: drop"],
     ),
-    "all over the limit": ({"training": {"max_length": 8}}, ["all 8 are over training.max_length of 8"]),
+    "all over the limit": ({"training": {"max_length": 8}}, ["all 8 exceed training.max_length (8)"]),
     "longer than the model": (
         {"task": {"train": "long.jsonl"}, "training": {"max_length": 4096}},
-        ["over the student's 512 positions", "set training.max_length: 512"],
+        ["more than the student's 512 positions", "set training.max_length: 512"],
     ),
     "no room to answer": ({"evaluation": {"max_new_tokens": 512}}, ["lower evaluation.max_new_tokens"]),
     "damaged weights": ({"student": "./damaged"}, ["damaged: its model cannot be read"]),

@@ -182,7 +182,7 @@ def test_two_processes_train_as_one(tmp_path: Path, sharded: bool) -> None:
 
 def test_what_a_launcher_asks_for_and_we_cannot_do_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, expected in (
-        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed is not supported; FSDP2"),
+        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed is not supported; use FSDP2"),
         ("ACCELERATE_USE_FSDP", "FSDP version 1 is not supported; set fsdp_version: 2"),
     ):
         with monkeypatch.context() as patch:

@@ -17,13 +17,13 @@ SCORES = "## Scores"
 def model_card(
     base_model: str, rationales: Sequence[Rationale], config: TrainingConfig, totals: TrainingSummary, recipe: str
 ) -> str:
-    """Markdown with the metadata block that model hubs read; scores are added once the student was evaluated."""
+    """Markdown with the metadata block that model hubs read; scores are added once the student is evaluated."""
     sources = count_by(_source(rationale) for rationale in rationales)
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
         teacher += f", who reads the gold {config.signal.context}"
     adapter = config.adapter
-    kept = "merged" if adapter and adapter.merge else "kept apart from its base"
+    kept = "merged" if adapter and adapter.merge else "kept separate from its base"
     losses = ", ".join(f"{term.weight:g} x {term.kind} on {term.region}" for term in config.loss)
     lines = [
         "---",
@@ -68,7 +68,7 @@ def add_scores(student: Path, scores: dict[str, Score]) -> None:
 
 
 def _rollouts(totals: dict[str, Any]) -> str:
-    return f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample, {totals['truncated']} samples cut"
+    return f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample, {totals['truncated']} samples cut off"
 
 
 def _source(rationale: Rationale) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints that a killed run resumes from, bit for bit: safetensors and JSON only.
 
-``checkpoint.json`` is replaced atomically and names the files that belong to it; they carry their step in their names.
-So whatever moment a kill comes at, it names a complete set: the old one until the new one is written.
+``checkpoint.json`` is replaced atomically and names its files, whose names contain their step. So at whatever moment a
+kill comes, it names a complete set: the old one until the new one is written.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TrainingState:
 def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ranks = ALONE) -> None:
     """Write step, parameters and moments to ``folder``; a kill leaves either the old checkpoint or the new one.
 
-    The first of several ranks writes. All must call: what is spread over them is put together first.
+    The first of several ranks writes. All must call: what is spread over them is gathered first.
     """
     moments = {
         f"{state.names[parameter]}/{key}": _to_save(torch.as_tensor(value))
@@ -62,9 +62,9 @@ def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ran
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> int:
-    """Restore what :func:`save_checkpoint` wrote; returns its step, or 0 where there is no checkpoint.
+    """Restore what :func:`save_checkpoint` wrote; returns its step, or 0 without a checkpoint.
 
-    Raises ArtifactError for a checkpoint whose files are not what was written.
+    Raises ArtifactError for a checkpoint whose files were changed.
     """
     if not (folder / DESCRIPTION).is_file():
         return 0
@@ -87,7 +87,7 @@ def _to_save(tensor: Tensor) -> Tensor:
 
 
 def _verified_step(folder: Path) -> int:
-    """The step of the checkpoint, once its files are known to be those that were written."""
+    """The step of the checkpoint, after checking its files."""
     remedy = f"delete {folder} to train from the start"
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

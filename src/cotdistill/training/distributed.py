@@ -2,7 +2,7 @@
 
 Started by ``accelerate launch`` or ``torchrun``. Every rank takes its share of each step's examples and divides by the
 loss tokens of all. DDP and FSDP2 average gradients over the ranks, so each rank's loss counts ``size`` times. All ranks
-do the same number of forward passes, which both need: one that has fewer micro-batches repeats an example for nothing.
+do the same number of forward passes, which both need: one with fewer micro-batches repeats an example without effect.
 
 With FSDP2 every decoder layer is a unit, and the loss module, which holds the head, is the root: its own parameters are
 whole while its forward runs, so the fused loss sees a plain head. Frozen teachers are sharded layer by layer; their
@@ -28,12 +28,12 @@ from cotdistill.models.load.layers import decoder_layers
 from cotdistill.training.data.batches import Batch
 
 PATIENCE = timedelta(days=30)
-"""How long ranks wait for the first one while it annotates or evaluates; the launcher ends them where it fails."""
+"""How long ranks wait for the first one while it annotates or evaluates; the launcher ends them if it fails."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together. ``control`` carries what is said between them, on the CPU."""
+    """This process among those that train together. ``control`` carries their messages, on the CPU."""
 
     rank: int = 0
     size: int = 1
@@ -61,7 +61,7 @@ class Ranks:
     def rounds(self, batches: Sequence[Batch], spare: Batch | None) -> list[tuple[Batch, int]]:
         """As many micro-batches as the rank with the most has, each with how often its loss counts.
 
-        ``spare``, which counts for nothing, fills up; every rank must have one where there are several.
+        ``spare``, which has no effect, fills up; with several ranks each must have one.
         """
         if self.size == 1:
             return [(batch, 1) for batch in batches]
@@ -71,8 +71,8 @@ class Ranks:
         return [(batch, self.size) for batch in batches] + [(spare, 0)] * (int(most) - len(batches))
 
     def wrap(self, module: nn.Module, student: PreTrainedModel, *, uses_head: bool) -> nn.Module:
-        """What is called in the place of ``module``, which holds the student; ``uses_head`` is False where hidden-state
-        terms alone leave its head out. Sharding changes parameters: an optimizer is made afterwards.
+        """What is called instead of ``module``, which holds the student; ``uses_head`` is False if there are only
+        hidden-state terms. Sharding changes parameters, so make the optimizer afterwards.
         """
         if self.size == 1:
             return module
@@ -88,7 +88,8 @@ class Ranks:
         )
 
     def shard_teacher(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        """Spread a frozen model's decoder layers over the ranks, where students are; embeddings and head stay whole."""
+        """Spread a frozen model's decoder layers over the ranks, if students are spread; embeddings and head stay
+        whole."""
         if self.sharded:
             _shard(decoder_layers(teacher))
         return teacher
@@ -109,7 +110,7 @@ class Ranks:
         return bytes(content.numpy()).decode()
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks are here."""
         if self.size > 1:
             dist.barrier(group=self.control)
 
@@ -118,7 +119,7 @@ ALONE = Ranks()
 
 
 def join() -> Ranks:
-    """Meet the other ranks, as the launcher's environment says. Raises ConfigError for what cannot be done."""
+    """Meet the other ranks, as the launcher's environment says. Raises ConfigError for unsupported settings."""
     sharded = _sharding_asked()
     on_gpu = torch.cuda.is_available()
     if on_gpu:
@@ -135,7 +136,7 @@ def _sharding_asked() -> bool:
         return os.environ.get(name, "false").lower() in ("1", "true", "yes")
 
     refused = {
-        "DeepSpeed": (flag("ACCELERATE_USE_DEEPSPEED"), "FSDP2 shards the same; see recipes/distributed"),
+        "DeepSpeed": (flag("ACCELERATE_USE_DEEPSPEED"), "use FSDP2, which shards the same; see recipes/distributed"),
         "FSDP version 1": (
             flag("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION", "1") != "2",
             "set fsdp_version: 2",
@@ -143,7 +144,7 @@ def _sharding_asked() -> bool:
         "parameters on the CPU": (flag("FSDP_OFFLOAD_PARAMS"), "set fsdp_offload_params: false"),
         "mixed precision of the launcher": (
             os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no",
-            "set mixed_precision: 'no'; training.dtype says what is computed in",
+            "set mixed_precision: 'no'; training.dtype sets the computing type",
         ),
     }
     for name, (asked, remedy) in refused.items():

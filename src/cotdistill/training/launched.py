@@ -1,4 +1,4 @@
-"""A command under ``accelerate launch`` or ``torchrun``: the first rank runs it, the others help with its trainings."""
+"""A command under ``accelerate launch`` or ``torchrun``: the first rank runs it, the others help it to train."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DONE = "done"
 
 
 def run_on_ranks(command: Callable[[Ranks], None]) -> None:
-    """Run ``command`` on the first rank, with all ranks; the others train along whenever it does, and end with it.
+    """Run ``command`` on the first rank, with all ranks; the others join in whenever it trains, and end with it.
 
-    Where a rank fails, its exit status makes the launcher end all.
+    If a rank fails, its exit status makes the launcher end all.
     """
     ranks = join()
     if not ranks.is_first:

@@ -43,14 +43,14 @@ from cotdistill.training.step import DistillationLoss, accumulate
 
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.tmp"
-"""The folder of the checkpoint in a stage's; by its name no part of what the stage is done with."""
+"""The checkpoint's folder within a stage; its name keeps it out of the finished stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSummary:
-    """Totals of a finished training; tokens are those of the examples, what they share counted with each.
+    """Totals of a finished training; tokens are those of the examples; shared ones count for each.
 
-    ``rollouts`` are of the steps on the student's own samples: their number, mean tokens and how many were cut.
+    ``rollouts`` describes the steps on the student's own samples: their number, mean tokens and how many were cut.
     """
 
     num_steps: int
@@ -76,11 +76,11 @@ def train_student(
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
 
-    ``rollouts`` draws the examples of on-policy steps. Of several ``ranks``, each of which calls this with the same
-    arguments, the first one writes.
+    ``rollouts`` draws the examples of on-policy steps. With several ``ranks``, each calls this with the same arguments,
+    and the first one writes.
 
     Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
-    that is not finite; what was saved before it is kept.
+    that is not finite; earlier checkpoints are kept.
     """
     _check_lengths(student, examples)
     if rollouts is not None:
@@ -161,7 +161,7 @@ class _Steps:
         }
 
     def _own_examples(self, step: int, indices: Sequence[int]) -> tuple[dict[int, Example], dict[str, Any]]:
-        """This rank's examples, or the student's own samples for their prompts, and what is counted of these."""
+        """This rank's examples, or the student's own samples for their prompts, and the counts of these."""
         own = {i: self.examples[i] for i in self.ranks.share(indices, self.lengths)}
         if self.rollouts is None or not self.rollouts.are_of(step):
             return own, {}
@@ -182,7 +182,7 @@ class _Steps:
 
 
 def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
-    """Less memory or more speed for the same values, where the config says so."""
+    """Less memory or more speed for the same values, if the config says so."""
     if config.gradient_checkpointing:
         enable_gradient_checkpointing(student)
     if config.compile:
@@ -201,7 +201,7 @@ def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> Non
     longest = max(examples, key=len)
     if limit is not None and len(longest) > limit:
         raise TrainingError(
-            f"{len(longest)} tokens are over the student's {limit} positions",
+            f"{len(longest)} tokens are more than the student's {limit} positions",
             where=f"rationale {longest.id}",
             remedy=f"set training.max_length: {limit}",
         )
@@ -209,7 +209,7 @@ def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> Non
 
 @contextmanager
 def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What takes each step's metrics: the file and the bar of the first rank, and nothing on the others."""
+    """What receives each step's metrics: the file and the bar on the first rank, nothing on the others."""
     if not ranks.is_first:
         yield lambda row: None
         return
@@ -226,7 +226,7 @@ def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Ite
 
 
 def _step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """A seed a step and rank, so that dropout after a resume is that of an unbroken run."""
+    """A seed per step and rank, so that dropout after a resume is that of an unbroken run."""
     return (seed * 1_000_003 + step + rank * 7_919_000_003) % (1 << 63)
 
 
@@ -240,7 +240,7 @@ def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> Tra
 
 
 def _forget_metrics_after(path: Path, step: int) -> None:
-    """Metrics of steps that a kill undid would else be written twice."""
+    """Otherwise metrics of steps that a kill undid would be written twice."""
     if path.exists():
         with RowAppender(path) as metrics:
             kept = [row for row in metrics.rows if row["step"] <= step]

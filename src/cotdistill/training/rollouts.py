@@ -1,9 +1,9 @@
-"""On-policy steps: the student's own samples for a step's prompts, in place of the written responses.
+"""On-policy steps: the student's own samples for a step's prompts, instead of the written responses.
 
-As in GKD (Agarwal et al. 2023, arXiv 2306.13649), a share of the steps trains on what the student itself writes, held
-against the teacher's distributions at each of its tokens; no gradient goes through the sampling. Which steps these are
-follows from seed and step, and what is drawn from seed, step and example, so that a resumed run draws the same, and so
-do several processes, each for its own examples.
+As in GKD (Agarwal et al. 2023, arXiv 2306.13649), a share of the steps trains on what the student itself writes,
+compared with the teacher's distributions at each of its tokens; no gradient goes through the sampling. Which steps
+these are follows from seed and step, and what is drawn from seed, step and example, so that a resumed run draws the
+same, and so do several processes, each for its own examples.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cotdistill.training.data.examples import Example, Region
 from cotdistill.training.distributed import ALONE, Ranks
 
 MAX_ROWS = 64
-"""Samples that are written at once."""
+"""How many samples are written at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Rollouts:
     dtype: torch.dtype
 
     def check(self, student: PreTrainedModel, examples: Collection[Example]) -> None:
-        """Raise TrainingError where a prompt leaves the student no room for a whole sample."""
+        """Raise TrainingError if a prompt leaves the student no room for a whole sample."""
         limit, longest = num_positions(student), max(examples, key=lambda example: len(example.prompt))
         if limit is not None and len(longest.prompt) + self.config.max_new_tokens > limit:
             raise TrainingError(
@@ -56,9 +56,9 @@ class Rollouts:
         return random.Random(f"{self.seed}/{step}/on_policy").random() < self.config.share
 
     def sample(self, student: PreTrainedModel, examples: Mapping[int, Example], *, step: int) -> dict[int, Example]:
-        """The student's own responses to the prompts of ``examples``, by the same numbers, in the same order.
+        """The student's own responses to the prompts of ``examples``, with the same numbers, in the same order.
 
-        A sample that the limit cut has no stop token: the student is not taught to stop half-way.
+        A sample cut by the limit has no stop token: the student is not taught to stop half-way.
         """
         sampling = Sampling(temperature=self.config.temperature, max_new_tokens=self.config.max_new_tokens)
         engine = TransformersEngine(student, self.tokenizer, sampling, max_batch_size=MAX_ROWS)
@@ -92,7 +92,7 @@ class Rollouts:
         return example.with_response([*token_ids, stop_token_id(self.tokenizer)], [*regions, example.regions[-1]])
 
     def _regions(self, example: Example, token_ids: Sequence[int]) -> list[Region]:
-        """Rationale and answer are told apart by the statement of an answer, in the order that the prompt asks for."""
+        """The statement of the answer separates rationale and answer, in the order that the prompt asks for."""
         parts = list(dict.fromkeys(r for r in example.regions if r in (Region.RATIONALE, Region.ANSWER)))
         if len(parts) == 1:
             return parts * len(token_ids)
@@ -105,7 +105,7 @@ class Rollouts:
 
 
 def rollout_totals(steps: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """For a training's summary: the counts of its steps on samples; None where there was none."""
+    """For a training's summary: the counts of its steps on samples; None if there were none."""
     if not steps:
         return None
     return {

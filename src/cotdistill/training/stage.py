@@ -1,4 +1,4 @@
-"""The training stage: a student's folder made from rationales, or found finished."""
+"""The training stage: a student's folder, made from rationales or found finished."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A trained student: ``model`` is a plain Hugging Face folder, ``target`` what it was trained to answer with."""
+    """A trained student: ``model`` is a plain Hugging Face folder, ``target`` what it was trained to write."""
 
     path: Path
     model: Path
@@ -53,9 +53,9 @@ class Student:
 def training_identity(
     student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int
 ) -> dict[str, Any]:
-    """All that can change the student: models, rationales, settings that matter, seed and stage version.
+    """Everything that can change the student: models, rationales, settings that matter, seed and stage version.
 
-    A default that changes must raise VERSION.
+    Changing a default must raise VERSION.
     """
     settings = identity(config.model_copy(update={"signal": None}))
     return {
@@ -93,10 +93,10 @@ def train(
     recipe: str = "",
     ranks: Ranks = ALONE,
 ) -> Student:
-    """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one that is there.
+    """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one from there.
 
     ``recipe`` (YAML) is printed in the model card; ``ranks``, of which this is the first, train together. Raises
-    ModelError where a divergence has no shared vocabulary, and whatever :func:`train_student` raises.
+    ModelError if a divergence has no shared vocabulary, and whatever :func:`train_student` raises.
     """
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
@@ -109,7 +109,7 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training, as every one of several processes gets it; ``folder`` is where metrics and checkpoints go."""
+    """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go."""
 
     student: ModelConfig
     rationales: Sequence[Rationale]
@@ -145,7 +145,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training made, in memory."""
+    """The result of a training, in memory."""
 
     opened: OpenStudent
     tokenizer: PreTrainedTokenizerBase
@@ -179,7 +179,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     for key, asked in refused.items():
         if asked:
             raise ConfigError(
-                "is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
+                "it is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
             )
     if not isinstance(job.config.signal, CachedTeacher):
         return job
@@ -189,7 +189,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
 
 
 def fit(job: TrainingJob, ranks: Ranks) -> Trained:
-    """Train, or train on from a checkpoint; every one of ``ranks`` calls this with the same job."""
+    """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
     tokenizer = load_tokenizer(job.student)
     examples, dropped = _examples(job.rationales, tokenizer, config)
@@ -271,12 +271,14 @@ def _set_up(model: PreTrainedModel, config: TrainingConfig) -> None:
 def capture_signal(
     student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, runs: Path
 ) -> StoredSignal:
-    """Capture, or find captured, what training ``student`` on ``rationales`` will read of its teacher.
+    """Capture, or find captured, what training ``student`` on ``rationales`` will read from its teacher.
 
-    Raises ConfigError where the training reads no stored signal.
+    Raises ConfigError if the training reads no stored signal.
     """
     if not isinstance(config.signal, CachedTeacher):
-        raise ConfigError("nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}")
+        raise ConfigError(
+            "there is nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}"
+        )
     signal = _open_signal(config, student_examples(student, rationales, config), load_tokenizer(student), runs)
     assert isinstance(signal, StoredSignal)
     return signal

@@ -1,6 +1,6 @@
 """The training step: the loss of a micro-batch inside the module's forward, and one optimizer step over several.
 
-The loss of a step is the sum of weighted token losses over the step's number of loss tokens, so that neither the cut
+The loss of a step is the sum of weighted token losses over the step's number of loss tokens, so that neither the split
 into micro-batches nor padding changes a gradient.
 """
 
@@ -35,7 +35,7 @@ class DistillationLoss(nn.Module):
         self.matching = _matching(hidden_terms, student, signal) if hidden_terms else None
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """Parameters by name: the student's by its own, then those that serve its training alone."""
+        """Parameters by name: the student's, then those used only in training."""
         named = ((name.removeprefix("student."), parameter) for name, parameter in self.named_parameters())
         return {name: parameter for name, parameter in named if parameter.requires_grad}
 
@@ -93,7 +93,7 @@ def accumulate(
 ) -> tuple[float, list[float], int]:
     """Add the gradients of one step's micro-batches; returns loss, term means and the number of loss tokens.
 
-    ``module`` is a :class:`DistillationLoss`, wrapped by ``ranks`` where there are several; ``batches`` are then this
+    ``module`` is a :class:`DistillationLoss`, wrapped by ``ranks`` if there are several; ``batches`` are then this
     rank's, ``spare`` (see :meth:`Ranks.rounds`) any other, and what is returned is of all ranks. ``dtype`` is what
     matrix products compute in; parameters, gradients and losses stay in float32.
     """

@@ -1,4 +1,4 @@
-"""A student while it is trained, all of it or adapters beside it, and how it becomes a folder."""
+"""A student during training, whole or with adapters, and how it becomes a folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenStudent:
-    """``model`` is what is trained; where only adapters are, they are in it, and ``adapted`` is peft's view of it."""
+    """``model`` is what is trained; if only adapters are, they are in it, and ``adapted`` is peft's view of it."""
 
     model: PreTrainedModel
     adapted: PeftModel | None = None
@@ -47,7 +47,7 @@ def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, dev
 def put_together(
     opened: OpenStudent, student: ModelConfig, config: TrainingConfig, *, seed: int, ranks: Ranks
 ) -> OpenStudent:
-    """A student that was spread over ``ranks``, whole on the CPU of the first one; all must call."""
+    """A student spread over ``ranks``, gathered on the CPU of the first one; all must call."""
     trained = {name: p for name, p in opened.model.named_parameters() if p.requires_grad}
     if not ranks.is_first:
         for parameter in trained.values():
@@ -64,7 +64,7 @@ def put_together(
 def write_student(
     opened: OpenStudent, student: ModelConfig, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:
-    """Write the trained student into ``folder``: a plain model, or adapters where the config keeps them apart.
+    """Write the trained student into ``folder``: a plain model, or adapters if the config keeps them separate.
 
     A plain model is saved in the type it computed in: half the size, and what its evaluation loads anyway.
     """

@@ -140,13 +140,13 @@ def test_what_is_too_long_is_an_error_where_the_config_says_so() -> None:
     with pytest.raises(DataError) as raised:
         make_examples([ANSWER_ONLY, RATIONALE], tokenizer, max_length=num_tokens - 1, too_long="error")
     assert f"rationale q1: {num_tokens} tokens" in str(raised.value)
-    assert f"training.max_length of {num_tokens - 1}" in str(raised.value)
+    assert f"training.max_length ({num_tokens - 1})" in str(raised.value)
 
 
 def test_nothing_to_train_on_is_an_error_that_says_why() -> None:
     with pytest.raises(DataError, match="no rationale to train on: there are none"):
         make_examples([], tiny_tokenizer(), max_length=512, too_long="drop")
-    with pytest.raises(DataError, match=r"all 2 are over training\.max_length of 9"):
+    with pytest.raises(DataError, match=r"all 2 exceed training\.max_length \(9\)"):
         make_examples([RATIONALE, ANSWER_ONLY], tiny_tokenizer(), max_length=9, too_long="drop")
 
 

@@ -373,7 +373,7 @@ def test_what_a_tokenizer_spells_differently_is_left_out_and_counted(tmp_path: P
     config = settings(teacher, "byte_offset", ForwardKL())
     mixed = rationales(("cafe\u0301 12", "12 - 5 = 7."))
     assert train(student, mixed, config, seed=0, runs=tmp_path / "runs").dropped == {"not_alignable": 1}
-    with pytest.raises(DataError, match="no response is spelt out alike"):
+    with pytest.raises(DataError, match="spell every response differently"):
         train(student, mixed[:1], config, seed=0, runs=tmp_path / "runs")
 
 

@@ -197,7 +197,7 @@ def test_a_capture_whose_rows_are_lost_does_not_go_on_with_zeros(teacher: ModelC
     folder = stored(teacher, tmp_path).folder
     (folder / "manifest.json").unlink()
     (folder / "hidden.bin").write_bytes((folder / "hidden.bin").read_bytes()[:100])
-    with pytest.raises(ArtifactError, match=r"hidden\.bin: holds 100 bytes, not .* capture again"):
+    with pytest.raises(ArtifactError, match=r"hidden\.bin: it holds 100 bytes, not .* capture again"):
         stored(teacher, tmp_path)
 
 
@@ -215,7 +215,7 @@ def test_a_captured_folder_is_what_its_manifest_says(teacher: ModelConfig, tmp_p
         given()
     for spoilt in (described.replace("float32", "float99"), described.replace('"width": 3', '"width": "x"'), "[]"):
         (folder / "signal.json").write_text(spoilt)
-        with pytest.raises(ArtifactError, match=r"signal\.json: does not say which rows"):
+        with pytest.raises(ArtifactError, match=r"signal\.json: it does not say which rows"):
             given()
     (folder / "signal.json").write_text(described)
     (folder / "manifest.json").unlink()
@@ -236,9 +236,9 @@ def test_a_signal_that_does_not_fit_is_refused(teacher: ModelConfig, tmp_path: P
     tiny_model(len(tiny_tokenizer()), seed=9).save_pretrained(tmp_path / "other")
     tiny_tokenizer().save_pretrained(tmp_path / "other")
     other = ModelConfig(model=str(tmp_path / "other"))
-    with pytest.raises(ArtifactError, match="was captured from teacher"):
+    with pytest.raises(ArtifactError, match="was captured with teacher"):
         stored(other, tmp_path / "runs", path=folder)
-    with pytest.raises(ArtifactError, match="was captured from settings"):
+    with pytest.raises(ArtifactError, match="was captured with settings"):
         stored(teacher, tmp_path / "runs", path=folder, store="topk")
     new = Example("new", [1, 2], [2, 3], [Region.RATIONALE, Region.ANSWER])
     config = CachedTeacher(model=teacher, path=folder)

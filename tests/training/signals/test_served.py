@@ -192,7 +192,7 @@ def test_a_capture_that_ended_early_asks_only_for_what_is_missing(
     with LogProbabilityServer(plan=lambda number: "ok" if number < 2 or mended else 500) as server:
         mended: list[bool] = []
         config = served(tokenizer_only, server.url, concurrency=1)
-        with pytest.raises(ModelError, match=r"does not answer \(status 500\); run again: what was answered is kept"):
+        with pytest.raises(ModelError, match=r"does not answer \(status 500\); run again: its answers are kept"):
             stored(config, tmp_path / "served")
         mended.append(True)
         asked = len(server.requests)
@@ -227,14 +227,14 @@ def as_logits(places: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (renamed, r"the server reads \d+ of \d+ tokens as other words: the vocabulary is another"),
+        (renamed, r"the server reads \d+ of \d+ tokens as other words: the vocabularies differ"),
         (shifted, r"token \d+ was sent, but no log-probability of it came back"),
-        (beyond, r"token 999 came back, and the tokenizer has \d+: the vocabulary is another"),
-        (as_logits, r"the probabilities of a place add up to 4.5\d*: they are no log-probabilities"),
+        (beyond, r"token 999 came back, but the tokenizer has \d+: the vocabularies differ"),
+        (as_logits, r"the probabilities at one place add up to 4.5\d*: these are not log-probabilities"),
         (lambda places: places[:-1], r"\d+ tokens were sent, but \d+ came back"),
         (
             lambda places: [place and dict(list(place.items())[:2]) for place in places],
-            r"2 tokens came back in a place",
+            r"2 tokens came back at one place",
         ),
         (lambda places: ["x"] * len(places), r"prompt_logprobs are not in vLLM's form"),
         (lambda places: None, r"the answer holds no prompt_logprobs"),

@@ -1,4 +1,4 @@
-"""Which examples make up a step, and how a step is cut into micro-batches and laid out in them.
+"""Which examples make up a step, and how a step is split into micro-batches and laid out in them.
 
 Steps are fixed by seed and epoch alone, so that a resumed run sees the same ones; micro-batches are an arrangement
 within a step and change nothing but speed and memory.
@@ -21,11 +21,11 @@ from cotdistill.models.generate.shared_prefix import num_shared
 from cotdistill.training.data.examples import Example, Region
 
 BUCKET_STEPS = 16
-"""Steps are cut from windows of so many steps sorted by length: padding falls, and the order stays nearly random."""
+"""Steps are cut from windows of this many steps sorted by length: less padding, and a nearly random order."""
 
 
 def num_steps_of(epochs: float, num_examples: int, batch_size: int) -> int:
-    """Steps of a training, at least one; a part of an epoch's step is a whole one."""
+    """Steps of a training, at least one; a partial last step of an epoch counts as one."""
     of_one_epoch = math.ceil(num_examples / batch_size)
     return max(1, math.ceil(round(epochs * of_one_epoch, 6)))  # 1.1 * 50 is 55.00000000000001
 
@@ -57,7 +57,7 @@ def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: 
 def task_groups(examples: Sequence[Example]) -> list[list[int]]:
     """Indices of the examples that share a step: a question's explanation goes with its answer, others alone.
 
-    Lengths differ between the two tasks of ``multi_task``, so that sorting by length would else part them.
+    Lengths differ between the two tasks of ``multi_task``, so sorting by length would otherwise separate them.
     """
     groups: list[list[int]] = []
     for index, example in enumerate(examples):
@@ -79,7 +79,7 @@ def grouped_steps(
 
 
 def batch_tokens(max_batch_tokens: int | None, device: torch.device) -> int:
-    """``max_batch_tokens``, or what suits the device where it is None.
+    """``max_batch_tokens``, or what suits the device if it is None.
 
     On a CPU larger micro-batches cost memory and win little (``benchmarks/RESULTS.md``): half of that benchmark took
     SmolLM2-135M 33.4, 32.1 and 32.0 processor seconds in those of 1024, 1536 and 2048 tokens.
@@ -92,7 +92,7 @@ def micro_batches(
 ) -> list[list[int]]:
     """Cut a step, longest first, so that no micro-batch has more padded tokens than ``max_batch_tokens``.
 
-    An example that alone is longer makes a micro-batch of its own.
+    A longer example makes a micro-batch of its own.
     """
     batches: list[list[int]] = []
     for index in sorted(step, key=lambda i: (-lengths[i], i)):
@@ -120,12 +120,12 @@ def packed_batches(
 
 
 Layout = Literal["padded", "packed", "shared"]
-"""How the examples of a micro-batch lie: a row each, padded on the right; end to end in one row; or so, with what their
-prompts begin with laid once for all of them."""
+"""How the examples of a micro-batch lie: a row each, padded on the right; end to end in one row; or the same with the
+shared beginning of their prompts laid only once."""
 
 
 def num_shared_tokens(examples: Collection[Example]) -> int:
-    """How many tokens all prompts begin with; of each its last token is left over, where losses begin."""
+    """How many tokens all prompts begin with, without the last token of each, where losses begin."""
     return num_shared([example.prompt for example in examples]) if len(examples) > 1 else 0
 
 
@@ -166,7 +166,7 @@ class Batch:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What :func:`last_hidden_states` takes."""
+        """The arguments of :func:`last_hidden_states`."""
         return {name: getattr(self, name) for name in ("input_ids", "attention_mask", "position_ids", "texts")}
 
     def to(self, device: torch.device) -> Batch:

@@ -41,7 +41,7 @@ REGIONS: dict[str, tuple[Region, ...]] = {
 class Example:
     """``input_ids[i]`` predicts ``targets[i]``, which lies in ``regions[i]``; all three have the same length.
 
-    ``teacher_prompt`` is the prompt that a teacher reads who knows more than the student; None where it is the same.
+    ``teacher_prompt`` is the prompt of a teacher that knows more than the student; None if it is the same.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss. Never of a step."""
+        """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss."""
         content: tuple[object, ...] = (self.input_ids, self.targets[-1], len(self) - self.num_loss_tokens)
         if self.teacher_prompt is not None:
             content += (self.teacher_prompt,)
@@ -70,14 +70,14 @@ class Example:
         return self.input_ids[: len(self) - self.num_loss_tokens + 1]
 
     def of_teacher(self) -> Example:
-        """The same response, with the same loss tokens, behind the teacher's prompt."""
+        """The same response, with the same loss tokens, after the teacher's prompt."""
         if self.teacher_prompt is None:
             return self
         response = [*self.input_ids[len(self.prompt) :], self.targets[-1]]
         return _behind(self.teacher_prompt, response, self.regions[-len(response) :], id=self.id)
 
     def with_response(self, response: Sequence[int], regions: Sequence[Region]) -> Example:
-        """The same prompts, the student's and the teacher's, with another response (its stop token included)."""
+        """The same prompts, the student's and the teacher's, with another response (including its stop token)."""
         return replace(_behind(self.prompt, response, regions, id=self.id), teacher_prompt=self.teacher_prompt)
 
 
@@ -95,9 +95,9 @@ def make_example(
 ) -> Example:
     """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt.
 
-    ``target`` is what is asked for; by default the rationale and then the answer, or the answer where it is all there
-    is. Behind a rationale that is asked for alone the stop token is its last, so that ``region: rationale`` is the task
-    of explaining, and ``region: answer`` that of answering. ``context`` is what a teacher will know besides.
+    ``target`` is what is asked for; by default the rationale and then the answer, or the answer if there is nothing
+    else. If only a rationale is asked for, the stop token belongs to it, so ``region: rationale`` is the task of
+    explaining, and ``region: answer`` that of answering. ``context`` is what a teacher will know in addition.
     """
     target = target or asked_of(rationale, "rationale_then_answer")[0]
     prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
@@ -125,7 +125,7 @@ def make_examples(
 ) -> tuple[list[Example], dict[str, int]]:
     """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
 
-    Raises DataError where nothing is left, or for the first example over the limit if ``too_long`` is ``error``.
+    Raises DataError if nothing is left, or for the first example over the limit if ``too_long`` is ``error``.
     A rationale is never cut: half a rationale teaches to stop thinking half-way.
     """
     examples: list[Example] = []
@@ -137,16 +137,14 @@ def make_examples(
             examples.append(example)
         elif too_long == "error":
             raise DataError(
-                f"{len(example) + 1} tokens of prompt and response, over training.max_length of {max_length}",
+                f"{len(example) + 1} tokens of prompt and response exceed training.max_length ({max_length})",
                 where=f"rationale {rationale.id}",
                 remedy="raise training.max_length, or set training.too_long: drop",
             )
         else:
             num_too_long += 1
     if not examples:
-        problem = (
-            f"all {num_too_long} are over training.max_length of {max_length}" if num_too_long else "there are none"
-        )
+        problem = f"all {num_too_long} exceed training.max_length ({max_length})" if num_too_long else "there are none"
         raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
     return examples, {"too_long": num_too_long} if num_too_long else {}
 

@@ -1,4 +1,4 @@
-"""How the examples of a training or a capture are laid out, by what is asked and what the models can do."""
+"""How the examples of a training or a capture are laid out, by what is asked for and what the models can do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def laid_out(
 ) -> Iterator[Layout]:
     """The layout of micro-batches that ``models``, all in eval mode and on one device, read within.
 
-    Without a wish for ``packing``, examples are packed on a CPU where every model can share what prompts begin with.
+    If ``packing`` is not set, examples are packed on a CPU if every model can share the beginning of prompts.
     ``compiled`` layers cannot: they would be compiled for every batch. ``dtype`` is what matrix products compute in.
 
-    Raises ModelError for a model that cannot be packed where that is asked.
+    Raises ModelError for a model that cannot be packed if that is asked for.
     """
     wanted = packing if packing is not None else models[0].device.type == "cpu"
     if wanted and not compiled and all(attends_to_packed_texts(model, dtype) for model in models):

@@ -42,7 +42,7 @@ def divergence(term: config.Divergence, student: Tensor, teacher: Tensor) -> Ten
 
 
 def divergence_of(term: config.Divergence) -> Divergence:
-    """The function that a loss term's kind names, of this module or the user's own, with the term's own settings."""
+    """The function that a loss term's kind names, in this module or the user's own, with the term's own settings."""
     if isinstance(term, config.OwnDivergence):
         return partial(_own, term)
     fields = type(term).model_fields
@@ -52,22 +52,23 @@ def divergence_of(term: config.Divergence) -> Divergence:
 
 
 def _own(term: config.OwnDivergence, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """A function of the user's own. Raises TrainingError where it gives anything but a loss for each token."""
+    """The user's own function. Raises TrainingError if it returns anything but a loss for each token."""
     losses = term.function.call(log_p, log_q, **term.settings)
     found = f"{list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
     if not isinstance(losses, Tensor) or losses.shape != log_p.shape[:-1]:
-        wanted = f"give one loss for each token, {list(log_p.shape[:-1])}"
-        raise TrainingError(f"the loss gives {found}", where=term.function, remedy=wanted)
+        wanted = f"return one loss for each token, {list(log_p.shape[:-1])}"
+        raise TrainingError(f"the loss returns {found}", where=term.function, remedy=wanted)
     return losses
 
 
 def forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q): the student must cover all that the teacher would write. An outcome with p = 0 adds nothing."""
+    """KL(p || q): the student must cover everything that the teacher would write. An outcome with p = 0 adds
+    nothing."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(q || p): the student must write nothing that the teacher would not."""
+    """KL(q || p): the student must not write what the teacher would not."""
     return forward_kl(log_q, log_p)
 
 
@@ -78,7 +79,7 @@ def jensen_shannon(log_p: Tensor, log_q: Tensor, *, beta: float) -> Tensor:
 
 
 def skew_forward_kl(log_p: Tensor, log_q: Tensor, *, alpha: float) -> Tensor:
-    """KL(p || alpha p + (1 - alpha) q) (Ko et al. 2024, arXiv 2402.03898): bounded where the student is near zero."""
+    """KL(p || alpha p + (1 - alpha) q) (Ko et al. 2024, arXiv 2402.03898): bounded if the student is near zero."""
     return forward_kl(log_p, torch.logaddexp(log_p + math.log(alpha), log_q + math.log1p(-alpha)))
 
 

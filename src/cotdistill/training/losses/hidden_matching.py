@@ -1,9 +1,9 @@
 """Matching the student's hidden states to the teacher's, layer by layer, at the tokens that carry loss.
 
 Layers are numbered as transformers does: 0 is the embeddings, the last is what the head sees, behind the final norm.
-Where the widths differ, a linear map of the student's states is learnt along (FitNets, Romero et al. 2015, arXiv
+If the widths differ, a linear map of the student's states is learned too (FitNets, Romero et al. 2015, arXiv
 1412.6550; TinyBERT, Jiao et al. 2020, arXiv 1909.10351, which spaces its layers evenly). It is part of a training's
-checkpoints and of no student.
+checkpoints, but not of the student.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def layer_pairs(layers: LayerMap, student_depth: int, teacher_depth: int) -> lis
 
 
 def _projection(student_width: int, teacher_width: int) -> nn.Linear:
-    """Starts from the same orthogonal matrix every time, whatever the state of torch's generator."""
+    """Always starts from the same orthogonal matrix, whatever the state of torch's generator."""
     projection = nn.Linear(student_width, teacher_width, bias=False)
     nn.init.orthogonal_(projection.weight, generator=torch.Generator().manual_seed(0))
     return projection

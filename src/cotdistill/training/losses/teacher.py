@@ -1,4 +1,4 @@
-"""What the losses ask of a teacher's rows, whatever signal they come from."""
+"""What losses need from a teacher's rows, whatever signal they come from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cotdistill.config import Divergence
 
 
 class TeacherRows(Protocol):
-    """The teacher's part of some loss rows, which is cut and computed part by part."""
+    """The teacher's part of some loss rows, which is split and computed part by part."""
 
     def slices(self, size: int) -> Iterator[slice]:
-        """All rows in order, in slices of about ``size``, each of which can be computed apart from the others."""
+        """All rows in order, in slices of about ``size``, which can be computed independently."""
         ...
 
     def chunk(self, rows: slice) -> TeacherChunk:
@@ -24,7 +24,7 @@ class TeacherRows(Protocol):
 
 
 class TeacherChunk(TeacherRows, Protocol):
-    """The teacher's distributions at some loss rows, computed. It can be cut further."""
+    """The teacher's distributions at some loss rows, computed. It can be split further."""
 
     def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
         """The token losses ``[num_tokens]`` of ``term`` for student logits ``[num_tokens, vocab]``."""
@@ -32,7 +32,7 @@ class TeacherChunk(TeacherRows, Protocol):
 
 
 def even_slices(num_rows: int, size: int) -> Iterator[slice]:
-    """Slices of rows that have nothing to do with each other."""
+    """Slices of rows that are independent of each other."""
     return (slice(start, start + size) for start in range(0, num_rows, size))
 
 

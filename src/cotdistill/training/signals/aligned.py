@@ -1,6 +1,6 @@
 """The signal of a teacher with other tokens than the student's: it reads its own, and spans of text are compared.
 
-What is paired with what, and why, is told in ``training/signals/alignment.py``.
+``training/signals/alignment.py`` explains what is paired with what, and why.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cotdistill.training.signals.alignment import Alignments, SharedOutcomes
 from cotdistill.training.signals.live import HiddenRows, LiveSignal
 
 LOG_NOTHING = -16.1
-"""log(1e-7), of an outcome that one side cannot have: as of a tail without mass (``losses.log_rest``)."""
+"""log(1e-7), for an outcome that one side cannot have, as for a tail without mass (``losses.log_rest``)."""
 
 
 class AlignedSignal:
@@ -74,7 +74,7 @@ class AlignedRows:
     projections: tuple[Projection, Projection] | None
 
     def slices(self, size: int) -> Iterator[slice]:
-        """Slices of about ``size`` rows, none of which parts a span."""
+        """Slices of about ``size`` rows that do not split a span."""
         spans, start = self.student_spans, 0
         while start < len(spans):
             stop = min(start + size, len(spans))
@@ -124,7 +124,7 @@ class Spans:
 
 
 class Undivided(TeacherChunk, Protocol):
-    """Distributions that are compared as a whole, because spans are not parted."""
+    """Distributions that are compared as a whole, because spans are not split."""
 
     def slices(self, size: int) -> Iterator[slice]:
         yield slice(None)

@@ -1,9 +1,9 @@
-"""Two tokenizations of one response, held against each other: which tokens pair up, and which outcomes are the same.
+"""Two tokenizations of one response, compared: which tokens pair up, and which outcomes are the same.
 
 Teacher and student read the same prompt and response, each in its own chat template and tokens. Two ways to pair them:
 
 **sorted_probability** (ULD, Boizard et al. 2024, arXiv 2402.12030) pairs the i-th response token with the i-th and
-compares probabilities by rank, largest first. Nothing is asked of the vocabularies, and nothing is known of meanings.
+compares probabilities by rank, largest first. It needs nothing of the vocabularies, and knows nothing of meanings.
 
 **byte_offset** cuts the response where a token ends on both sides. Between two such cuts lies a *span*, which is one
 token on each side, or several on at least one (GOLD, Patiño et al. 2025, merges these too).
@@ -66,7 +66,7 @@ class SharedOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class Alignments:
-    """Aligned examples by the key of the student's; ``outcomes`` is None where probabilities are compared by rank."""
+    """Aligned examples by the key of the student's; ``outcomes`` is None if probabilities are compared by rank."""
 
     examples: dict[str, AlignedExample]
     outcomes: SharedOutcomes | None
@@ -76,7 +76,7 @@ class Alignments:
         kept = [example for example in examples if example.key in self.examples]
         if not kept:
             raise DataError(
-                "no response is spelt out alike by the tokenizers of teacher and student",
+                "the tokenizers of teacher and student spell every response differently",
                 remedy="set alignment: sorted_probability, or choose another teacher",
             )
         return kept, {"not_alignable": len(examples) - len(kept)} if len(kept) < len(examples) else {}
@@ -92,8 +92,8 @@ def align(
 ) -> Alignments:
     """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
 
-    By bytes, an example is left out where a tokenizer changes its text (a normaliser, an unknown character). Raises
-    ModelError for a tokenizer whose bytes cannot be told.
+    By bytes, an example is dropped if a tokenizer changes its text (a normaliser, an unknown character). Raises
+    ModelError for a tokenizer whose bytes are unknown.
     """
     pairs = (
         (
@@ -114,7 +114,7 @@ def align(
 def shared_outcomes(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> SharedOutcomes:
     """Map both vocabularies onto the pieces that both have; each other token onto its longest beginning among them.
 
-    Raises ModelError where they share no bytes.
+    Raises ModelError if they share no bytes.
     """
     ours, theirs = _pieces(student), _pieces(teacher)
     common = set(ours.values()) & set(theirs.values())
@@ -147,7 +147,7 @@ def _span_numbers(ends: Sequence[int], cuts: Sequence[int]) -> list[int]:
 
 
 def _by_order(ours: Example, theirs: Example) -> AlignedExample:
-    """The i-th with the i-th; what one side has more is paired with nothing."""
+    """The i-th with the i-th; the rest of the longer side is paired with nothing."""
     sizes = ours.num_loss_tokens, theirs.num_loss_tokens
     paired = [index < min(sizes) for index in range(max(sizes))]
     return AlignedExample(theirs, list(range(sizes[0])), list(range(sizes[1])), paired)
@@ -175,7 +175,7 @@ def _by_bytes(
 
 
 def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] | None:
-    """Where each response token ends in the text, in bytes; the stop token ends one byte behind it."""
+    """Where each response token ends in the text, in bytes; the stop token ends one byte after it."""
     *tokens, _ = example.targets[-example.num_loss_tokens :]
     if any(token not in spelling for token in tokens):
         return None

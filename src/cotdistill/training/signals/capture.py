@@ -1,4 +1,4 @@
-"""The capture stage: one pass of the teacher over the examples, kept for every student, loss and epoch to come."""
+"""The capture stage: one pass of the teacher over the examples, kept for every later student, loss and epoch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERSION = 3
 """Raised whenever a change of code changes what a capture holds."""
 
 SERVED_VERSION = 1
-"""The same for what a server was asked: no change of how a model runs here may cost its answers again."""
+"""The same for a server's answers: a change in how a model runs here must not require asking it again."""
 
 
 def capture(
@@ -44,7 +44,7 @@ def capture(
     runs: Path,
     packing: bool | None = None,
 ) -> StoredSignal:
-    """The stored signal of ``examples``, captured in ``runs/teacher_signal/<key>`` where it is not there yet.
+    """The stored signal of ``examples``, captured in ``runs/teacher_signal/<key>`` if it is not there yet.
 
     ``config.path`` names a folder that was captured elsewhere instead. Raises ConfigError for a k larger than the
     vocabulary, ArtifactError for a folder of another teacher or other examples.
@@ -73,7 +73,7 @@ def capture_identity(config: CachedTeacher, examples: Sequence[Example], dtype: 
 
 
 def teacher_identity(config: CachedTeacher) -> str:
-    """The content of the teacher's files or, behind a server, its name and address: more is not known of it there."""
+    """The content of the teacher's files or, behind a server, its name and address, which is all that is known."""
     return model_identity(config.model) if config.server is None else config.server.served.at
 
 
@@ -102,14 +102,14 @@ def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], devic
     signal = StoredSignal(path, device)
     if not is_finished(path):
         raise ArtifactError(
-            "its capture was not finished", where=path, remedy="run it again where it was begun, or delete signal.path"
+            "its capture was not finished", where=path, remedy="finish it where it was started, or remove signal.path"
         )
     open_finished(path).verify()  # sizes alone do not tell one type of numbers from another
     described = {"teacher": teacher_identity(config), "settings": store_settings(config)}
     for name, wanted in described.items():
         if signal.description.get(name) != wanted:
             raise ArtifactError(
-                f"was captured from {name} {signal.description.get(name)!r}, and the config says {wanted!r}",
+                f"it was captured with {name} {signal.description.get(name)!r}, but the config says {wanted!r}",
                 where=path,
                 remedy="name the signal's own teacher and store, or capture again",
             )
@@ -118,7 +118,7 @@ def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], devic
 
 
 def store_settings(config: CachedTeacher) -> dict[str, Any]:
-    """What is stored: of its settings those that count."""
+    """What is stored: the settings that count."""
     size = {"hidden": {}, "topk": {"k": config.k}, "sampled": {"num_samples": config.num_samples}}
     return {"store": config.store, **size[config.store]}
 
@@ -174,7 +174,7 @@ def _append_batches(
 ) -> None:
     """Append what ``read`` gives for each batch that is not there yet as a whole.
 
-    The batches are those of all examples, also after a kill: what lies beside an example can change its rounding.
+    The batches are those of all examples, even after a kill: the other examples in a batch can change the rounding.
     """
     left = [batch for batch in batches if any(example.key not in writer.keys for example in batch)]
     sizes = [sum(map(len, batch)) for batch in left]
@@ -188,7 +188,7 @@ def _append_batches(
 def _append_answers(
     config: CachedTeacher, writer: SignalWriter, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Append a server's answers as they come. An example is a request of its own, so nothing lies beside it."""
+    """Append a server's answers as they come. Each example is its own request, so batches do not matter."""
     left = [example for example in examples if example.key not in writer.keys]
     total = sum(map(len, examples))
     with track("capture", total, done=total - sum(map(len, left))) as progress:

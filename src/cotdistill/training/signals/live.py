@@ -1,7 +1,7 @@
-"""Where the teacher's next-token distributions come from, and how the student's are held against them.
+"""Where the teacher's next-token distributions come from, and how the student's are compared with them.
 
-A signal gives the teacher's rows for the loss positions of a batch in a small form: last hidden states, the k likeliest
-tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes each divergence of the config.
+A signal gives the teacher's rows for the loss positions of a batch in a small form: last hidden states, the k most
+likely tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes each divergence of the config.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TeacherSignal(Protocol):
     """Gives the teacher's rows of any batch of the training's examples.
 
     ``models`` are those that it runs on each. ``num_outcomes`` is the size of the teacher's head, which may be padded
-    beyond the tokens, where the student's logits are held against it one by one; else None.
+    beyond the tokens, if the student's logits are compared with it one by one; else None.
     """
 
     @property
@@ -81,7 +81,8 @@ class HiddenRows:
 
 @dataclass(frozen=True, slots=True)
 class TopKRows:
-    """The k likeliest tokens ``[num_loss_tokens, k]`` with their log-probabilities; the rest counts as one outcome."""
+    """The k most likely tokens ``[num_loss_tokens, k]`` with their log-probabilities; the rest counts as one
+    outcome."""
 
     tokens: Tensor
     log_probabilities: Tensor
@@ -131,13 +132,13 @@ class LiveSignal:
     def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:
         """The teacher's rows, with its hidden states of ``layers``.
 
-        Raises ModelError where the teacher's prompts and the responses are over its positions.
+        Raises ModelError if the teacher's prompts and the responses exceed its positions.
         """
         batch = batch.teacher or batch
         limit = num_positions(self.teacher)
         if limit is not None and batch.longest > limit:
             raise ModelError(
-                f"{batch.longest} tokens of prompt and response are over the teacher's {limit} positions",
+                f"{batch.longest} tokens of prompt and response exceed the teacher's {limit} positions",
                 where=self.teacher.name_or_path,
                 remedy="lower training.max_length",
             )

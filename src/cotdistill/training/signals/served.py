@@ -1,8 +1,8 @@
-"""A teacher's likeliest tokens from a server that returns prompt log-probabilities, as vLLM's completions do.
+"""A teacher's most likely tokens from a server that returns prompt log-probabilities, as vLLM's completions do.
 
-An example's tokens are the prompt of one request (``prompt_logprobs: k``): the answer holds for each of them, the first
-apart, the k likeliest tokens in its place and the token itself. What is stored is what a capture in this process
-stores, but for outputs of a padded head, which the server counts in.
+An example's tokens are the prompt of one request (``prompt_logprobs: k``): for each of them except the first the answer
+holds the k most likely tokens at its place and the token itself. What is stored is the same as for a capture in this
+process, except for outputs of a padded head, which the server includes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cotdistill.errors import ModelError
 from cotdistill.training.data.examples import Example
 
 _TOLERANCE = 0.01
-"""By which a log-probability may be above 0, or probabilities add up to more than 1: a server computes in bfloat16."""
+"""How far a log-probability may be above 0, or a sum of probabilities above 1: a server computes in bfloat16."""
 
 
 def served_rows(
@@ -36,9 +36,8 @@ def served_rows(
 ) -> Iterator[tuple[Example, dict[str, Tensor]]]:
     """Each example with its rows ``[num_loss_tokens, k]``, in the order in which the scores come.
 
-    ``spent`` are the tokens that were paid for before. Raises ModelError where the server cannot be asked, does not
-    answer in ``max_retries`` further tries, or answers what does not belong to the tokens. ConfigError where the
-    package openai is missing.
+    ``spent`` is the number of tokens already paid for. Raises ModelError if the server cannot be asked, does not
+    answer in ``max_retries`` further tries, or answers for other tokens; ConfigError if the package openai is missing.
     """
     assert config.server is not None
     engine: ScoringEngine = OpenAIEngine(config.server.served)
@@ -60,12 +59,12 @@ def served_rows(
 def _problem(config: CachedTeacher, failed: Failed, example: Example, tokenizer: PreTrainedTokenizerBase) -> ModelError:
     reason = failed.reason.replace("_", " ")
     remedy = "raise the budget and run again" if failed.reason == OUT_OF_BUDGET else "run again"
-    problem, remedy = f"does not answer ({reason})", f"{remedy}: what was answered is kept"
+    problem, remedy = f"the server does not answer ({reason})", f"{remedy}: its answers are kept"
     if failed.reason == MALFORMED and failed.said:
         problem = f"{failed.said} (example {example.id})"
         remedy = f"serve the teacher whose tokenizer is {tokenizer.name_or_path}'s, with vLLM"
     elif failed.reason in ("status_400", "status_422"):
-        problem = f"refuses the request ({failed.said})"
+        problem = f"the server refuses the request ({failed.said})"
         remedy = f"start it with --max-logprobs {config.k} and room for the examples, or lower training.signal.k"
     assert config.server is not None
     return ModelError(problem, where=f"training.signal.server, {config.server.served.at}", remedy=remedy)
@@ -78,7 +77,7 @@ def teacher_tokens(example: Example) -> list[int]:
 
 
 def rows_of(scores: TokenScores, example: Example, k: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    """The rows of an example's loss tokens, likeliest first, from a server's scores, which are not trusted."""
+    """The rows of an example's loss tokens, most likely first, from a server's scores, which are not trusted."""
     _refuse_other_words(scores.places, teacher_tokens(example)[1:], tokenizer)
     best = [
         _likeliest(place, k, len(tokenizer)) for place in scores.places[len(scores.places) - example.num_loss_tokens :]
@@ -97,15 +96,15 @@ def _likeliest(place: dict[int, TokenScore], k: int, num_tokens: int) -> list[tu
     scored = ((token, value) for token, (value, _) in place.items())
     best = sorted(scored, key=lambda entry: (-entry[1], entry[0]))[:k]
     if len(best) < k:
-        raise _Unfit(f"{len(best)} tokens came back in a place, not {k}")
+        raise _Unfit(f"{len(best)} tokens came back at one place, not {k}")
     unknown = next((token for token, _ in best if not 0 <= token < num_tokens), None)
     if unknown is not None:
-        raise _Unfit(f"token {unknown} came back, and the tokenizer has {num_tokens}: the vocabulary is another")
+        raise _Unfit(f"token {unknown} came back, but the tokenizer has {num_tokens}: the vocabularies differ")
     if not all(-math.inf < value <= _TOLERANCE for _, value in best):
-        raise _Unfit("what came back is no log-probability")
+        raise _Unfit("what came back is not a log-probability")
     mass = sum(math.exp(value) for _, value in best)
     if mass > 1 + _TOLERANCE:
-        raise _Unfit(f"the probabilities of a place add up to {mass:.3g}: they are no log-probabilities")
+        raise _Unfit(f"the probabilities at one place add up to {mass:.3g}: these are not log-probabilities")
     return best
 
 
@@ -125,4 +124,4 @@ def _refuse_other_words(
             compared += 1
             different += word.strip() not in ours
     if different * 2 > compared:
-        raise _Unfit(f"the server reads {different} of {compared} tokens as other words: the vocabulary is another")
+        raise _Unfit(f"the server reads {different} of {compared} tokens as other words: the vocabularies differ")

@@ -1,7 +1,7 @@
 """A teacher's signal on disk: rows by example, appended while capturing, memory-mapped while training.
 
 A folder holds ``signal.json`` (what the rows are), ``index.jsonl`` (for each example's key its first row and their
-number) and one raw file an array, whose rows lie in the order of the index. A row belongs to a loss token.
+number) and one raw file per array, whose rows are in the order of the index. A row belongs to a loss token.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ class Column:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Column:
-        """Raises KeyError, TypeError or ValueError for what no capture writes."""
+        """Raises KeyError, TypeError or ValueError for a row that no capture writes."""
         if row["width"] < 1:
             raise ValueError(f"a width of {row['width']}")
         return cls(_TYPES[row["dtype"]], row["width"])
 
 
 Rows = Mapping[str, Tensor]
-"""An example's tensors ``[num_rows, width]``, one a column."""
+"""An example's tensors ``[num_rows, width]``, one per column."""
 
 
 class SignalWriter:
     """Appends the rows of one batch of examples after the other; opening it again drops what a kill left half written.
 
     An example counts once its line is in the index, which is written when its rows are on the disk for good: not even
-    a power loss leaves a line without its rows. Raises ArtifactError where files are shorter than the index says.
+    a power loss leaves a line without its rows. Raises ArtifactError if files are shorter than the index says.
     """
 
     def __init__(self, folder: Path, columns: Mapping[str, Column], description: dict[str, Any]):
@@ -89,7 +89,7 @@ class SignalWriter:
         self._committed = time.monotonic()
 
     def append(self, batch: Mapping[str, Rows]) -> None:
-        """Add the rows of a batch's examples, by key. Those that are there already stay as they are."""
+        """Add the rows of a batch's examples, by key. Those already there stay as they are."""
         for key, rows in batch.items():
             if key not in self.keys:
                 self._append(key, rows)
@@ -128,7 +128,7 @@ class SignalWriter:
 
 
 def save_head(folder: Path, head: Head, weight: Tensor, bias: Tensor | None) -> None:
-    """Keep the teacher's head beside its hidden states, so that they are all that training needs of it."""
+    """Keep the teacher's head with its hidden states, so that training needs nothing else of it."""
     tensors = {"weight": weight.detach().contiguous()} | ({} if bias is None else {"bias": bias.detach().contiguous()})
     save_file(tensors, folder / HEAD, metadata={"factor": json.dumps(head.factor), "cap": json.dumps(head.cap)})
 
@@ -154,21 +154,21 @@ def _head_size(folder: Path) -> int:
 
 def _truncated(folder: Path, name: str, found: int, wanted: int) -> ArtifactError:
     return ArtifactError(
-        f"holds {found} bytes, not {wanted}",
+        f"it holds {found} bytes, not {wanted}",
         where=folder / f"{name}.bin",
         remedy=f"the signal is truncated: delete {folder} and capture again",
     )
 
 
 def _described(folder: Path) -> tuple[dict[str, Any], dict[str, Column]]:
-    """What a folder says of its rows. Raises ArtifactError where no capture says so."""
+    """What a folder says about its rows. Raises ArtifactError if it does not say what a capture says."""
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         columns = {name: Column.from_row(row) for name, row in description["columns"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ArtifactError(
-            "does not say which rows, of which type, were captured", where=path, remedy="capture again"
+            "it does not say which rows, of which type, were captured", where=path, remedy="capture again"
         ) from None
     return description, columns
 
@@ -176,14 +176,14 @@ def _described(folder: Path) -> tuple[dict[str, Any], dict[str, Column]]:
 class StoredSignal:
     """A captured signal, found by example: :class:`TeacherSignal` without a teacher in memory.
 
-    Raises ArtifactError where files are missing or shorter than the index says, or an example was never captured.
+    Raises ArtifactError if files are missing or shorter than the index says, or an example was never captured.
     """
 
     def __init__(self, folder: Path, device: torch.device):
         self.folder, self.device = folder, device
         self.models: tuple[PreTrainedModel, ...] = ()
         if not (folder / DESCRIPTION).is_file():
-            raise ArtifactError("no captured teacher signal here", where=folder, remedy="run cotdistill capture")
+            raise ArtifactError("there is no captured teacher signal", where=folder, remedy="run cotdistill capture")
         self.description, self.columns = _described(folder)
         self.places = {row["key"]: (row["first_row"], row["num_rows"]) for row in read_rows(folder / INDEX)}
         num_rows = sum(count for _, count in self.places.values())
@@ -203,7 +203,7 @@ class StoredSignal:
         missing = sum(key not in self.places for key in keys)
         if missing:
             raise ArtifactError(
-                f"holds no signal for {missing} of {len(keys)} examples",
+                f"it has no signal for {missing} of {len(keys)} examples",
                 where=self.folder,
                 remedy="it was captured from other data, another template or another tokenizer: capture again",
             )
