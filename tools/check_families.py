@@ -24,6 +24,7 @@ HOMES = {
     "training.trainer": "training.loop",
 }
 """Where the modules are that the sweep asks for by the names that they had when it was written."""
+# The reference takes a folder's tokenizer.json as it is, too; AutoTokenizer would give some families another one.
 RUN = f"""
 import importlib, runpy, sys
 for old, new in {HOMES}.items():
@@ -31,6 +32,8 @@ for old, new in {HOMES}.items():
     sys.modules["cotdistill." + old] = module
     package, _, name = old.rpartition(".")
     setattr(importlib.import_module("cotdistill." + package), name, module)
+import transformers
+transformers.AutoTokenizer.from_pretrained = transformers.PreTrainedTokenizerFast.from_pretrained
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -47,7 +50,7 @@ def main() -> None:
         record.open("w", encoding="utf-8") as file,
         subprocess.Popen(
             [sys.executable, "-c", RUN, SWEEP, *sys.argv[1:]],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": "src:."}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True,
         ) as sweep,
     ):  # fmt: skip
