@@ -170,7 +170,7 @@ def _factor_end(side: list[Token], start: int) -> int | None:
 
 
 def _without_units(operand: list[Token]) -> list[Token] | None:
-    """A number or bracket without the units behind its numbers; None where a word stands for a number."""
+    """A number or bracket without the units behind its numbers; None if a word stands for a number."""
     kept: list[Token] = []
     for token in operand:
         if token.kind == "unknown" or (token.kind == "word" and not (kept[-1].kind == "number" and is_unit(token))):

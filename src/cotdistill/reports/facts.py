@@ -15,7 +15,7 @@ MAX_POINTS = 300
 
 
 def factors_of(config: CellConfig) -> dict[str, Fact]:
-    """What an arm is made of, in words: the settings that experiments vary, None where one does not apply."""
+    """What an arm is made of, in words: the settings that experiments vary, None if one does not apply."""
     training, annotation = config.training, config.annotation
     if training is None:
         return {"student": config.student.model}

@@ -55,7 +55,7 @@ class _Outputs:
 
 
 def pack(evidence: Evidence, max_bytes: int = MAX_BYTES) -> Samples | None:
-    """The samples of all cells in at most ``max_bytes`` deflated; None where there is no prediction.
+    """The samples of all cells in at most ``max_bytes`` deflated; None if there is no prediction.
 
     Where they do not fit, the middle of long outputs is left out, and in the last resort questions are, evenly.
     """

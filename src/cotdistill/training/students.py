@@ -32,7 +32,7 @@ class OpenStudent:
 def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, device: torch.device) -> OpenStudent:
     """The student with trained weights in float32; a model that is frozen beside adapters has the computing type.
 
-    Raises ModelError where the model cannot be loaded or adapted.
+    Raises ModelError if the model cannot be loaded or adapted.
     """
     if config.adapter is None:
         model = load_model(student, dtype=torch.float32, device=device)

@@ -386,7 +386,7 @@ def test_an_unknown_character_cannot_be_aligned() -> None:
 
 def test_sorted_probabilities_know_no_other_divergence() -> None:
     values = {"signal": {"model": "builtin:nano-teacher", "alignment": "sorted_probability"}, "loss": ["forward_kl"]}
-    with pytest.raises(ConfigError, match="total_variation only"):
+    with pytest.raises(ConfigError, match="only by total_variation"):
         validated(TrainingConfig, values, where="test")
 
 

@@ -162,7 +162,7 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
 
 
 def num_positions(model: PreTrainedModel) -> int | None:
-    """How many tokens, prompt and continuation together, the model has positions for; None where it has no limit.
+    """How many tokens, prompt and continuation together, the model has positions for; None if it has no limit.
 
     A model that chooses the tokens that it attends to (DeepSeek-V3.2) has as many as it chooses: with more, later ones
     change what transformers computes for earlier ones.

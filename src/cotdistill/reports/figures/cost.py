@@ -33,7 +33,7 @@ Points = dict[str, tuple[float, Score]]
 
 
 def draw_cost(evidence: Evidence) -> Drawing | None:
-    """Accuracy over the first cost that differs between at least two trained arms; None where there is none."""
+    """Accuracy over the first cost that differs between at least two trained arms; None if there is none."""
     for key, words in _COSTS.items():
         points = _points(evidence, key)
         if len({cost for cost, _ in points.values()}) < 2:

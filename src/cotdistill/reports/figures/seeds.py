@@ -11,7 +11,7 @@ _SEEDS = range(2, 21)
 
 
 def draw_power(evidence: Evidence) -> Drawing | None:
-    """Power over seeds for the first comparison over several, a line for each difference; None where there is none."""
+    """Power over seeds for the first comparison over several, a line for each difference; None if there is none."""
     found = next(((each, each.variance) for each in evidence.comparisons if each.variance is not None), None)
     if found is None:
         return None

@@ -184,7 +184,7 @@ def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] 
 
 
 def _single_outcomes(example: Example, numbers: list[int], outcome_of: list[int]) -> list[int | None]:
-    """The outcome of the one token of each span, or None where a span has several."""
+    """The outcome of the one token of each span, or None if a span has several."""
     outcomes: list[int | None] = []
     for number, token in zip(numbers, example.targets[-example.num_loss_tokens :], strict=True):
         if number < len(outcomes):
