@@ -40,6 +40,7 @@ def quickstart(
     runs: Runs = Path("runs"),
     seed: Annotated[int, typer.Option(help="the seed of the training order")] = 0,
     settings: Settings = None,
+    jobs: Jobs = 2,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,9 +50,9 @@ def quickstart(
     file = Path(__file__).parents[1] / "quickstart.yaml"
     experiment = load_experiment(file, {"seed": seed} | parse_overrides(settings or []))
     if dry_run:
-        _print_plan(experiment, runs, 1, as_json)
+        _print_plan(experiment, runs, jobs, as_json)
         return
-    _run(experiment, work_in(runs, context), as_json=as_json)
+    _run(experiment, work_in(runs, context), jobs=jobs, as_json=as_json)
     if not as_json:
         print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
         print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")

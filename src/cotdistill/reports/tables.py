@@ -303,4 +303,7 @@ def _print(table: Table, console: Console) -> None:
             drawn.add_column(column.heading, justify="right", no_wrap=True)
     for row in table.rows:
         drawn.add_row(*(Text(one_line(cell)) for cell in row))  # Text: square brackets are no markup
+    unbounded = console.options.update(max_width=1000)
+    if console.measure(drawn, options=unbounded).maximum > console.width:
+        drawn.padding = (0, 0, 0, 0)  # one space between columns
     console.print(drawn)
