@@ -88,7 +88,7 @@ def keep_rows(cache: Any, indices: Tensor) -> None:
         if isinstance(layer, GrowingLayer):
             layer.batch_select_indices(indices)
         else:  # of a recurrent layer too, which has no other name for it
-            layer.reorder_cache(indices)
+            layer.reorder_cache(cast("torch.LongTensor", indices))
 
 
 def joined(caches: Sequence[Any]) -> Any:
