@@ -124,5 +124,5 @@ def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
     for split in ("train", "test"):
         with gzip.open(tmp_path / "math" / f"math_{split}.jsonl.gz", "wt") as file:
             file.write(json.dumps(row) + "\n")
-    with pytest.raises(DataError, match="line 1: no 'answer'"):
+    with pytest.raises(DataError, match="line 1: row has no 'answer'"):
         load_task(BenchmarkTask(name="math", data_dir=tmp_path))

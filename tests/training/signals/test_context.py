@@ -124,5 +124,5 @@ def test_a_prompt_over_the_teachers_positions_is_refused_in_one_line() -> None:
     long = [Rationale(question, "It is this. " * 40, "me", None, "human")]
     made = examples("rationale", long)
     assert len(made[0]) < 512 < len(made[0].of_teacher())
-    with pytest.raises(ModelError, match=r"over the teacher's 512 positions; lower training\.max_length"):
+    with pytest.raises(ModelError, match=r"exceed the teacher's 512 positions; lower training\.max_length"):
         own_teacher().rows(collate(made))
