@@ -183,7 +183,7 @@ def test_search_finds_outputs_and_marks_them(chromium, studied):
     assert opened.page.locator("#sample h3").inner_text().endswith("item-17")
     assert words in opened.page.locator("mark").all_text_contents()
     assert opened.search("no such words anywhere") == 0
-    assert "No question passes" in opened.page.inner_text("#sample")
+    assert "No question matches" in opened.page.inner_text("#sample")
     assert opened.search("") == 60
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import sys
@@ -39,14 +40,13 @@ def _open(path: Path, mode: str, **kwargs: Any) -> Any:
 
 
 def _first_other(path: Path) -> int:
-    """The number of the first line that is not UTF-8 text."""
-    with _open(path, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1
+    """The number of the first line that is not UTF-8 text, or behind which a compressed file is damaged."""
+    number = 0
+    with contextlib.suppress(UnicodeDecodeError, OSError, EOFError, zlib.error), _open(path, "rb") as lines:
+        for line in lines:
+            number += 1
+            line.decode()
+    return max(1, number)
 
 
 def parse_json(text: str, where: str) -> Any:
