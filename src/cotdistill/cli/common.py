@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -55,6 +55,7 @@ def main() -> None:
             from cotdistill.training.launched import run_on_ranks
 
             run_on_ranks(lambda ranks: app(obj=ranks))
+            _end_at_once(0)  # where a model still holds a process group, its threads may abort a plain exit
         else:
             app()
     except CotDistillError as error:
@@ -68,9 +69,13 @@ def main() -> None:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             raise
         print("cotdistill: interrupted; run the same command again to continue", file=sys.stderr)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
+        _end_at_once(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
+
+
+def _end_at_once(status: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def _print_version(wanted: bool) -> None:
