@@ -8,12 +8,12 @@ from random import Random
 from typing import ClassVar
 
 from cotdistill.records import AnswerType
-from cotdistill.tasks.procedural.problem import Problem, Solution, Wording
+from cotdistill.tasks.procedural.problem import Problem, Solution
 from cotdistill.tasks.procedural.reduction import (
     Grammar,
     Reduction,
-    reduction_steps,
     reductions,
+    solution_of,
     without_idle_brackets,
 )
 
@@ -64,19 +64,14 @@ class BooleanExpression(Problem):
         return reductions(without_idle_brackets(list(self.tokens)), GRAMMAR)
 
     def solve(self) -> Solution:
-        done = self._reductions()
-        simple, penultimate = (" ".join(tokens) for tokens in (done[0].before, done[-1].before))
-        last = done[-1].value
-        return Solution(
-            restated=f"We must find out whether {simple} is True or False.",
+        return solution_of(
+            self._reductions(),
+            GRAMMAR,
+            _reason,
+            _check,
+            task="We must find out whether {} is True or False.",
             plan="We evaluate brackets first, then not, then and, then or.",
-            start=Wording(f"Expression: {simple}", f"E0 = {simple}"),
-            sketch=Wording(f"It comes to {penultimate}", f"E{len(done) - 1} = {penultimate}"),
-            steps=reduction_steps(done, GRAMMAR, _reason, _check),
-            question="What is the value?",
-            conclusion=Wording("The value", f"E{len(done)} = {last}"),
-            check=f"all {len(done)} operators are evaluated",
-            answer=last,
+            verb="evaluated",
         )
 
 

@@ -8,8 +8,8 @@ from random import Random
 from typing import ClassVar
 
 from cotdistill.records import AnswerType
-from cotdistill.tasks.procedural.problem import Problem, Solution, Wording
-from cotdistill.tasks.procedural.reduction import Grammar, Reduction, reduction_steps, reductions
+from cotdistill.tasks.procedural.problem import Problem, Solution
+from cotdistill.tasks.procedural.reduction import Grammar, Reduction, reductions, solution_of
 
 OPERATORS = ("+", "-", "*")
 GROUP_SIZES = {1: (2, 1), 2: (2, 2), 3: (3, 3), 4: (4, 4)}
@@ -58,19 +58,14 @@ class MultistepArithmetic(Problem):
         return reductions(list(self.tokens), GRAMMAR)
 
     def solve(self) -> Solution:
-        done = self._reductions()
-        expression, penultimate = (_spell(tokens) for tokens in (done[0].before, done[-1].before))
-        last = done[-1].value
-        return Solution(
-            restated=f"We must compute the number that {expression} stands for.",
+        return solution_of(
+            self._reductions(),
+            GRAMMAR,
+            _reason,
+            _check,
+            task="We must compute the number that {} stands for.",
             plan="We compute brackets first, then products, then sums and differences from the left.",
-            start=Wording(f"Expression: {expression}", f"E0 = {expression}"),
-            sketch=Wording(f"It comes to {penultimate}", f"E{len(done) - 1} = {penultimate}"),
-            steps=reduction_steps(done, GRAMMAR, _reason, _check),
-            question="What is the value?",
-            conclusion=Wording("The value", f"E{len(done)} = {last}"),
-            check=f"all {len(done)} operators are computed",
-            answer=last,
+            verb="computed",
         )
 
 

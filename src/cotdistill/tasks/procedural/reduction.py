@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cotdistill.tasks.procedural.problem import Step
+from cotdistill.tasks.procedural.problem import Solution, Step, Wording
 
 Tokens = list[str]
 
@@ -52,10 +52,38 @@ def without_idle_brackets(tokens: Tokens) -> Tokens:
     return kept
 
 
-def reduction_steps(
+def solution_of(
+    done: list[Reduction],
+    grammar: Grammar,
+    reason: Callable[[Sequence[str]], str],
+    check: Callable[[Reduction], str],
+    *,
+    task: str,
+    plan: str,
+    verb: str,
+) -> Solution:
+    """The reductions as a solution; ``reason``, ``check`` and the texts word what differs between the kinds.
+
+    ``task`` holds ``{}`` in the place of the expression, and ``verb`` says what was done with an operator.
+    """
+    expression, penultimate = grammar.spell(done[0].before), grammar.spell(done[-1].before)
+    last = done[-1].value
+    return Solution(
+        restated=task.format(expression),
+        plan=plan,
+        start=Wording(f"Expression: {expression}", f"E0 = {expression}"),
+        sketch=Wording(f"It comes to {penultimate}", f"E{len(done) - 1} = {penultimate}"),
+        steps=_steps(done, grammar, reason, check),
+        question="What is the value?",
+        conclusion=Wording("The value", f"E{len(done)} = {last}"),
+        check=f"all {len(done)} operators are {verb}",
+        answer=last,
+    )
+
+
+def _steps(
     done: list[Reduction], grammar: Grammar, reason: Callable[[Sequence[str]], str], check: Callable[[Reduction], str]
 ) -> tuple[Step, ...]:
-    """The reductions as steps of a solution; ``reason`` and ``check`` word what differs between the kinds."""
     steps = []
     for index, reduction in enumerate(done, 1):
         operation, after = grammar.spell(reduction.operation), grammar.spell(reduction.after)
