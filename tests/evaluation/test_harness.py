@@ -162,7 +162,7 @@ def test_tasks_that_cannot_run_here_are_refused_before_the_model_is_loaded(tmp_p
     monkeypatch.setattr(harness, "_version", lambda package: "4.13.2")
     for task, line in {
         "no_such_task": "tasks: lm-eval does not have such a task",
-        f"{tmp_path}/fails.yaml": "fails.yaml: lm-eval cannot load it (`antlr4` is required); check the connection",
+        f"{tmp_path}/fails.yaml": "fails.yaml: lm-eval cannot load the task (`antlr4` is required); check the",
         str(
             tmp_path / "parses.yaml"
         ): "parses.yaml: it reads LaTeX with antlr4-python3-runtime 4.11, but 4.13.2 is installed",
