@@ -74,6 +74,14 @@ def test_what_is_made_with_a_part_is_keyed_by_its_source_and_not_by_its_place(tm
     assert key("a") != key("a", constant=2)
 
 
+def test_a_broken_import_or_one_from_above_is_said_where_the_part_is_used(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("def (\n")
+    own = part(tmp_path, "from ... import above\nimport helper\ndef loss(p):\n    return p\n")
+    assert own.identity["name"] == "loss"
+    with pytest.raises(CotDistillError, match="cannot be imported"):
+        own.load()
+
+
 @pytest.mark.parametrize(
     ("kind", "problem"),
     [

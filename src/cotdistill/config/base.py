@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -81,12 +82,13 @@ def identity(settings: Settings, *, places: bool = False) -> dict[str, Any]:
     return row
 
 
-class Keyed:
+class Keyed(ABC):
     """Base of values that keys hold as something other than their text."""
 
     @property
+    @abstractmethod
     def identity(self) -> Any:
-        raise NotImplementedError
+        """What a key holds."""
 
 
 def _plain(value: Any, places: bool) -> Any:

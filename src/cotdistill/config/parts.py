@@ -191,15 +191,22 @@ def _source_key(file: Path, root: Path) -> str:
 
 
 def _imported(file: Path, root: Path) -> Iterator[Path]:
-    for node in ast.walk(_tree(file)):
+    """The files below ``root`` that a file imports; of one that is not valid Python none, since it cannot run."""
+    try:
+        nodes = list(ast.walk(_tree(file)))
+    except ValueError:
+        return
+    for node in nodes:
         if isinstance(node, ast.Import):
             names, base = [alias.name for alias in node.names], root
         elif isinstance(node, ast.ImportFrom):
-            base = file.parents[node.level - 1] if node.level else root
+            base = file.parents[min(node.level, len(file.parents)) - 1] if node.level else root
             module = node.module or ""
             names = [module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)]
         else:
             continue
         for name in filter(None, names):
             path = base.joinpath(*name.split("."))
-            yield from (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
+            for each in (path.with_suffix(".py"), path / "__init__.py"):
+                if each.is_file() and each.is_relative_to(root):
+                    yield each
