@@ -240,7 +240,7 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
     answers = ", plus the time that teachers take to answer" if found.asked_tokens != 0 else ""
     return [
         f"{plan.experiment.name}: {found.cells} cells in {len(plan.arms)} arms, {found.cells_done} done; "
-        f"{len(plan.comparisons)} comparisons",
+        f"comparisons: {len(plan.comparisons)}",
         f"stages to run: {stages}",
         f"tokens: {_count(found.training_tokens).strip()} to train on, "
         f"{_count(found.generated_tokens).strip()} to generate, {_count(found.asked_tokens).strip()} asked of teachers",
