@@ -75,6 +75,9 @@ class Exchange(Generic[J, R]):
     def outcomes(self, jobs: Iterable[J]) -> Iterator[list[R | Failed]]:
         """Outcomes as they come; those that come at the same time, together. ``jobs`` is consumed as the work goes on.
 
+        The next job is sent when the caller, having kept what came, asks for more. So a kill loses at most as many
+        answers as can be in flight.
+
         The loop runs only while the next outcome is awaited. So an interrupt, wherever it comes, ends in this generator
         or at its caller, and what is in flight is given up at once.
         """
@@ -90,6 +93,8 @@ class Exchange(Generic[J, R]):
                 at_work -= come.count(None)
                 if answered := [each for each in come if each is not None and not isinstance(each, Exception)]:
                     yield answered
+                for _ in come:
+                    queue.task_done()
                 if problem := next((each for each in come if isinstance(each, Exception)), None):
                     raise problem
         finally:
@@ -103,6 +108,7 @@ class Exchange(Generic[J, R]):
         try:
             for job in waiting:
                 queue.put_nowait(await self._within_budget(job))
+                await queue.join()
         except Exception as error:  # raised in turn where the outcomes are waited for
             queue.put_nowait(error)
         queue.put_nowait(None)
