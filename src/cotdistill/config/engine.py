@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Temperature, kind_shorthand
 from cotdistill.config.model import Dtype, Model
+from cotdistill.config.secrets import RequestFields, ServerAddress, VariableName
 
 __all__ = [
     "EngineSettings",
@@ -67,23 +68,12 @@ class Limits(Settings):
     price: Price | None = Field(default=None, description="default: the model's in engines/costs.py, if listed")
 
 
-def _without_secrets(base_url: str) -> str:
-    address = urlsplit(base_url)
-    if address.username or address.password or address.query:
-        raise ValueError("would put a password or query into keys and files; use api_key_variable for the key")
-    return base_url
-
-
-ServerAddress = Annotated[str, AfterValidator(_without_secrets)]
-"""A server's address: it appears in files, keys and error lines, so a password or a query in it is refused."""
-
-
 class _Connection(Settings):
     """How to reach a server: OpenAI's own if ``base_url`` is not set. The key comes from the environment; your own
     server may not need one."""
 
     base_url: ServerAddress | None = None
-    api_key_variable: Annotated[str, MACHINE] = "OPENAI_API_KEY"
+    api_key_variable: Annotated[VariableName, MACHINE] = "OPENAI_API_KEY"
     limits: Annotated[Limits, MACHINE] = Limits()
 
 
@@ -93,7 +83,7 @@ class ServerSettings(_Connection):
     kind: Literal["openai"] = "openai"
     system: str | None = Field(default=None, description="a message before every question")
     reasoning_effort: str | None = Field(default=None, description="low, medium, high, or whatever the server accepts")
-    extra_body: dict[str, JsonValue] = Field(
+    extra_body: RequestFields = Field(
         default={}, description="more request fields, by the server's names; null removes one of ours"
     )
 
@@ -168,12 +158,7 @@ class SignalServer(_Connection):
     @classmethod
     def of_ones_own(cls, base_url: str) -> str:
         """One text for one address: a slash at its end means nothing."""
-        address = urlsplit(base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(
-                f"is {base_url!r}; give the address of a vLLM server, for example http://localhost:8000/v1"
-            )
-        return address.geturl().rstrip("/")
+        return urlsplit(base_url).geturl().rstrip("/")
 
     @property
     def served(self) -> ServedModel:

@@ -22,6 +22,7 @@ from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
+from cotdistill.config.secrets import refuse_secrets
 from cotdistill.config.task import FileTask, HubTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
@@ -264,6 +265,11 @@ def experiment_of(
 ) -> Experiment:
     """An experiment from the content of its file. Raises ConfigError as :func:`load_experiment` does."""
     values = json.loads(json.dumps(values, default=str))
+    for place, read in ((where, values), ("--set", overrides)):
+        try:
+            refuse_secrets(read)
+        except ValueError as error:
+            raise ConfigError(str(error), where=place) from None
     _refuse_unknown(values, where)
     fields = {"folder": "."} | {key: values.pop(key) for key in _OF_THE_FILE if key in values}
     arms = fields.get("arms")

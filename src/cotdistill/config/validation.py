@@ -14,6 +14,8 @@ __all__ = [
     "validated",
 ]
 
+_LONGEST_SHOWN = 100  # characters
+
 
 def validated(model: type[Settings], values: dict[str, Any], *, where: str, folder: Path | None = None) -> Any:
     """``model`` made from ``values``; pydantic's first complaint becomes one ConfigError line.
@@ -50,7 +52,17 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
         context = first.get("ctx", {})
         tag, expected = context["tag"], context["expected_tags"].replace("'", "")
         return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=nearest(tag, expected.split(", ")))
-    return ConfigError(f"{value!r} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
+    return ConfigError(f"{_shown(value)} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, short: what is in a section is not repeated, for it may be long or secret."""
+    text = repr(value)
+    if isinstance(value, dict):
+        text = f"a mapping of {', '.join(map(repr, value))}" if value else "an empty mapping"
+    elif isinstance(value, list | tuple):
+        text = f"a list of {len(value)}"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def misplaced(model: type[Settings], key: str) -> str | None:
