@@ -59,8 +59,8 @@ _CHECKS = {"api_key_variable": _variable_name, "base_url": _address}
 
 
 def refuse_secrets(values: Any, place: str = "", check: Callable[[Any], Any] | None = None) -> None:
-    """Raise ValueError for a key in the content of an experiment file, wherever it sets a name or an address: an axis of
-    the grid or an arm would be repeated in errors before it is checked."""
+    """Raise ValueError for a key in the content of an experiment file, wherever it sets a name or an address: an axis
+    or an arm would be repeated in errors before it is checked."""
     if isinstance(values, dict):
         for name, value in values.items():
             below = _CHECKS.get(str(name).rpartition(".")[2], None if name == "of" else check)

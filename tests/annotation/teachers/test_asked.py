@@ -18,7 +18,6 @@ from tests.annotation.teachers.faulty_server import FaultyServer
 from cotdistill.annotation import AnnotationRequest, annotate, make_annotation, plan
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, Price, Sampling, ScriptedTeacher
 from cotdistill.config.selection import GranularityMix
-from cotdistill.config.validation import validated
 from cotdistill.engines.costs import PRICES, Budget, price_of
 from cotdistill.errors import ConfigError, DataError, ModelError
 from cotdistill.records import Question

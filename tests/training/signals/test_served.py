@@ -285,7 +285,10 @@ def test_keys_name_the_server_and_are_as_before_without_one(teacher: ModelConfig
         ({"store": "hidden"}, "set store: topk, not hidden"),
         ({"store": "sampled"}, "set store: topk, not sampled"),
         ({"server": {"base_url": "http://me:pw@host/v1", "model": "m"}}, "use api_key_variable for the key"),
-        ({"server": {"base_url": "host:8000", "model": "m"}}, "is not the address of a server; write http://HOST:PORT/v1"),
+        (
+            {"server": {"base_url": "host:8000", "model": "m"}},
+            "is not the address of a server; write http://HOST:PORT/v1",
+        ),
     ],
 )
 def test_settings_that_no_server_can_serve_are_refused(settings: dict[str, Any], message: str) -> None:
