@@ -20,6 +20,7 @@ __all__ = [
     "OnPolicy",
     "SignalConfig",
     "TeacherContext",
+    "TooLong",
     "TrainingConfig",
     "TrainingTarget",
 ]
@@ -76,6 +77,10 @@ class CachedTeacher(Settings):
         return self
 
 
+TooLong = Literal["drop", "error", "cut_reasoning"]
+"""What becomes of an example over ``max_length``: nothing, one error for all, or its reasoning is cut at a sentence."""
+
+
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
 """What computes attention, by transformers' names; flash attention needs a GPU and its own package."""
 
@@ -118,8 +123,15 @@ class TrainingConfig(Settings):
         ge=1,
         description="tokens per forward pass; steps accumulate over them. Default: 1536 on a CPU, 4096 elsewhere",
     )
-    max_length: int = Field(default=1024, ge=8, description="tokens of prompt and response together")
-    too_long: Literal["drop", "error"] = "drop"
+    max_length: int | None = Field(
+        default=None,
+        ge=8,
+        description="tokens of prompt and response together. Default: as many as the models take, at most 32768",
+    )
+    too_long: TooLong = Field(
+        default="drop",
+        description="cut_reasoning: keep as many whole sentences as fit, and the answer; what is cut is counted",
+    )
     target: TrainingTarget = Field(
         default="rationale_then_answer",
         description="multi_task: two examples per question, to answer and to explain, weighted by the loss's regions",

@@ -53,7 +53,7 @@ def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
                 stages["teacher_signal"] = capture_signal_of(config, rationales, work).folder
             return stages
         work.say(f"{cell.title}: train {config.student.model} on {_counted(rationales)}")
-        student = train_student(config, rationales, work)
+        student = train_student(config, rationales, work, title=cell.title)
         stages["training"] = student.path
         if student.dropped:
             work.say(f"{cell.title}: dropped from training: {reasons(student.dropped)}")
@@ -83,7 +83,8 @@ def with_trained_models(cell: Cell, plan: Plan, work: Work) -> CellConfig:
         if arm is None:
             return model
         other = with_trained_models(plan.cell(cell.uses[arm]), plan, work)
-        student = train_student(other, read_annotation(make_rationales(other, work)), work)
+        rationales = read_annotation(make_rationales(other, work))
+        student = train_student(other, rationales, work, title=f"arm:{arm}")
         return model.model_copy(update={"model": str(student.model)})
 
     return with_models(cell.config, trained)
@@ -127,7 +128,7 @@ def _test_questions(config: CellConfig, work: Work) -> list[Question]:
     return [question for task in config.evaluation.tasks or (config.task,) for question in work.load(task).test]
 
 
-def train_student(config: CellConfig, rationales: Rationales, work: Work) -> Student:
+def train_student(config: CellConfig, rationales: Rationales, work: Work, *, title: str) -> Student:
     from cotdistill.config.files import written_yaml
     from cotdistill.training.distributed import ALONE
     from cotdistill.training.stage import train
@@ -142,6 +143,7 @@ def train_student(config: CellConfig, rationales: Rationales, work: Work) -> Stu
         runs=work.runs,
         recipe=recipe,
         ranks=work.ranks or ALONE,
+        say=lambda line: work.say(f"{title}: {line}"),
     )
 
 

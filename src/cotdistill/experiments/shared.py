@@ -34,7 +34,13 @@ def stage_keys(cell: Cell) -> dict[str, str]:
     keys = {"annotation": content_key(annotation)}
     training = identity(config.training, places=True)
     if isinstance(config.training.signal, CachedTeacher):
-        signal = [training["signal"], config.training.max_length, config.training.dtype, cell.uses]
+        signal = [
+            training["signal"],
+            config.training.max_length,
+            config.training.too_long,
+            config.training.dtype,
+            cell.uses,
+        ]
         keys["teacher_signal"] = content_key([keys["annotation"], _tokens_of(student), signal])
     keys["training"] = content_key([keys["annotation"], student, training, config.seed])
     keys["evaluation"] = content_key([keys["training"], testing])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples
+from cotdistill.training.data.lengths import Lengths, length_limit
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.rollouts import Rollouts
@@ -35,7 +36,7 @@ from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a change of code changes what a training makes."""
 
 
@@ -92,15 +93,17 @@ def train(
     runs: Path,
     recipe: str = "",
     ranks: Ranks = ALONE,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Student:
     """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one from there.
 
-    ``recipe`` (YAML) is printed in the model card; ``ranks``, of which this is the first, train together. Raises
-    ModelError if a divergence has no shared vocabulary, and whatever :func:`train_student` raises.
+    ``recipe`` (YAML) is printed in the model card; ``ranks``, of which this is the first, train together; ``say`` is
+    told beforehand what is too long to be trained on whole. Raises ModelError if a divergence has no shared vocabulary,
+    and whatever :func:`train_student` raises.
     """
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
-            _train(TrainingJob(student, rationales, config, seed, stage.path, runs), stage, recipe, ranks)
+            _train(TrainingJob(student, rationales, config, seed, stage.path, runs), stage, recipe, ranks, say)
         shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
         target = target_of_student(rationales, config.target)
         done = stage.read()
@@ -151,19 +154,21 @@ class Trained:
     tokenizer: PreTrainedTokenizerBase
     totals: TrainingSummary
     dropped: dict[str, int]
+    lengths: Lengths
 
 
-def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks) -> None:
+def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks, say: Callable[[str], None]) -> None:
     shared = job
     if ranks.size > 1:
         shared = _for_several(job, ranks)
         ranks.broadcast(shared.to_json())
-    trained = fit(shared, ranks)
+    trained = fit(shared, ranks, say)
     folder = stage.path / "student"
     write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
     card = model_card(job.student.model, job.rationales, job.config, trained.totals, recipe)
     write_text_atomically(folder / "README.md", card)
-    stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped)
+    notes = {"lengths": trained.lengths.to_row()}
+    stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped, notes=notes)
 
 
 def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
@@ -188,11 +193,13 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     return replace(job, config=job.config.model_copy(update={"signal": signal}))
 
 
-def fit(job: TrainingJob, ranks: Ranks) -> Trained:
+def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
-    tokenizer = load_tokenizer(job.student)
-    examples, dropped = _examples(job.rationales, tokenizer, config)
+    tokenizer, lengths = load_tokenizer(job.student), Lengths(length_limit(job.student, config))
+    examples, dropped = _examples(job.rationales, tokenizer, config, lengths)
+    if line := lengths.line():
+        say(line)
     alignments = _align(config, job.rationales, tokenizer)
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
@@ -217,7 +224,7 @@ def fit(job: TrainingJob, ranks: Ranks) -> Trained:
     )
     if ranks.sharded:
         opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
-    return Trained(opened, tokenizer, totals, dropped)
+    return Trained(opened, tokenizer, totals, dropped, lengths)
 
 
 def _align(
@@ -284,19 +291,23 @@ def capture_signal(
     return signal
 
 
-def student_examples(student: Model, rationales: Sequence[Rationale], config: TrainingConfig) -> list[Example]:
-    """The token examples that ``student`` will be trained on."""
-    return _examples(rationales, load_tokenizer(student), config)[0]
+def student_examples(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, lengths: Lengths | None = None
+) -> list[Example]:
+    """The token examples that ``student`` will be trained on; ``lengths`` counts them, and those that are dropped."""
+    lengths = Lengths(length_limit(student, config)) if lengths is None else lengths
+    return _examples(rationales, load_tokenizer(student), config, lengths)[0]
 
 
 def _examples(
-    rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+    rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, lengths: Lengths
 ) -> tuple[list[Example], dict[str, int]]:
     return make_examples(
         rationales,
         tokenizer,
-        max_length=config.max_length,
+        max_length=lengths.limit,
         too_long=config.too_long,
         target=config.target,
         context=config.signal.context if config.signal else "none",
+        lengths=lengths,
     )

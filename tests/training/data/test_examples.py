@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 from tests.tiny import END_OF_TEXT, ROLE_END, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from cotdistill.config import ForwardKL, LiveTeacher, ModelConfig, TrainingConfig
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompt
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.prompts import prompt_text
 from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import REGIONS, Example, Region, make_example, make_examples, total_loss_tokens
+from cotdistill.training.data.lengths import Lengths, histogram, length_limit
 
 QUESTION = Question("q1", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
 REASONING = "Ann has 12 apples.\nShe gives 5 away: 12 - 5 = 7."
@@ -141,6 +147,73 @@ def test_what_is_too_long_is_an_error_where_the_config_says_so() -> None:
         make_examples([ANSWER_ONLY, RATIONALE], tokenizer, max_length=num_tokens - 1, too_long="error")
     assert f"rationale q1: {num_tokens} tokens" in str(raised.value)
     assert f"training.max_length ({num_tokens - 1})" in str(raised.value)
+
+
+def test_reasoning_is_cut_at_a_sentence_and_the_answer_kept(tokenizer: PreTrainedTokenizerFast) -> None:
+    sentences = [f"Wait, let me check that 12 - {n} = {12 - n} again." for n in range(12)]
+    long = Rationale(QUESTION, " ".join(sentences), "me", 3, "cot")
+    whole = make_example(long, tokenizer)
+    end = ROLE_END if tokenizer.chat_template else END_OF_TEXT
+    for limit in range(len(make_example(ANSWER_ONLY, tokenizer)), len(whole) + 2):
+        lengths = Lengths(limit)
+        try:
+            (made,), _ = make_examples([long], tokenizer, max_length=limit, too_long="cut_reasoning", lengths=lengths)
+        except DataError:
+            assert lengths.fates == {"too_long": 1}
+            assert limit < len(make_example(replace(long, rationale=sentences[0]), tokenizer)) + 1
+            continue
+        kept = text_of(made, tokenizer, Region.RATIONALE).removesuffix("\n")
+        assert len(made) + 1 <= limit
+        assert kept in {" ".join(sentences[:count]) for count in range(1, 13)}
+        more = replace(long, rationale=" ".join(sentences[: kept.count("Wait") + 1]))
+        assert made == whole or len(make_example(more, tokenizer)) + 1 > limit, "as many sentences as fit"
+        assert text_of(made, tokenizer, Region.ANSWER, Region.END) == f"The answer is 7.{end}"
+        assert lengths.fates == {"whole" if made == whole else "cut": 1}
+        assert lengths.to_row()["longest"] == len(whole) + 1, "counted as they were"
+
+
+def test_what_is_left_out_is_said_with_a_warning_above_a_twentieth() -> None:
+    tokenizer = tiny_tokenizer()
+    long = Rationale(QUESTION, REASONING * 20, "me", 3, "cot")
+    limit = len(make_example(RATIONALE, tokenizer)) + 1
+    said = []
+    for num_short in (0, 19, 20):
+        lengths = Lengths(limit)
+        rows = [*[RATIONALE] * num_short, long, ANSWER_ONLY]
+        make_examples(rows, tokenizer, max_length=limit, too_long="drop", lengths=lengths)
+        said.append(lengths.line())
+    assert said[0].startswith("warning: 1 of 2 examples (50 %) are too long to train on (the limit is ")
+    assert said[0].endswith("; raise training.max_length, or set training.too_long: cut_reasoning")
+    assert said[1].startswith("1 of 21 examples (5 %) are too long")
+    assert not said[2].startswith("warning")
+    lengths = Lengths(limit)
+    make_examples([RATIONALE], tokenizer, max_length=limit, too_long="drop", lengths=lengths)
+    assert lengths.line() is None
+
+
+def test_a_histogram_counts_every_length_between_its_bounds() -> None:
+    found = histogram(range(100))
+    bounds = [int(bound) for bound in found]
+    assert sum(found.values()) == 100
+    for bound, above in pairwise([*bounds, 100]):
+        assert found[str(bound)] == above - bound
+
+
+def test_by_default_examples_may_be_as_long_as_the_models_take(tmp_path: Path) -> None:
+    def model(name: str, config: str) -> ModelConfig:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config)
+        return ModelConfig(model=str(tmp_path / name))
+
+    student = model("student", '{"max_position_embeddings": 4096}')
+    teacher = model("teacher", '{"text_config": {"n_positions": 1024}}')
+    unlimited, huge = model("mamba", "{}"), model("long", '{"max_position_embeddings": 131072}')
+    signal = LiveTeacher(model=teacher)
+    term = ForwardKL()
+    assert length_limit(student, TrainingConfig()) == 4096
+    assert length_limit(student, TrainingConfig(max_length=512)) == 512
+    assert length_limit(student, TrainingConfig(signal=signal, loss=(term,))) == 1024
+    assert length_limit(unlimited, TrainingConfig()) == length_limit(huge, TrainingConfig()) == 32_768
 
 
 def test_nothing_to_train_on_is_an_error_that_says_why() -> None:

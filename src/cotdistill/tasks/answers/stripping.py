@@ -70,7 +70,7 @@ def _without_bullet(text: str, end: int) -> int:
     return line.start() if line else end
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """Two marks that belong together, by their places; ``end`` is the closing one's, or None where there is none."""
 
     mark: str
@@ -78,7 +78,7 @@ class _Pair(NamedTuple):
     end: int | None
 
 
-def _pairs(text: str) -> Iterator[_Pair]:
+def pairs(text: str) -> Iterator[Pair]:
     """A mark that is the same on both sides closes the last one open. A dollar before a digit opens: "$5" or "$5$"."""
     opened: dict[str, list[int]] = {}
     for match in _MARK.finditer(text):
@@ -87,14 +87,14 @@ def _pairs(text: str) -> Iterator[_Pair]:
         if opens or (mark == "$" and text[match.end() : match.end() + 1].isdigit()):
             opened.setdefault(mark, []).append(match.start())
         elif opened.get(opener := _OPENER.get(mark, "")):
-            yield _Pair(opener, opened[opener].pop(), match.start())
+            yield Pair(opener, opened[opener].pop(), match.start())
     for mark, starts in opened.items():
-        yield from (_Pair(mark, start, None) for start in starts)
+        yield from (Pair(mark, start, None) for start in starts)
 
 
 def _closed(text: str, end: int) -> str:
     """``text`` up to ``end``, with the marks closed there that close only behind it, and a full stop for a comma."""
-    broken = [pair for pair in _pairs(text) if pair.start < end and (pair.end is None or pair.end >= end)]
+    broken = [pair for pair in pairs(text) if pair.start < end and (pair.end is None or pair.end >= end)]
     kept, closers = text[:end].rstrip(), ""
     for pair in sorted(broken, key=lambda pair: pair.start, reverse=True):
         if pair.start + len(pair.mark) >= len(kept):  # nothing stands behind it

@@ -45,12 +45,12 @@ def first_sentence(text: str) -> str:
     sentence."""
     line = text.strip().partition("\n")[0]
     for end in _SENTENCE_END.finditer(line):
-        if end[0] != "." or not _is_abbreviated(line, end.start()):
+        if end[0] != "." or not is_abbreviated(line, end.start()):
             return line[: end.start()].strip()
     return line.strip()
 
 
-def _is_abbreviated(line: str, stop: int) -> bool:
+def is_abbreviated(line: str, stop: int) -> bool:
     """Whether the full stop at ``stop`` belongs to the word before it, and the sentence goes on."""
     word = re.split(r"[\s(\"'“‘]", line[max(0, stop - 12) : stop])[-1]
     following = line[stop + 1 :].split(maxsplit=1)

@@ -13,11 +13,14 @@ from hashlib import blake2b
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import TeacherContext, TrainingTarget
+from cotdistill.config import TeacherContext, TooLong, TrainingTarget
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompt, encode_response, stop_token_id
+from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
+from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.prompts import Target, asked_of, hint_of, prompt_text, response_parts
+from cotdistill.training.data.lengths import Fate, Lengths
 
 
 class Region(IntEnum):
@@ -119,34 +122,72 @@ def make_examples(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
-    too_long: str,
+    too_long: TooLong,
     target: TrainingTarget = "rationale_then_answer",
     context: TeacherContext = "none",
+    lengths: Lengths | None = None,
 ) -> tuple[list[Example], dict[str, int]]:
     """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
 
-    Raises DataError if nothing is left, or for the first example over the limit if ``too_long`` is ``error``.
-    A rationale is never cut: half a rationale teaches to stop thinking half-way.
+    What is longer is dropped, or the first of it is an error, or its rationale is cut behind a whole sentence while the
+    answer stays; what cannot be cut is dropped. ``lengths`` counts all of it. Raises DataError if nothing is left, or
+    for the first example over the limit if ``too_long`` is ``error``.
     """
     examples: list[Example] = []
-    num_too_long = 0
+    lengths = Lengths(max_length) if lengths is None else lengths
     lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
     for rationale, asked in lessons:
-        example = make_example(rationale, tokenizer, asked, context)
-        if len(example) + 1 <= max_length:
-            examples.append(example)
-        elif too_long == "error":
-            raise DataError(
-                f"{len(example) + 1} tokens of prompt and response exceed training.max_length ({max_length})",
-                where=f"rationale {rationale.id}",
-                remedy="raise training.max_length, or set training.too_long: drop",
-            )
-        else:
-            num_too_long += 1
+        whole = kept = make_example(rationale, tokenizer, asked, context)
+        if not _fits(whole, max_length):
+            kept = None
+            if too_long == "error":
+                raise _too_long(whole, max_length)
+            if too_long == "cut_reasoning":
+                kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length)
+        fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
+        lengths.add(len(whole) + 1, whole.regions.count(Region.RATIONALE), fate)
+        if kept is not None:
+            examples.append(kept)
+    num_too_long = lengths.fates["too_long"]
     if not examples:
         problem = f"all {num_too_long} exceed training.max_length ({max_length})" if num_too_long else "there are none"
         raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
     return examples, {"too_long": num_too_long} if num_too_long else {}
+
+
+def _fits(example: Example, max_length: int) -> bool:
+    return len(example) + 1 <= max_length
+
+
+def _too_long(example: Example, max_length: int) -> DataError:
+    return DataError(
+        f"{len(example) + 1} tokens of prompt and response exceed training.max_length ({max_length})",
+        where=f"rationale {example.id}",
+        remedy="raise training.max_length, or set training.too_long: drop or cut_reasoning",
+    )
+
+
+def _with_reasoning_cut(
+    rationale: Rationale,
+    whole: Example,
+    tokenizer: PreTrainedTokenizerBase,
+    target: Target,
+    context: TeacherContext,
+    max_length: int,
+) -> Example | None:
+    """The example with as many whole sentences of its rationale as fit; None if not even one does."""
+    text = clean_rationale(rationale.rationale or "")
+    ends = [end for _, end in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
+    room = max_length - (len(whole) + 1 - len(ends))
+    while 0 < room < len(ends):
+        beginning = cut(text, ends[room - 1])
+        if beginning is None:
+            return None
+        example = make_example(replace(rationale, rationale=beginning), tokenizer, target, context)
+        if _fits(example, max_length):
+            return example
+        room -= len(example) + 1 - max_length  # a cut can change how its last characters become tokens
+    return None
 
 
 def total_loss_tokens(examples: Sequence[Example]) -> int:

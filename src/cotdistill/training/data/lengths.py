@@ -1,0 +1,107 @@
+"""How long examples are, and what becomes of those that are too long. Loads no torch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cotdistill.config import ModelConfig, TrainingConfig
+from cotdistill.models.load.positions import stated_positions
+
+LONGEST = 32_768
+"""Tokens of the longest example where neither ``training.max_length`` nor the models set a limit."""
+
+WARN_ABOVE = 0.05
+"""The share of what is not trained on above which a warning is given."""
+
+Fate = Literal["whole", "cut", "too_long"]
+"""What becomes of an example: it is trained on as it is, with its reasoning cut, or not at all."""
+
+
+def length_limit(student: ModelConfig, config: TrainingConfig) -> int:
+    """Tokens of prompt and response together: ``max_length``, by default as many as the student and the model of its
+    signal have positions for, and at most ``LONGEST``.
+
+    Raises ModelError for a model that cannot be found.
+    """
+    if config.max_length is not None:
+        return config.max_length
+    models = [student, *([config.signal.model] if config.signal else [])]
+    return min([LONGEST, *filter(None, map(stated_positions, models))])
+
+
+def histogram(lengths: Iterable[int]) -> dict[str, int]:
+    """How many lengths there are from each lower bound up to the next one; bounds are powers of the square root of 2,
+    rounded down."""
+    counts = Counter(map(lower_bound, lengths))
+    return {str(bound): counts[bound] for bound in sorted(counts)}
+
+
+def lower_bound(length: int) -> int:
+    """The largest bound of :func:`histogram` that is not above ``length``."""
+    if length < 2:
+        return max(0, length)
+    half_octave = math.floor(2 * math.log2(length)) + 1
+    return next(found for power in (half_octave, half_octave - 1) if (found := math.isqrt(2**power)) <= length)
+
+
+@dataclass(slots=True)
+class Lengths:
+    """Examples by what becomes of them, with their tokens as they were before any cut.
+
+    ``limit`` is for prompt and response together; ``reasoning`` are the tokens of rationales alone. ``sampled`` is the
+    number of rationales that this is estimated from; None where all are counted.
+    """
+
+    limit: int
+    fates: Counter[Fate] = field(default_factory=Counter[Fate])
+    tokens: list[int] = field(default_factory=list)
+    reasoning: list[int] = field(default_factory=list)
+    sampled: int | None = None
+
+    def add(self, tokens: int, reasoning: int, fate: Fate) -> None:
+        self.tokens.append(tokens)
+        self.reasoning.append(reasoning)
+        self.fates[fate] += 1
+
+    @property
+    def too_long(self) -> float:
+        """The share of examples that are not trained on; 0 if there are none."""
+        return self.fates["too_long"] / len(self.tokens) if self.tokens else 0.0
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "limit": self.limit,
+            "longest": max(self.tokens, default=0),
+            **{fate: self.fates[fate] for fate in ("whole", "cut", "too_long")},
+            "tokens": histogram(self.tokens),
+            "reasoning": histogram(self.reasoning),
+            **({} if self.sampled is None else {"sampled": self.sampled}),
+        }
+
+    def line(self) -> str | None:
+        """What is cut and left out, in words, as a warning above ``WARN_ABOVE``; None if all are trained on whole."""
+        cut, left_out = self.fates["cut"], self.fates["too_long"]
+        if not cut and not left_out:
+            return None
+        about = "" if self.sampled is None else "about "
+        parts = []
+        if left_out:
+            parts.append(f"{about}{_of(left_out, len(self.tokens), self.sampled)} are too long to train on")
+        if cut:
+            parts.append(f"{about}{_of(cut, len(self.tokens), self.sampled)} are trained on with their reasoning cut")
+        said = f"{' and '.join(parts)} (the limit is {self.limit:,} tokens, the longest has {max(self.tokens):,})"
+        if self.too_long <= WARN_ABOVE:
+            return said
+        remedy = "raise training.max_length" + ("" if cut else ", or set training.too_long: cut_reasoning")
+        return f"warning: {said}; {remedy}"
+
+
+def _of(count: int, total: int, sampled: int | None) -> str:
+    share = f"{100 * count / total:.0f} %"
+    return (
+        f"{share} of the examples ({count} of {total} sampled)" if sampled else f"{count} of {total} examples ({share})"
+    )
