@@ -1,7 +1,8 @@
 """The rows that stages exchange: Question, Rationale, Prediction, Score.
 
 A row on disk is flat. A question and a rationale share one schema (``id, task, split, question, choices, answer,
-answer_type, rationale, teacher, granularity, format, meta``), so a file of rationales is also a file of questions.
+answer_type, rationale, reasoning, teacher, granularity, format, meta``), so a file of rationales is also a file of
+questions.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Question:
 class Rationale:
     """A question with one teacher's rationale for it; ``rationale`` is None if only the answer is taught.
 
-    ``rationale`` holds the reasoning without the closing statement of the answer; ``meta`` says where it came from.
+    ``rationale`` holds what is said before the closing statement of the answer; ``reasoning`` what the teacher thought
+    before it said that, if it is kept apart; ``meta`` says where both came from.
     """
 
     question: Question
@@ -83,6 +85,7 @@ class Rationale:
     granularity: int | None
     format: Format
     meta: dict[str, Any] = field(default_factory=dict)
+    reasoning: str | None = None
 
     @property
     def id(self) -> str:
@@ -92,6 +95,7 @@ class Rationale:
         row = self.question.to_row()
         return row | {
             "rationale": self.rationale,
+            "reasoning": self.reasoning,
             "teacher": self.teacher,
             "granularity": self.granularity,
             "format": self.format,
@@ -104,7 +108,7 @@ class Rationale:
         asked = (row["id"], row["task"], row["split"], row["question"], row["answer"], row["answer_type"])
         question = Question(*asked, tuple(choices) if choices else None)
         written = (row["rationale"], row["teacher"], row["granularity"], row["format"])
-        return cls(question, *written, row.get("meta") or {})
+        return cls(question, *written, row.get("meta") or {}, row.get("reasoning"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 
-VERSION = 5
+VERSION = 6
 """Raised whenever a change of code changes what an annotation holds."""
 
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"

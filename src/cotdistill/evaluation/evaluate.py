@@ -22,7 +22,7 @@ from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_text
 from cotdistill.tasks.task import refuse_repeated_questions
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a change of code changes what an evaluation makes."""
 
 

@@ -23,9 +23,9 @@ from cotdistill.tasks.answers.statements import (
     openers,
     opening_start,
     spoken,
-    visible,
 )
 from cotdistill.tasks.answers.types import comparable, first_sentence, read_answer
+from cotdistill.tasks.reasoning import split_reasoning
 
 _NEXT_QUESTION = re.compile(r"(?:\n|[.!?] ) {0,8}(?:#{1,4} ?|\*\*)?(?:Question|Q) ?:")
 _MAX_QUESTIONS = 8
@@ -43,14 +43,14 @@ def extract_answer(
     statement wins, for a model that answers and then explains. Reasoning between marks is skipped, and so is whatever
     follows if a model states its answer and then starts another question.
     """
-    text, thought, closed = visible(output)
+    _, text, closed = split_reasoning(output)
     if not closed:
         return None
     read = partial(read_answer, answer_type=answer_type, choices=choices)
     if first:
         return _first_stated(find_statements(text, first=True), read)
     found = find_statements(_before_next_question(text.lstrip(), answer_type, read))
-    if not found and thought and "\n" not in text.strip():
+    if not found and text != output and "\n" not in text.strip():
         return read(text.strip())
     return _last_stated(found, answer_type, read)
 
@@ -161,7 +161,8 @@ def _is_gold_line(output: str, question: Question, *, first: bool) -> bool:
     """Whether the whole line of a statement is the gold answer, which may hold full stops ("Mt. Everest")."""
     if question.answer_type not in ("text", "list", "math"):
         return False
-    text = _before_next_question(visible(output)[0].lstrip(), question.answer_type, lambda stated: stated.strip())
+    text = split_reasoning(output).visible.lstrip()
+    text = _before_next_question(text, question.answer_type, lambda stated: stated.strip())
     ends = [end for _, end in openers(text, first=first)]
     if not ends:
         return False

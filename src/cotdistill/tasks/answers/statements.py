@@ -243,48 +243,6 @@ def _conclusions(text: str) -> tuple[str, ...]:
     return tuple(text[match.end() :] for match in reversed(list(_CONCLUDED.finditer(text))[-4:]))
 
 
-# ---- what is not part of an answer ----------------------------------------------------------------------------------
-
-_THINKING = re.compile(
-    r"<(?P<close>/)?(?:[a-z]{1,10}:)?(?:think|thinking|thought|thoughts|reasoning|analysis|scratchpad|reflection)>"
-    r"|\[(?P<close2>/)?THINK\]|◁(?P<close3>/)?think▷|<\|(?:begin|(?P<close4>end))_of_thought\|>"
-    r"|<\|(?:START|(?P<close5>END))_THINKING\|>"
-    r"|(?P<channel><\|channel\|>(?:analysis|commentary)[^<]{0,40}<\|message\|>)"
-    r"|(?P<final>(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,40}<\|message\|>)",
-    re.IGNORECASE,
-)
-_MARK_AND_BREAK = re.compile(f"(?:{_THINKING.pattern})[ \\t]*\\n?", re.IGNORECASE)
-_BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\"(0-9])(?:.*)assistantfinal", re.DOTALL)
-
-
-def visible(output: str) -> tuple[str, bool, bool]:
-    """``output`` without what stands between thinking marks; whether there were any, and whether all of them close.
-
-    A closing mark alone ends a thought that the prompt opened.
-    """
-    if "<" not in output and "◁" not in output and "THINK]" not in output and not output.startswith("analysis"):
-        return output, False, True
-    if output.startswith("analysis") and (channels := _BARE_CHANNELS.match(output)):
-        return output[channels.end() :], True, True
-    kept: list[str] = []
-    place, depth, found = 0, 0, False
-    for mark in _THINKING.finditer(output):
-        found = True
-        closes = mark["final"] or any(mark[name] for name in ("close", "close2", "close3", "close4", "close5"))
-        if closes and not depth:
-            kept = []
-        elif not depth:
-            kept.append(output[place : mark.start()])
-        depth = 0 if closes else 1
-        place = mark.end()
-    return "".join([*kept, "" if depth else output[place:]]) if found else output, found, not depth
-
-
-def without_marks(text: str) -> str:
-    """``text`` with its thoughts and without the marks around them, nor the lines that hold nothing else."""
-    return _MARK_AND_BREAK.sub("", text)
-
-
 def opening_start(text: str, start: int) -> int:
     """Where the statement opens whose "answer is" begins at ``start``: at its "So the final"."""
     opening = _OPENING.search(text[max(0, start - _MAX_OPENING) : start])

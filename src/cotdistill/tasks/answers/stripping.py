@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from textwrap import dedent
 from typing import NamedTuple
 
-from cotdistill.tasks.answers.statements import openers, opening_start, without_marks
+from cotdistill.tasks.answers.statements import openers, opening_start
 from cotdistill.tasks.answers.types import first_sentence
+from cotdistill.tasks.reasoning import without_marks
 
 _GIVES_REASON = re.compile(r"\b(?:because|since|as|so|but)\b", re.IGNORECASE)
 _MAX_CLOSING = 120
