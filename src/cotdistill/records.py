@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = ["Prediction", "Question", "Rationale", "Score"]
+__all__ = ["Prediction", "Question", "Rationale", "Score", "Tally"]
 
 AnswerType = Literal["number", "letter", "yes_no", "true_false", "list", "text", "math"]
 """How an answer is read and compared: a number; a choice's letter (A is the first); Yes/No; True/False; a sequence of
@@ -26,6 +26,9 @@ Verdict = Literal["correct", "wrong", "unreadable", "truncated"]
 """Unreadable: no answer can be extracted. Truncated: the token limit is reached before an answer."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+ACCURACY = "accuracy"
+"""The metric of a prediction's own verdict; those of its samples are in ``evaluation/statistics/metrics.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,22 @@ class Rationale:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How the samples of one question are judged: how many there are, how many are correct, and how many state each of
+    the wrong answers, most first (the rest state none)."""
+
+    num_samples: int
+    num_correct: int
+    wrong_votes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model wrote for one question, and how it is judged. ``answer`` is the gold answer."""
+    """What a model wrote for one question, and how it is judged. ``answer`` is the gold answer.
+
+    Of several samples it is the one that won the vote; ``samples`` says how all of them are judged (None: there is
+    one).
+    """
 
     id: str
     task: str
@@ -123,17 +140,32 @@ class Prediction:
     verdict: Verdict
     num_prompt_tokens: int
     num_output_tokens: int
+    samples: Tally | None = None
 
     @property
     def correct(self) -> bool:
         return self.verdict == "correct"
 
+    @property
+    def tally(self) -> Tally:
+        """How all samples are judged, be it one."""
+        if self.samples is not None:
+            return self.samples
+        return Tally(1, int(self.correct), (1,) if self.verdict == "wrong" else ())
+
     def to_row(self) -> dict[str, Any]:
-        return asdict(self)
+        row = asdict(self)
+        return row | (row.pop("samples") or {})
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Prediction:
-        return cls(**row)
+        own = {name: value for name, value in row.items() if name not in _OF_SAMPLES}
+        if "num_samples" not in row:
+            return cls(**own)
+        return cls(**own, samples=Tally(row["num_samples"], row["num_correct"], tuple(row["wrong_votes"])))
+
+
+_OF_SAMPLES = ("num_samples", "num_correct", "wrong_votes")
 
 
 @dataclass(frozen=True, slots=True)

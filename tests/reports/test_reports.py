@@ -18,7 +18,8 @@ from rich.console import Console
 from tests.reports import material
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled
+from cotdistill.evaluation.statistics.proportions import wilson_interval
 from cotdistill.records import Score
 from cotdistill.reports import Arm, Evidence, Missing, Untested, print_table, write_report
 from cotdistill.reports.figures import write_figure

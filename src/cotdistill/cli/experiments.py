@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +22,7 @@ from cotdistill.cli.common import (
     say,
     work_in,
 )
+from cotdistill.records import ACCURACY
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment
@@ -207,7 +209,7 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
     ]
     if as_json:
         tasks = [task.summary() for task in read]
-        comparisons = [{"a": pair.a, "b": pair.b, "declared": pair.declared} for pair in planned.comparisons]
+        comparisons = [asdict(pair) for pair in planned.comparisons]
         print(
             json.dumps(
                 found.to_row() | {"cells": cells, "comparisons": comparisons} | {"tasks": tasks}, ensure_ascii=False
@@ -219,5 +221,5 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
     for result in results:
         print(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:
-        print(f"compares {pair.a} with {pair.b}")
+        print(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
     print("\n".join(lines(planned, found, jobs)))

@@ -14,11 +14,15 @@ from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
     "EvaluationConfig",
+    "Metric",
     "Reader",
 ]
 
 Reader = Literal["cotdistill", "lm_eval", "math_verify"]
 """Who finds the stated answer in a completion and compares it with the gold answer."""
+
+Metric = Annotated[str, Field(pattern=r"^(accuracy|(pass|avg|maj)@[1-9][0-9]{0,3})$")]
+"""What is compared: accuracy, or of k of the samples of a question pass@k, avg@k or maj@k."""
 
 
 def _part_or_name(value: Any) -> str:
@@ -46,7 +50,11 @@ class EvaluationConfig(Settings):
     temperature: Temperature | None = Field(
         default=0.0, ge=0, description="0: greedy; null: not sent, for a server that accepts none"
     )
-    num_samples: int = Field(default=1, ge=1, description="completions per question, which vote on the answer")
+    num_samples: int = Field(
+        default=1,
+        ge=1,
+        description="completions per question, which vote on the answer; pass@k, avg@k and maj@k come from them",
+    )
     num_beams: int = Field(
         default=1, ge=1, description="above 1: beam search by transformers, instead of greedy decoding"
     )

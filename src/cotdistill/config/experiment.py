@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, HumanTeacher, TeacherConfig
 from cotdistill.config.base import FolderPath, Settings, identity
 from cotdistill.config.dotted import set_dotted
-from cotdistill.config.evaluation import EvaluationConfig
+from cotdistill.config.evaluation import EvaluationConfig, Metric
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
@@ -27,6 +27,7 @@ from cotdistill.config.task import FileTask, HubTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
+from cotdistill.records import ACCURACY
 
 __all__ = [
     "Axis",
@@ -175,11 +176,12 @@ Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1)]
 class Comparison(Settings):
     """Arms with factors ``a`` against arms with factors ``b``, pair by pair where all other factors agree.
 
-    It is declared before the run; the difference reported is accuracy of ``a`` minus that of ``b``.
+    It is declared before the run; the difference reported is that of ``a`` minus that of ``b`` in the metric.
     """
 
     a: Side
     b: Side
+    metric: Metric = ACCURACY
 
 
 class Resources(Settings):

@@ -22,7 +22,7 @@ from cotdistill.engines.opening import name_of, open_engine
 from cotdistill.errors import DataError
 from cotdistill.evaluation.readers import Judge, judge_of
 from cotdistill.progress import track
-from cotdistill.records import AnswerType, Prediction, Question, Verdict
+from cotdistill.records import AnswerType, Prediction, Question, Tally, Verdict
 from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.answers.reading import same_answer
 from cotdistill.tasks.few_shot import STOPS
@@ -91,7 +91,8 @@ def answer(
             first, *_ = own = keys(question, config)
             if first in too_long:
                 tokens = too_long[first].input_tokens
-                predictions.append(_prediction(question, "", None, "truncated", tokens, 0))
+                cut = _prediction(question, "", None, "truncated", tokens, 0)
+                predictions.append(vote([cut] * config.num_samples, question.answer_type))
             else:
                 judged = [_judged(question, log[key], judge) for key in own]
                 predictions.append(vote(judged, question.answer_type))
@@ -125,13 +126,23 @@ def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
 
     Its number of output tokens is that of all samples. If no sample can be read, the first one counts.
     """
+    if len(samples) == 1:
+        return samples[0]
+    votes = _votes(samples, answer_type)
+    winner = max(votes, key=lambda answer: votes[answer]) if votes else None
+    chosen = next(sample for sample in samples if sample.extracted == winner)
+    wrong = _votes([sample for sample in samples if not sample.correct], answer_type).values()
+    tally = Tally(len(samples), sum(sample.correct for sample in samples), tuple(sorted(wrong, reverse=True)))
+    return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples), samples=tally)
+
+
+def _votes(samples: Sequence[Prediction], answer_type: AnswerType) -> dict[str, int]:
+    """How many samples state each answer, in the form in which it came first."""
     votes: dict[str, int] = {}
     for given in (sample.extracted for sample in samples if sample.extracted is not None):
         answer = next((known for known in votes if same_answer(given, known, answer_type)), given)
         votes[answer] = votes.get(answer, 0) + 1
-    winner = max(votes, key=lambda answer: votes[answer]) if votes else None
-    chosen = next(sample for sample in samples if sample.extracted == winner)
-    return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples))
+    return votes
 
 
 def _prediction(

@@ -13,6 +13,7 @@ from cotdistill.evaluation.answering import Asked, answer, asked_model, stop_str
 from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
+from cotdistill.evaluation.statistics.metrics import metric_scores
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score
 from cotdistill.storage.hashes import content_key
@@ -100,6 +101,8 @@ def evaluate(
             predictions, dropped = answer(model, asked, config, stage.path)
             write_rows(stage.path / PREDICTIONS, (prediction.to_row() for prediction in predictions))
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
+            if metrics := metric_scores(predictions):
+                summary["metrics"] = {name: found.to_row() for name, found in metrics.items()}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)
         done = stage.read()
         predictions = predictions_of(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from cotdistill.config import (
 from cotdistill.config.experiment import ARM_FACTOR, ONLY, SEED, STUDENT, TASK, TEACHER
 from cotdistill.config.model import ARM
 from cotdistill.errors import ConfigError, nearest
+from cotdistill.records import ACCURACY
 from cotdistill.storage.hashes import content_key
 
 
@@ -55,11 +56,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ArmPair:
-    """Two arms, by name, of the declared comparison with number ``declared`` (from 0)."""
+    """Two arms, by name, of the declared comparison with number ``declared`` (from 0), and what is compared."""
 
     a: str
     b: str
     declared: int
+    metric: str = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,19 @@ def _pairs(experiment: Experiment, cells: tuple[Cell, ...]) -> Iterator[ArmPair]
     arms = {cell.arm: cell.factors for cell in cells}
     for declared, comparison in enumerate(experiment.comparisons):
         where = f"experiment {experiment.name}, comparisons.{declared}"
-        yield from (ArmPair(a, b, declared) for a, b in arm_pairs(arms, comparison.a, comparison.b, where))
+        pairs = arm_pairs(arms, comparison.a, comparison.b, where)
+        _check_samples(comparison.metric, {name for pair in pairs for name in pair}, cells, where)
+        yield from (ArmPair(a, b, declared, comparison.metric) for a, b in pairs)
+
+
+def _check_samples(metric: str, arms: set[str], cells: Sequence[Cell], where: str) -> None:
+    """Raise ConfigError for a metric of more samples than an arm draws."""
+    wanted = int(metric.partition("@")[2] or 1)
+    for cell in cells:
+        drawn = cell.config.evaluation.num_samples
+        if cell.arm in arms and drawn < wanted:
+            problem = f"{metric} needs {wanted} samples of each question, but {cell.arm} draws {drawn}"
+            raise ConfigError(problem, where=f"{where}.metric", remedy=f"set evaluation.num_samples: {wanted}")
 
 
 def arm_pairs(arms: dict[str, Factors], a: Factors, b: Factors, where: str) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from cotdistill.errors import ArtifactError, DataError
 from cotdistill.evaluation.read import predictions_of, questions_of
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
-from cotdistill.records import Prediction, Question, Score
+from cotdistill.records import ACCURACY, Prediction, Question, Score
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
 
 Status = Literal["done", "failed", "missing"]
@@ -104,7 +104,8 @@ class ComparedArms:
         difference = f"{100 * self.result.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
         seeds = "1 seed, of these students" if self.result.num_seeds == 1 else f"{self.result.num_seeds} seeds"
         p_value = f"Holm's p {self.result.adjusted_p_value:.2g}"
-        return f"{self.pair.a} against {self.pair.b}: {difference}, {p_value}, {seeds}"
+        metric = f" in {self.pair.metric}" if self.pair.metric != ACCURACY else ""
+        return f"{self.pair.a} against {self.pair.b}{metric}: {difference}, {p_value}, {seeds}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ def _compare(pair: ArmPair, a: ArmResult, b: ArmResult) -> ComparedArms:
         return ComparedArms(pair, None, "no seed for which both arms are done")
     predictions = [(one.predictions(), other.predictions()) for one, other in pairs.values()]
     try:
-        return ComparedArms(pair, pooled(predictions, names=(pair.a, pair.b)))
+        return ComparedArms(pair, pooled(predictions, names=(pair.a, pair.b), metric=pair.metric))
     except DataError as error:
         return ComparedArms(pair, None, str(error))
 

@@ -13,6 +13,7 @@ from cotdistill.config import Part
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.averages import by_task
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, pooled, score
+from cotdistill.evaluation.statistics.metrics import MetricScore, metric_of_seeds, shown_metrics
 from cotdistill.records import Prediction, Question, Score
 
 BASE, TEACHER = "base", "teacher"
@@ -53,6 +54,12 @@ class Arm:
     factors: Mapping[str, Fact] = field(default_factory=dict)
     base: str | None = None
     cells: Sequence[Cell] = ()
+
+    def metrics(self) -> dict[str, MetricScore]:
+        """What the samples of its questions say, by metric; empty where each question has one."""
+        seeds = [cell.predictions for cell in self.cells]
+        fewest = min((one.tally.num_samples for predictions in seeds for one in predictions), default=1)
+        return {metric: metric_of_seeds(seeds, metric) for metric in shown_metrics(fewest)}
 
     @property
     def num_seeds(self) -> int:

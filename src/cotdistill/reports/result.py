@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.config import ModelConfig
 from cotdistill.config.experiment import ARM_FACTOR
-from cotdistill.evaluation.statistics.comparisons import score, seeds_interval
+from cotdistill.evaluation.statistics.comparisons import score
+from cotdistill.evaluation.statistics.proportions import seeds_interval
 from cotdistill.records import Prediction, Score
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
 from cotdistill.reports.facts import (

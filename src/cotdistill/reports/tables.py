@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cotdistill.evaluation.statistics.averages import by_group
 from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
+from cotdistill.records import ACCURACY
 from cotdistill.reports.evidence import Arm, Evidence, varying_factors
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def tables(evidence: Evidence) -> list[Table]:
     """Every table that the evidence fills, in the order of a page."""
     found = (
         score_table(evidence),
+        metric_table(evidence),
         comparison_table(evidence.comparisons),
         seeds_table(evidence.comparisons),
         task_table(evidence),
@@ -97,19 +99,42 @@ def _seeds(arm: Arm) -> tuple[int, tuple[float, float] | None]:
     return arm.num_seeds, (min(found), max(found)) if found else None
 
 
+def metric_table(evidence: Evidence) -> Table | None:
+    """One row per arm and metric of several samples: its mean and interval; None if every question has one sample."""
+    found = {name: arm.metrics() for name, arm in evidence.arms.items()}
+    rows = tuple(
+        (name, metric, score.value, score.interval, score.samples_error and 100 * score.samples_error)
+        for name, metrics in found.items()
+        for metric, score in metrics.items()
+    )
+    columns = (
+        Column("arm"),
+        Column("metric"),
+        Column("mean", "percent"),
+        Column("95 % interval", "interval"),
+        Column("error of samples alone (points)", "number"),
+    )
+    return Table("metrics", "Several samples of each question", columns, rows) if rows else None
+
+
 def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
     """One row per comparison; None if nothing was compared."""
     if not comparisons:
         return None
+    metrics = {c.metric for c in comparisons} != {ACCURACY}
     columns = (
         Column("a"),
         Column("b"),
+        *((Column("metric"),) if metrics else ()),
         Column("a - b (points)", "points"),
         Column("95 % interval", "interval"),
         Column("p", "p"),
         Column("p (Holm)", "p"),
     )
-    rows = ((c.a, c.b, c.difference, c.interval, c.p_value, c.adjusted_p_value) for c in comparisons)
+    rows = (
+        (c.a, c.b, *((c.metric,) if metrics else ()), c.difference, c.interval, c.p_value, c.adjusted_p_value)
+        for c in comparisons
+    )
     return Table("comparisons", "Comparisons", columns, tuple(rows))
 
 

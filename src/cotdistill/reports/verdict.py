@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
+from cotdistill.records import ACCURACY
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.tables import escape_markdown, interval, markdown_text, one_line, p_value
 
@@ -53,12 +54,13 @@ def finding(comparison: ComparisonResult) -> Sentence:
     """One comparison as a sentence with its statistics."""
     a, b = Name(comparison.a), Name(comparison.b)
     points = 100 * comparison.difference
+    metric = "" if comparison.metric == ACCURACY else f" in {comparison.metric}"
     one, other = ("this student of ", "that of ") if comparison.num_seeds == 1 else ("", "")
     evidence = f"95 % interval {interval(comparison.interval)}, {_test(comparison)}, {_items(comparison)}"
     if is_shown(comparison):
         relation = "beats" if points > 0 else "falls behind"
-        return [one.capitalize(), a, f" {relation} {other}", b, f" by {abs(points):.1f} points ({evidence})."]
-    end = f": {points:+.1f} points may be chance ({evidence}{_more_seeds(comparison)})."
+        return [one.capitalize(), a, f" {relation} {other}", b, f"{metric} by {abs(points):.1f} points ({evidence})."]
+    end = f"{metric}: {points:+.1f} points may be chance ({evidence}{_more_seeds(comparison)})."
     return [f"No difference shown between {one}", a, f" and {other}", b, end]
 
 
@@ -74,6 +76,9 @@ def decisive_p(comparison: ComparisonResult) -> float:
 
 def flips_in_words(comparison: ComparisonResult) -> Sentence:
     a, b = Name(comparison.a), Name(comparison.b)
+    if comparison.metric != ACCURACY:
+        higher = f" is higher in {comparison.metric} {_times(comparison.gained)}, "
+        return [a, higher, b, f" {_times(comparison.lost)}."]
     return [a, f" alone is right {_times(comparison.gained)}, ", b, f" alone {_times(comparison.lost)}."]
 
 
@@ -88,7 +93,8 @@ def _more_seeds(comparison: ComparisonResult) -> str:
 
 
 def _test(comparison: ComparisonResult) -> str:
-    name = "McNemar" if comparison.num_seeds == 1 else "t-test over seeds and items"
+    paired = "McNemar" if comparison.metric == ACCURACY else "sign-flip test"
+    name = paired if comparison.num_seeds == 1 else "t-test over seeds and items"
     p = decisive_p(comparison)
     corrected = "" if comparison.adjusted_p_value is None else ", Holm-corrected"
     return f"{name} p {'' if p < 0.0001 else '= '}{p_value(p)}{corrected}"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.statistics.comparisons import ComparisonResult, compare, holm, pooled, score, wilson_interval
+from cotdistill.evaluation.statistics.comparisons import ComparisonResult, compare, holm, pooled, score
+from cotdistill.evaluation.statistics.proportions import wilson_interval
 from cotdistill.records import Prediction, Verdict
 
 

@@ -21,10 +21,9 @@ from cotdistill.evaluation.statistics.comparisons import (
     margin_p_value,
     pooled,
     score,
-    seeds_interval,
     trend,
-    wilson_interval,
 )
+from cotdistill.evaluation.statistics.proportions import seeds_interval, wilson_interval
 from cotdistill.evaluation.statistics.seeds import Variance, variance_of
 from cotdistill.records import Prediction
 

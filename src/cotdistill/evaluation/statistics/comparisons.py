@@ -1,29 +1,27 @@
 """Scores and comparisons of predictions: intervals, tests, and Holm's correction. Loads no torch.
 
 Two arms are compared on the same items only. An item is a task's question; what differs between arms is whether its
-prediction is correct. With one training seed a comparison is about these two students on new items; with several it is
-about the arms, for new seeds and new items (``seeds.py``). Sources: Wilson 1927 (interval of a proportion); McNemar
-1947, in its exact form (paired test); Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons);
+prediction is correct, or a metric of its samples (``metrics.py``). With one training seed a comparison is about these
+two students on new items; with several it is about the arms, for new seeds and new items (``seeds.py``). Sources:
+McNemar 1947, in its exact form (paired test); Efron 1979 (bootstrap); Holm 1979 (correction for several comparisons);
 Schuirmann 1987 (equivalence).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.items import Pairs, by_item, joined_outcomes
+from cotdistill.evaluation.statistics.proportions import LEVEL, wilson_interval
 from cotdistill.evaluation.statistics.seeds import Variance, variance_of
-from cotdistill.records import VERDICTS, Prediction, Score
+from cotdistill.records import ACCURACY, VERDICTS, Prediction, Score
 
 if TYPE_CHECKING:
     import numpy as np
 
-LEVEL = 0.95
 POINTS = (3, 5, 7)
 """Differences in accuracy, in points, for which a report says how many seeds would show them."""
 
@@ -36,10 +34,10 @@ OVER_SEEDS = "t-test over seeds and items, t interval"
 class ComparisonResult:
     """Arm ``a`` against arm ``b`` on the same ``n`` items; accuracies, difference and interval are fractions.
 
-    ``difference`` is accuracy_a - accuracy_b, ``interval`` its 95 % interval and ``p_value`` two-sided, both by
-    ``method``. ``gained`` counts the items that a gets right and b wrong, ``lost`` the reverse (summed over several
-    seeds). ``adjusted_p_value`` is Holm's, filled by :func:`holm`. Over several seeds ``items_p_value`` is about these
-    very students, and ``variance`` is what other seeds and items would change.
+    Accuracies are means of the ``metric``. ``difference`` is accuracy_a - accuracy_b, ``interval`` its 95 % interval
+    and ``p_value`` two-sided, both by ``method``. ``gained`` counts the items that a gets right and b wrong, ``lost``
+    the reverse (summed over several seeds). ``adjusted_p_value`` is Holm's, filled by :func:`holm`. Over several seeds
+    ``items_p_value`` is about these very students, and ``variance`` is what other seeds and items would change.
     """
 
     a: str
@@ -57,6 +55,7 @@ class ComparisonResult:
     method: str = OVER_ITEMS
     items_p_value: float | None = None
     variance: Variance | None = None
+    metric: str = ACCURACY
 
     def seeds_needed(self, difference: float) -> int | None:
         """How many seeds per arm show ``difference`` (a fraction) with a power of 80 % at p = 0.05, by the spread
@@ -88,38 +87,6 @@ class Change:
     variance: Variance | None
 
 
-def wilson_interval(num_correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of the fraction ``num_correct / n``, within [0, 1]. Raises DataError for ``n`` = 0."""
-    if n == 0:
-        raise DataError("an interval needs at least one prediction, but there are none")
-    assert 0 <= num_correct <= n
-    return _wilson(num_correct / n, n, NormalDist().inv_cdf((1 + level) / 2))
-
-
-def seeds_interval(accuracies: Sequence[float], n: int) -> tuple[float, float]:
-    """The 95 % interval of an arm's accuracy for new seeds and new items, from its accuracy under each seed on n items.
-
-    Wilson's with the effective number of items, at which a proportion's variance is that of the mean over the seeds
-    (Korn and Graubard 1998), and Student's quantile with Satterthwaite's degrees of freedom (``seeds.py``).
-    """
-    import numpy as np
-    from scipy.stats import t
-
-    mean, of_items = float(np.mean(accuracies)), float(np.mean(accuracies) * (1 - np.mean(accuracies))) / n
-    between = float(np.var(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
-    variance = Variance(between, 0.0, of_items, 1.0, n)
-    total = variance.total(len(accuracies))
-    effective = n * of_items / total if total else n
-    return _wilson(mean, effective, float(t.ppf((1 + LEVEL) / 2, variance.degrees(len(accuracies)))))
-
-
-def _wilson(fraction: float, n: float, z: float) -> tuple[float, float]:
-    centre = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
-    half_width = z * math.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    # At 0 and 1 one bound is exactly there; rounding must not move it.
-    return (0.0 if fraction == 0 else centre - half_width), (1.0 if fraction == 1 else centre + half_width)
-
-
 def score(predictions: Sequence[Prediction]) -> Score:
     """Accuracy, its 95 % Wilson interval and the four verdict counts. Raises DataError for no or repeated
     predictions."""
@@ -146,18 +113,24 @@ def compare(
 
 
 def pooled(
-    pairs: Pairs, *, names: tuple[str, str] = ("a", "b"), num_resamples: int = 10_000, seed: int = 0
+    pairs: Pairs,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    metric: str = ACCURACY,
+    num_resamples: int = 10_000,
+    seed: int = 0,
 ) -> ComparisonResult:
     """Compare two arms over several training seeds, one pair (a, b) of prediction lists per seed, all on the same
     items.
 
     With one seed it is :func:`compare`, about these two students. With several the interval and p are for new seeds and
     new items, by a t-test (``seeds.py``) whose p is never below that of the exact test on these very students, a
-    safeguard for few items. Raises DataError as :func:`compare` does.
+    safeguard for few items. ``metric`` is accuracy or one of ``metrics.py``. Raises DataError as :func:`compare` does,
+    and for a question with fewer samples than the metric is of.
     """
     import numpy as np
 
-    outcomes = joined_outcomes(pairs, names)
+    outcomes = joined_outcomes(pairs, names, metric)
     gained_or_lost = outcomes[0] - outcomes[1]
     found = _change(outcomes, (1, -1), num_resamples=num_resamples, seed=seed)
     return ComparisonResult(
@@ -174,11 +147,12 @@ def pooled(
         method=found.method,
         items_p_value=found.items_p_value if found.variance else None,
         variance=found.variance,
+        metric=metric,
     )
 
 
 def _change(outcomes: np.ndarray, weights: Sequence[int], *, num_resamples: int, seed: int) -> Change:
-    """The sum of ``weights`` times the accuracies, from ``outcomes`` (integers) [arms, seeds, items].
+    """The sum of ``weights`` times the accuracies, from ``outcomes`` [arms, seeds, items].
 
     The item is the unit of the exact test and of the bootstrap: its outcomes under several seeds are not independent,
     so it is flipped and drawn as a whole.
@@ -263,7 +237,7 @@ def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tupl
 
 
 def _bootstrap_interval(values: np.ndarray, *, num_resamples: int, seed: int) -> tuple[float, float]:
-    """The percentile interval of the mean of ``values`` (integers, one per item) under resampling of items.
+    """The percentile interval of the mean of ``values`` (one per item) under resampling of items.
 
     Drawing n items with replacement is one multinomial draw of how often each distinct value occurs. There are few
     distinct values, so memory is num_resamples times their number, not times n.
@@ -280,17 +254,23 @@ def _bootstrap_interval(values: np.ndarray, *, num_resamples: int, seed: int) ->
 def _sign_flip_p_value(values: np.ndarray) -> float:
     """Two-sided exact p: how probable a sum at least as far from 0 is if each value's sign is a fair coin toss.
 
-    ``values`` are integers, one per item. If they are -1, 0 and 1, this is McNemar's exact test.
+    ``values`` are one per item. If they are -1, 0 and 1, this is McNemar's exact test. Fractions are rounded to a grid,
+    the same up and down, so it is the exact test of the rounded ones.
     """
     import numpy as np
+    from scipy.signal import fftconvolve
     from scipy.stats import binom
+
+    if values.dtype.kind == "f":
+        values = np.rint(values * max(16, 30_000 // len(values))).astype(np.int64)
 
     sizes, counts = np.unique(np.abs(values[values != 0]), return_counts=True)
     probabilities = np.ones(1)  # of the sums -reach, ..., reach
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         signed = np.zeros(2 * size * count + 1)  # one flip moves the sum by twice its size
         signed[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        probabilities = np.convolve(probabilities, signed)
+        is_long = len(probabilities) * len(signed) > 10_000_000
+        probabilities = (fftconvolve if is_long else np.convolve)(probabilities, signed)
     reach = len(probabilities) // 2
     as_far = np.abs(np.arange(-reach, reach + 1)) >= abs(values.sum())
     return float(min(1.0, probabilities[as_far].sum()))

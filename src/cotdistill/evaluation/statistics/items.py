@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cotdistill.errors import DataError
-from cotdistill.records import Prediction
+from cotdistill.evaluation.statistics.metrics import value_of
+from cotdistill.records import ACCURACY, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,10 +16,12 @@ Pairs = Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]]
 """Predictions of arms a and b, a pair per training seed, all on the same items."""
 
 
-def joined_outcomes(pairs: Pairs, names: tuple[str, str]) -> np.ndarray:
-    """Whether each item is correct, as integers [2 arms, seeds, items] with the items in one order.
+def joined_outcomes(pairs: Pairs, names: tuple[str, str], metric: str = ACCURACY) -> np.ndarray:
+    """Whether each item is correct, as integers [2 arms, seeds, items] with the items in one order; of another metric
+    its values, as floats.
 
-    Raises DataError if there is nothing to compare, an id occurs twice, or the students answered different items.
+    Raises DataError if there is nothing to compare, an id occurs twice, or the students answered different items,
+    and as :func:`value_of` does.
     """
     import numpy as np
 
@@ -29,7 +32,8 @@ def joined_outcomes(pairs: Pairs, names: tuple[str, str]) -> np.ndarray:
     first = arms[0]
     for arm, label in zip(arms[1:], labels[1:], strict=True):
         _check_same_items(first, arm, (labels[0], label))
-    outcomes = np.array([[arm[item].correct for item in first] for arm in arms], dtype=np.int64)
+    outcomes = np.array([[value_of(arm[item], metric) for item in first] for arm in arms])
+    outcomes = outcomes.astype(np.int64) if metric == ACCURACY else outcomes
     return outcomes.reshape(len(pairs), 2, -1).swapaxes(0, 1)
 
 
