@@ -33,7 +33,7 @@ Executor = Annotated[Literal["local", "ray"], typer.Option(help="ray: the cluste
 Jobs = Annotated[
     int, typer.Option(min=1, help="cells to make at a time on this machine; above 1, each in its own process")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan, with the examples' exact lengths, and stop")]
 
 
 @app.command(rich_help_panel=BEGIN)
@@ -52,7 +52,7 @@ def quickstart(
     file = Path(__file__).parents[1] / "quickstart.yaml"
     experiment = load_experiment(file, {"seed": seed} | parse_overrides(settings or []))
     if dry_run:
-        _print_plan(experiment, runs, jobs, as_json)
+        _print_plan(experiment, runs, jobs, as_json, exact=True)
         return
     _run(experiment, work_in(runs, context), jobs=jobs, as_json=as_json)
     if not as_json:
@@ -78,7 +78,7 @@ def run_command(
     """Make what is missing from an experiment and write its report. A failed cell stops only itself (exit status 1)."""
     experiment = read_experiment(file, settings)
     if dry_run:
-        _print_plan(experiment, runs, jobs, as_json)
+        _print_plan(experiment, runs, jobs, as_json, exact=True)
     else:
         work = work_in(runs, context)
         _run(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, as_json=as_json)
@@ -193,16 +193,21 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
         print(f"student {name}: {folder}")
 
 
-def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) -> None:
+def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *, exact: bool = False) -> None:
+    """``exact``: every example is made into tokens, which loads torch, and not only a sample."""
+    from cotdistill.experiments import lengths
     from cotdistill.experiments.check import check_inputs
     from cotdistill.experiments.estimate import estimate, lines
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.result import read_cell
+    from cotdistill.experiments.work import Work
 
     planned = plan(experiment)
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
-    read = check_inputs((result.cell for result in results if result.status != "done"), say)
+    left = [result.cell for result in results if result.status != "done"]
+    read = check_inputs(left, say)
     found = estimate(planned, runs)
+    long = lengths.lengths_of(left, planned, Work(runs, lambda line: None), exact=exact)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}
         for result in results
@@ -212,7 +217,10 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
         comparisons = [asdict(pair) for pair in planned.comparisons]
         print(
             json.dumps(
-                found.to_row() | {"cells": cells, "comparisons": comparisons} | {"tasks": tasks}, ensure_ascii=False
+                found.to_row()
+                | {"cells": cells, "comparisons": comparisons, "tasks": tasks}
+                | {"lengths": {arm: one.to_row() for arm, one in long.items()}},
+                ensure_ascii=False,
             )
         )
         return
@@ -222,4 +230,4 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool) ->
         print(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:
         print(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
-    print("\n".join(lines(planned, found, jobs)))
+    print("\n".join([*lines(planned, found, jobs), *lengths.lines(long)]))

@@ -102,15 +102,16 @@ def with_first_models(cell: Cell, plan: Plan) -> CellConfig:
 
 def make_rationales(config: CellConfig, work: Work) -> Path:
     """The folder of the cell's rationales, which are made if needed and not read."""
-    return make_annotation(_annotation_of(config, work), work.runs)
+    return make_annotation(annotation_request(config, work), work.runs)
 
 
 def plan_rationales(config: CellConfig, work: Work) -> AnnotationPlan:
     """What is left to ask for the cell's rationales, and its approximate cost."""
-    return plan_annotation(_annotation_of(config, work), work.runs)
+    return plan_annotation(annotation_request(config, work), work.runs)
 
 
-def _annotation_of(config: CellConfig, work: Work) -> AnnotationRequest:
+def annotation_request(config: CellConfig, work: Work) -> AnnotationRequest:
+    """What is annotated for the cell, by whom and how."""
     evaluation = _test_questions(config, work)
     if config.evaluation.few_shot:
         evaluation += exemplar_questions(evaluation, _data_dir(config))

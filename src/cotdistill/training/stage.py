@@ -25,7 +25,7 @@ from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples
-from cotdistill.training.data.lengths import Lengths, length_limit
+from cotdistill.training.data.lengths import Lengths
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.rollouts import Rollouts
@@ -196,7 +196,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
 def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
-    tokenizer, lengths = load_tokenizer(job.student), Lengths(length_limit(job.student, config))
+    tokenizer, lengths = load_tokenizer(job.student), Lengths.of(job.student, config)
     examples, dropped = _examples(job.rationales, tokenizer, config, lengths)
     if line := lengths.line():
         say(line)
@@ -295,7 +295,7 @@ def student_examples(
     student: Model, rationales: Sequence[Rationale], config: TrainingConfig, lengths: Lengths | None = None
 ) -> list[Example]:
     """The token examples that ``student`` will be trained on; ``lengths`` counts them, and those that are dropped."""
-    lengths = Lengths(length_limit(student, config)) if lengths is None else lengths
+    lengths = Lengths.of(student, config) if lengths is None else lengths
     return _examples(rationales, load_tokenizer(student), config, lengths)[0]
 
 

@@ -64,6 +64,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("COTDISTILL_CACHE") or "~/.cache/cotdistill").expanduser()
 
 
+def is_converted() -> bool:
+    """Whether SmolLM2's folder is in the cache."""
+    return (cache_folder() / f"smollm2-135m-{SMOLLM2_VERSION}").is_dir()
+
+
 @cache
 def _smollm2_folder(cache_root: Path) -> Path:
     """The converted folder below ``cache_root``, checked once per process."""

@@ -52,15 +52,22 @@ def lower_bound(length: int) -> int:
 class Lengths:
     """Examples by what becomes of them, with their tokens as they were before any cut.
 
-    ``limit`` is for prompt and response together; ``reasoning`` are the tokens of rationales alone. ``sampled`` is the
-    number of rationales that this is estimated from; None where all are counted.
+    ``limit`` is for prompt and response together, and ``models_own`` says that no setting lowers it; ``reasoning`` are
+    the tokens of rationales alone. ``sampled`` is the number of rationales that this is estimated from; None where all
+    are counted.
     """
 
     limit: int
+    models_own: bool = False
     fates: Counter[Fate] = field(default_factory=Counter[Fate])
     tokens: list[int] = field(default_factory=list)
     reasoning: list[int] = field(default_factory=list)
     sampled: int | None = None
+
+    @classmethod
+    def of(cls, student: ModelConfig, config: TrainingConfig, *, sampled: int | None = None) -> Lengths:
+        """None yet, for this training. Raises ModelError for a model that cannot be found."""
+        return cls(length_limit(student, config), config.max_length is None, sampled=sampled)
 
     def add(self, tokens: int, reasoning: int, fate: Fate) -> None:
         self.tokens.append(tokens)
@@ -96,8 +103,8 @@ class Lengths:
         said = f"{' and '.join(parts)} (the limit is {self.limit:,} tokens, the longest has {max(self.tokens):,})"
         if self.too_long <= WARN_ABOVE:
             return said
-        remedy = "raise training.max_length" + ("" if cut else ", or set training.too_long: cut_reasoning")
-        return f"warning: {said}; {remedy}"
+        remedy = "take a student with more positions" if self.models_own else "raise training.max_length"
+        return f"warning: {said}; {remedy}{'' if cut else ', or set training.too_long: cut_reasoning'}"
 
 
 def _of(count: int, total: int, sampled: int | None) -> str:
