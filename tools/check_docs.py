@@ -94,6 +94,8 @@ def fault_of(line: str, whole: bool) -> str | None:
     ends = [place for place, word in enumerate(words) if word in END_OF_COMMAND]
     name, *arguments = words[: min(ends, default=None)]
     command = typer.main.get_command(app).commands.get(name)
+    if arguments and hasattr(command, "commands"):  # a group, such as `recipe`
+        command, (name, *arguments) = command.commands.get(arguments[0]), arguments
     if command is None:
         return f"cotdistill {line}: no command {name!r}"
     context = command.context_class(command, info_name=name)

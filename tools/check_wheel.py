@@ -72,6 +72,9 @@ def main() -> None:
         ]
         (empty / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         (empty / "run.yaml").write_text(RUN, encoding="utf-8")
+        run(command, "doctor", folder=empty)
+        run(command, "recipe", "copy", "granularity", folder=empty)
+        run(command, "plan", "granularity/nano.yaml", folder=empty)
         run(command, "run", "run.yaml", folder=empty)
         if not (empty / "runs" / "empty" / "report.html").is_file():
             sys.exit(f"the run wrote no report.html; it wrote {sorted(map(str, (empty / 'runs').glob('*/*')))}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
-    epilog="cotdistill COMMAND --help explains each command. Your own data, step by step: recipes/own-data/README.md",
+    epilog="cotdistill COMMAND --help explains each command. Your own data: cotdistill recipe copy own-data",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -57,7 +57,7 @@ def quickstart(
     _run(experiment, work_in(runs, context), jobs=jobs, as_json=as_json)
     if not as_json:
         print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
-        print("  make smollm2 COTDISTILL_DATA=DATA    # see recipes/smollm2-svamp/README.md")
+        print("  cotdistill recipe copy smollm2-svamp    # its README.md says where the data comes from")
 
 
 @app.command("run", rich_help_panel=EXPERIMENTS)

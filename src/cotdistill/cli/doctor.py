@@ -1,0 +1,135 @@
+"""The command that says what this installation and this machine have, for oneself and for a bug report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cotdistill.cli.common import BEGIN, AsJson, app
+
+_PROCESSOR_ABILITIES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+"""What decides how fast matrix products are, by Linux's names."""
+_NO_PARTS = ("bench", "browser", "dev")
+"""Extras for work on cotdistill itself."""
+
+
+@app.command(rich_help_panel=BEGIN)
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what this machine has, in which type models compute, and which optional parts are missing.
+
+    Add its output to a bug report: it holds no keys, only whether they are set.
+    """
+    found = {
+        "versions": _versions(),
+        "machine": _machine(),
+        "computing": _computing(),
+        "optional parts": _parts(),
+        "cache": _cache(),
+        "environment": _environment(),
+    }
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for heading, rows in found.items():
+        typer.echo(heading)
+        width = max((len(name) for name in rows), default=0)
+        for name, value in rows.items():
+            typer.echo(f"  {name:{width}}  {value}")
+
+
+def _versions() -> dict[str, str]:
+    from cotdistill.storage.stages import versions
+
+    return versions()
+
+
+def _machine() -> dict[str, Any]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    disk = shutil.disk_usage(Path.cwd())
+    return {
+        "system": platform.platform(),
+        "processor": _from_proc("cpuinfo", r"model name\s*:\s*(.+)") or platform.processor() or platform.machine(),
+        "abilities": ", ".join(_abilities()) or "unknown",
+        "cores": cores,
+        "memory": _memory(),
+        "free disk here": f"{disk.free / 1e9:.0f} of {disk.total / 1e9:.0f} GB",
+    }
+
+
+def _abilities() -> list[str]:
+    flags = _from_proc("cpuinfo", r"(?:flags|Features)\s*:\s*(.+)").split()
+    return [name for name in _PROCESSOR_ABILITIES if name in flags]
+
+
+def _memory() -> str:
+    kibibytes = _from_proc("meminfo", r"MemTotal:\s*(\d+) kB")
+    return f"{int(kibibytes) * 1024 / 1e9:.0f} GB" if kibibytes else "unknown"
+
+
+def _from_proc(name: str, pattern: str) -> str:
+    """What the first match of ``pattern`` holds in a file of Linux's /proc; "" elsewhere."""
+    try:
+        match = re.search(pattern, Path("/proc", name).read_text("utf-8"))
+    except OSError:
+        return ""
+    return match[1].strip() if match else ""
+
+
+def _computing() -> dict[str, Any]:
+    """Devices, and the type that ``dtype: auto`` comes to on the one that is used."""
+    import torch
+
+    from cotdistill.models.load.loading import pick_device, resolve_dtype
+
+    device = pick_device()
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return {
+        "device": str(device),
+        "dtype: auto": str(resolve_dtype("auto", device)).removeprefix("torch."),
+        "GPUs": ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in gpus) or "none",
+        "CUDA of torch": torch.version.cuda or "none (a CPU build)",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _parts() -> dict[str, str]:
+    """Each extra that a user may want: the versions of its packages, or how to install it."""
+    wanted: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("cotdistill") or []:
+        match = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
+        if match and match[2] not in _NO_PARTS:
+            wanted.setdefault(match[2], []).append(match[1])
+    return {extra: _installed(extra, packages) for extra, packages in sorted(wanted.items())}
+
+
+def _installed(extra: str, packages: list[str]) -> str:
+    try:
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    except importlib.metadata.PackageNotFoundError:
+        return f"missing: pip install 'cotdistill[{extra}]'"
+
+
+def _cache() -> dict[str, str]:
+    from cotdistill.models.load.builtin import cache_folder
+
+    folder = cache_folder()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+    return {"folder": str(folder), "size": f"{size / 1e6:.0f} MB"}
+
+
+def _environment() -> dict[str, str]:
+    """Variables that change what is read or how it is computed; of keys only that they are set."""
+    shown = ("COTDISTILL_", "HF_", "TRANSFORMERS_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "RAY_ADDRESS")
+    hidden = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+    found = {
+        name: value for name, value in sorted(os.environ.items()) if name.startswith(shown) or name == "OPENAI_API_KEY"
+    }
+    return {name: "(set)" if any(word in name for word in hidden) else value for name, value in found.items()}
