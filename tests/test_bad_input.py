@@ -84,7 +84,7 @@ def test_a_wrong_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
         ),
         (
             "student: ~nosuchuser/model",
-            ["~nosuchuser/model is not a usable path (Could not determine home directory.)"],
+            ["'~nosuchuser/model' is not a usable path (Could not determine home directory.)"],
         ),
     ],
     ids=["date", "digits", "int", "timestamp", "object", "nested", "aliases", "home"],

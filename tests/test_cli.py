@@ -262,4 +262,4 @@ def test_show_lets_no_control_character_reach_the_terminal(lab: Path) -> None:
     write_rows(lab / "hostile.jsonl", [{"output": "red \x1b[31m bell \x07 back \b\r over \u202e turned \u2028"}])
     shown = run_command(lab, "show", "hostile.jsonl").out
     assert all(character.isprintable() or character == "\n" for character in shown)
-    assert "\\x1b[31m" in shown
+    assert "\\u001b[31m" in shown

@@ -27,7 +27,7 @@ from cotdistill.config import (
     load_experiment,
     validated,
 )
-from cotdistill.errors import ConfigError, DataError
+from cotdistill.errors import ConfigError, DataError, printable
 from cotdistill.records import AnswerType, Format, Question, Rationale, Verdict
 
 __all__ = [
@@ -243,8 +243,8 @@ def _experiment(experiment: str | Path | Mapping[str, Any] | Experiment, setting
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def _model(model: str | ModelConfig) -> ModelConfig:
-    return model if isinstance(model, ModelConfig) else ModelConfig(model=model)
+    return model if isinstance(model, ModelConfig) else validated(ModelConfig, {"model": model}, where="model")

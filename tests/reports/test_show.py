@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def shown(path: Path) -> str:
-    return describe(read_artifact(path, 2))
+    return "\n".join(describe(read_artifact(path, 2)))
 
 
 def test_an_annotation_shows_counts_and_first_rows_with_control_characters_escaped(runs):
@@ -39,7 +39,7 @@ def test_an_annotation_shows_counts_and_first_rows_with_control_characters_escap
     text = shown(folder)
     assert "rationales: 9" in text
     assert "disagrees: 2" in text
-    assert r"number 1\x1b[31m" in text
+    assert r"number 1\u001b[31m" in text
     assert "number 2" not in text
     assert "sha256" not in text
     assert "sha256" in json.dumps(read_artifact(folder, 2))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cotdistill.errors import CotDistillError
+from cotdistill.errors import line_of, printable
 from cotdistill.version import __version__
 
 if TYPE_CHECKING:
@@ -50,26 +52,35 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object inst
 def main() -> None:
     """Run the command line; an error that the user can act on becomes one line and exit status 2."""
     gc.set_threshold(100_000, 20, 20)  # records have no cycles: looking for them took a tenth of reading 100,000 rows
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know a character
     try:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # started by accelerate launch or torchrun
+        _run()
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            raise
+        say("cotdistill: interrupted; run the same command again to continue")
+        _end_at_once(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
+    except Exception as error:
+        line = line_of(error)
+        if line is None:
+            raise
+        say(f"cotdistill: {line}")
+        sys.exit(2)
+
+
+def _run() -> None:
+    try:
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # started by accelerate launch or torchrun
             from cotdistill.training.launched import run_on_ranks
 
             run_on_ranks(lambda ranks: app(obj=ranks))
             _end_at_once(0)  # where a model still holds a process group, its threads may abort a plain exit
-        else:
-            app()
-    except CotDistillError as error:
-        print(f"cotdistill: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # a file or the machine, not a fault of ours
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"cotdistill: {place}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            raise
-        print("cotdistill: interrupted; run the same command again to continue", file=sys.stderr)
-        _end_at_once(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
+        app()
+    finally:
+        if sys.stdout:  # a full disk is met here, not at the interpreter's end
+            sys.stdout.flush()
 
 
 def _end_at_once(status: int) -> NoReturn:
@@ -108,11 +119,30 @@ def work_in(runs: Path, context: typer.Context | None = None, until: Until = "ev
 
 def print_rows(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        put_json(rows)
         return
     for name, row in rows.items():
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items() if value not in ({}, None)))
+        put(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items() if value not in ({}, None)))
+
+
+def put(*lines: str) -> None:
+    """Print lines to standard output. Names and texts in them may be anybody's: what a terminal acts on is escaped."""
+    for line in lines:
+        print(printable(line))
+
+
+def answer(value: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print a command's answer: ``value`` as JSON, or ``lines``."""
+    if as_json:
+        put_json(value)
+    else:
+        put(*lines)
+
+
+def put_json(value: Any) -> None:
+    put(json.dumps(value, ensure_ascii=False))
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """Print a line to standard error, escaped as by :func:`put`."""
+    print(printable(line), file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +16,10 @@ from cotdistill.cli.common import (
     ExperimentFile,
     Runs,
     Settings,
+    answer,
     app,
+    put,
+    put_json,
     read_experiment,
     say,
     work_in,
@@ -56,8 +58,8 @@ def quickstart(
         return
     _run(experiment, work_in(runs, context), jobs=jobs, as_json=as_json)
     if not as_json:
-        print("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
-        print("  cotdistill recipe copy smollm2-svamp    # its README.md says where the data comes from")
+        put("Next, a real pretrained model (SmolLM2-135M) on real rationales:")
+        put("  cotdistill recipe copy smollm2-svamp    # its README.md says where the data comes from")
 
 
 @app.command("run", rich_help_panel=EXPERIMENTS)
@@ -130,7 +132,7 @@ def advise(
         keep=keep,
         replay=replay,
     )
-    print(json.dumps(advice.to_row(), ensure_ascii=False) if as_json else "\n".join(advice_lines(advice)))
+    answer(advice.to_row(), advice_lines(advice), as_json)
 
 
 @app.command("reproduce-check", rich_help_panel=EXPERIMENTS)
@@ -146,7 +148,7 @@ def reproduce_check(
     from cotdistill.experiments.claims import check_claims
 
     results = check_claims(load_claims(file), runs, where=str(file))
-    print(json.dumps(results.to_row(), ensure_ascii=False) if as_json else "\n".join(results.lines()))
+    answer(results.to_row(), results.lines(), as_json)
 
 
 def _run(
@@ -166,7 +168,7 @@ def _run(
     if only is None:
         _report(result, as_json)
     else:
-        print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(result.lines()))
+        answer(result.to_row(), result.lines(), as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -182,15 +184,15 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
         page = write_report(evidence, result.path)
     if as_json:
         say(f"report: {page}")
-        print(json.dumps(result.to_row(), ensure_ascii=False))
+        put_json(result.to_row())
         return
-    print(result.counts())
+    put(result.counts())
     print_table(evidence)
     for each in result.failed:
-        print(f"failed: {each.cell.title}: {each.error}")
-    print(f"report: {page}")
+        put(f"failed: {each.cell.title}: {each.error}")
+    put(f"report: {page}")
     for name, folder in result.students().items():
-        print(f"student {name}: {folder}")
+        put(f"student {name}: {folder}")
 
 
 def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *, exact: bool = False) -> None:
@@ -215,19 +217,16 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *,
     if as_json:
         tasks = [task.summary() for task in read]
         comparisons = [asdict(pair) for pair in planned.comparisons]
-        print(
-            json.dumps(
-                found.to_row()
-                | {"cells": cells, "comparisons": comparisons, "tasks": tasks}
-                | {"lengths": {arm: one.to_row() for arm, one in long.items()}},
-                ensure_ascii=False,
-            )
+        put_json(
+            found.to_row()
+            | {"cells": cells, "comparisons": comparisons, "tasks": tasks}
+            | {"lengths": {arm: one.to_row() for arm, one in long.items()}}
         )
         return
     for task in read:
-        print(task.summary_line())
+        put(task.summary_line())
     for result in results:
-        print(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
+        put(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:
-        print(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
-    print("\n".join([*lines(planned, found, jobs), *lengths.lines(long)]))
+        put(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
+    put(*lines(planned, found, jobs), *lengths.lines(long))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cotdistill.cli.common import RESULTS, AsJson, Runs, app, print_rows, say
+from cotdistill.cli.common import RESULTS, AsJson, Runs, answer, app, print_rows, put_json, say
 
 if TYPE_CHECKING:
+    from cotdistill.config import ModelConfig
     from cotdistill.evaluation.diagnosis.flips import Flip
 
 
@@ -24,7 +24,7 @@ def show(
     from cotdistill.reports.show import describe, read_artifact
 
     artifact = read_artifact(path, limit)
-    print(json.dumps(artifact, ensure_ascii=False) if as_json else describe(artifact))
+    answer(artifact, describe(artifact), as_json)
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -37,7 +37,7 @@ def audit(
     from cotdistill.evaluation.diagnosis.audit import audit_lines, audit_path
 
     result = audit_path(path)
-    print(json.dumps(result.to_row(), ensure_ascii=False) if as_json else "\n".join(audit_lines(result, limit)))
+    answer(result.to_row(), audit_lines(result, limit), as_json)
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -128,20 +128,26 @@ def effect(
 
     A table and a figure are written beside the numbers, as effect.md, effect.svg and effect.pdf.
     """
-    from cotdistill.config import ModelConfig
     from cotdistill.evaluation.diagnosis.effect import measure_effects
     from cotdistill.reports import print_tables
     from cotdistill.reports.effect import effect_groups, effect_table, write_effect
     from cotdistill.storage.atomic import disk_errors
 
-    result = measure_effects(ModelConfig(model=student), evaluation, runs=runs, rationales=rationales, limit=limit)
+    result = measure_effects(_model(student), evaluation, runs=runs, rationales=rationales, limit=limit)
     groups = effect_groups(result.rows)
     with disk_errors(result.path):
         say(f"table and figure: {write_effect(groups, result.path)}")
     if as_json:
-        print(json.dumps(result.summary, ensure_ascii=False))
+        put_json(result.summary)
     else:
         print_tables([effect_table(groups)])
+
+
+def _model(name: str) -> ModelConfig:
+    from cotdistill.config import ModelConfig
+    from cotdistill.config.validation import validated
+
+    return validated(ModelConfig, {"model": name}, where="STUDENT")
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -156,11 +162,10 @@ def harness(
     as_json: AsJson = False,
 ) -> None:
     """Run lm-eval's tasks (MMLU, ARC, ...) on a model and keep the samples as predictions."""
-    from cotdistill.config import ModelConfig
     from cotdistill.evaluation.harness import evaluate_with_harness
 
     result = evaluate_with_harness(
-        ModelConfig(model=student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
+        _model(student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
         include=include,
     )  # fmt: skip
     say(f"predictions: {result.path}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from cotdistill.cli.common import BEGIN, AsJson, app
+from cotdistill.cli.common import BEGIN, AsJson, app, put, put_json
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -34,11 +34,13 @@ def settings(
     if as_json:
         name = key.rpartition(".")[2]
         schemas = [model.model_json_schema() for model in sections or holders]
-        print(json.dumps([s if sections else s["properties"][name] for s in schemas], ensure_ascii=False))
+        put_json([s if sections else s["properties"][name] for s in schemas])
     elif sections:
-        print("\n\n".join("\n".join(_describe(model, key)) for model in sections))
+        for number, model in enumerate(sections):
+            put(*([""] if number else []), *_describe(model, key))
     else:
-        print("\n".join(dict.fromkeys("\n".join(_describe_key(model, key, key)) for model in holders)))
+        for described in dict.fromkeys(tuple(_describe_key(model, key, key)) for model in holders):
+            put(*described)
 
 
 def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:

@@ -28,8 +28,8 @@ def from_folder(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder", Path())
     try:
         return (folder / path.expanduser()).resolve()
-    except (RuntimeError, OSError) as error:  # no such user, links in a circle, a name of a thousand letters
-        raise ValueError(f"{path} is not a usable path ({error})") from None
+    except (RuntimeError, OSError, ValueError) as error:  # no such user, links in a circle, a null byte
+        raise ValueError(f"{str(path)[:200]!r} is not a usable path ({error})") from None
 
 
 def _sensible(temperature: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.config import load_experiment
-from cotdistill.errors import CotDistillError
+from cotdistill.errors import line_of, printable
 from cotdistill.experiments.make import make_cell
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import cell_path
@@ -30,9 +30,10 @@ def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
         with unattended(work.say):
             state = _made(cell, plan, work)
     except Exception as error:
-        if not isinstance(error, CotDistillError):
+        line = line_of(error)
+        if line is None:
             traceback.print_exc()
-        state = failed(str(error) if isinstance(error, CotDistillError) else f"{type(error).__name__}: {error}")
+        state = failed(line or f"{type(error).__name__}: {error}")
     write_json_atomically(cell_path(cell, work.runs / plan.experiment.name), state)
     return state
 
@@ -63,4 +64,4 @@ def _seconds(folder: Path) -> float:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)

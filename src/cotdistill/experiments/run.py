@@ -47,7 +47,7 @@ def run_experiment(
     aside and made again. Raises ArtifactError if another process is running this experiment or the disk is full,
     ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
-    work = replace(work, runs=work.runs.resolve())
+    work = replace(work, runs=work.runs.absolute())
     planned = plan(experiment)
     path, until, say = work.runs / experiment.name, work.until, work.say
     if jobs < 1:

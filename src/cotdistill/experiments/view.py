@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cotdistill.errors import printable
 from cotdistill.experiments.plan import Cell
 from cotdistill.progress import duration
 
@@ -61,9 +62,10 @@ class View:
             ProgressBar(total=max(1, self.total), completed=finished, width=60),
         ]
         for cell, since in self.running.values():
-            lines.append(Text(f"  {cell.title}  {duration(time.monotonic() - since)}"))
+            lines.append(Text(f"  {printable(cell.title)}  {duration(time.monotonic() - since)}"))
         for cell, error in self.failures[-_FAILURES_SHOWN:]:
-            lines.append(Text(f"  failed: {cell.title}: {error}", style="red", no_wrap=True, overflow="ellipsis"))
+            line = printable(f"  failed: {cell.title}: {error}")
+            lines.append(Text(line, style="red", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cotdistill.errors import DataError
+from cotdistill.errors import DataError, printable
 from cotdistill.storage.finished import MANIFEST, is_finished, open_finished
 from cotdistill.storage.jsonl import read_rows
 
@@ -65,15 +65,15 @@ def _read(path: Path) -> Any:
         ) from None
 
 
-def describe(artifact: dict[str, Any]) -> str:
-    """The artifact as indented lines; model text is printed with its control characters escaped.
+def describe(artifact: dict[str, Any]) -> list[str]:
+    """The artifact as indented lines, with what a terminal would act on escaped.
 
     Only the sizes of a manifest's files are shown: checksums are for programs.
     """
     if files := artifact.get("manifest", {}).get("files"):
         sizes = {name: f"{file['bytes']:,} bytes" for name, file in files.items()}
         artifact = artifact | {"manifest": artifact["manifest"] | {"files": sizes}}
-    return "\n".join(_lines(artifact, 0))
+    return _lines(artifact, 0)
 
 
 def _lines(value: Any, depth: int) -> list[str]:
@@ -83,14 +83,11 @@ def _lines(value: Any, depth: int) -> list[str]:
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         pairs = [(str(number), item) for number, item in enumerate(value, 1)]
     else:
-        return [indent + line for line in _printable(value).split("\n")]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return [indent + printable(line) for line in text.split("\n")]
     lines = []
     for key, item in pairs:
         inner = _lines(item, depth + 1)
-        lines += [f"{indent}{key}: {inner[0].strip()}"] if len(inner) == 1 else [f"{indent}{key}:", *inner]
+        name = f"{indent}{printable(str(key))}:"
+        lines += [f"{name} {inner[0].strip()}"] if len(inner) == 1 else [name, *inner]
     return lines or [f"{indent}none"]
-
-
-def _printable(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -27,6 +27,7 @@ from cotdistill.errors import ConfigError
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.training.data.batches import Batch
 
+_LAUNCHERS = "start with accelerate launch or torchrun, or unset WORLD_SIZE"
 PATIENCE = timedelta(days=30)
 """How long ranks wait for the first one while it annotates or evaluates; the launcher ends them if it fails."""
 
@@ -119,14 +120,31 @@ ALONE = Ranks()
 
 
 def join() -> Ranks:
-    """Meet the other ranks, as the launcher's environment says. Raises ConfigError for unsupported settings."""
+    """Meet the other ranks, as the launcher's environment says. Raises ConfigError for variables that no launcher sets,
+    for unsupported settings, and if the ranks do not find each other."""
     sharded = _sharding_asked()
+    size = _whole_number("WORLD_SIZE", range(1, 1 << 20))
+    _whole_number("RANK", range(size))
+    _whole_number("MASTER_PORT", range(1 << 16))
+    place = _whole_number("LOCAL_RANK", range(size), default="0")
     on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    try:
+        if on_gpu:
+            torch.cuda.set_device(place)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"the processes do not meet ({reason})", where="launcher", remedy=_LAUNCHERS) from None
     control = dist.new_group(backend="gloo", timeout=PATIENCE)
     return Ranks(dist.get_rank(), dist.get_world_size(), sharded, control)
+
+
+def _whole_number(variable: str, allowed: range, default: str = "") -> int:
+    text = os.environ.get(variable) or default
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) in allowed):
+        wanted = f"a number from {allowed.start} to {allowed.stop - 1}"
+        raise ConfigError(f"{variable} is {text!r}, not {wanted}", where="launcher", remedy=_LAUNCHERS)
+    return int(text)
 
 
 def _sharding_asked() -> bool:

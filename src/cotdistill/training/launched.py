@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch.distributed as dist
 
-from cotdistill.errors import CotDistillError
+from cotdistill.errors import line_of
 from cotdistill.training.distributed import Ranks, join
 from cotdistill.training.stage import TrainingJob, fit
 
@@ -37,6 +37,9 @@ def _help(ranks: Ranks) -> None:
     try:
         while (job := ranks.broadcast(None)) != DONE:
             fit(TrainingJob.from_json(job), ranks)
-    except CotDistillError as error:
-        print(f"cotdistill: rank {ranks.rank}: {error}", file=sys.stderr)
+    except Exception as error:
+        line = line_of(error)
+        if line is None:
+            raise
+        print(f"cotdistill: rank {ranks.rank}: {line}", file=sys.stderr)
         sys.exit(2)

@@ -96,7 +96,7 @@ def test_the_audit_in_words_escapes_what_models_wrote(tmp_path, capsys, monkeypa
     printed = capsys.readouterr().out
     assert ended.value.code == 0
     assert "1 items; extractors disagree on 1" in printed
-    assert "It is (B)\\x1b[31m\\n" in printed
+    assert "It is (B)\\u001b[31m\\n" in printed
     assert "\x1b" not in printed
 
 

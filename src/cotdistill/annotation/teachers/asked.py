@@ -18,6 +18,7 @@ from cotdistill.engines.costs import FREE, price_of
 from cotdistill.engines.engine import Completion, Engine, Failed, Request
 from cotdistill.engines.estimate import Estimate, estimate
 from cotdistill.engines.opening import identity_of, name_of, open_engine
+from cotdistill.errors import printable
 from cotdistill.granularities import COARSEST, GRANULARITIES
 from cotdistill.progress import track
 from cotdistill.records import Question, Rationale
@@ -92,7 +93,7 @@ class AskedSource:
         self, new: list[Question], annotation: AnnotationConfig, draw: int, log: CompletionLog
     ) -> dict[str, Failed]:
         if not isinstance(self.teacher, ScriptedTeacher):
-            print(f"asking {self._name}: {self.estimate(new, annotation)}", file=sys.stderr)
+            print(printable(f"asking {self._name}: {self.estimate(new, annotation)}"), file=sys.stderr)
         with track("asking", len(new)) as progress:
             return ask(self._engine, self._requests(new, annotation, draw), log, progress)
 

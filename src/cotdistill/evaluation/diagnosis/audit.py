@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cotdistill.errors import DataError
+from cotdistill.errors import DataError, printable
 from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
 from cotdistill.evaluation.read import read_evaluation
 from cotdistill.records import Prediction, Question
@@ -93,14 +93,9 @@ def audit_lines(result: Audit, limit: int) -> list[str]:
         numbers = f"{100 * result.accuracy[name]:6.2f} %  unreadable {result.unreadable[name]:5d}"
         lines.append(f"{name:10} {numbers}  {extractor.meaning}")
     for item in result.disagreements[:limit]:
-        lines += ["", f"{item.task} {item.id}, gold answer {item.answer}: ...{_printable(item.output)}"]
+        lines += ["", f"{item.task} {item.id}, gold answer {item.answer}: ...{printable(item.output[-SHOWN:])}"]
         lines += [
-            f"  {name:10} {'right' if item.correct[name] else 'wrong':6} {_printable(str(answer))}"
+            f"  {name:10} {'right' if item.correct[name] else 'wrong':6} {printable(str(answer))}"
             for name, answer in item.extracted.items()
         ]
     return lines
-
-
-def _printable(text: str) -> str:
-    """On one line, with control characters escaped: what a model wrote must not act on the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[-SHOWN:])

@@ -58,7 +58,7 @@ def advise(
     With ``replay``, nothing is trained: all pilots must be on disk. Raises ConfigError if there is nothing to choose
     from or the budget buys no pilots, and TrainingError for a pilot that fails or, in a replay, is missing.
     """
-    work = replace(work, runs=work.runs.resolve())
+    work = replace(work, runs=work.runs.absolute())
     result, say = load_result(experiment, work.runs), work.say
     arms = _arms_of(result, student)
     scores: list[ArmScore] = []

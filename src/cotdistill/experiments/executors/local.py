@@ -104,7 +104,8 @@ def log_path(folder: Path, cell: Cell) -> Path:
 def _threads(jobs: int) -> int:
     """Each worker's share of the processors; the user's own OMP_NUM_THREADS takes precedence."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, available // jobs))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list has one number for each level of nesting
+    return int(wanted) if wanted.isdecimal() and 0 < int(wanted) <= 1024 else max(1, available // jobs)
 
 
 def _device(slot: int) -> str | None:

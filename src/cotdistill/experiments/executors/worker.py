@@ -9,7 +9,7 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from cotdistill.errors import CotDistillError
+from cotdistill.errors import CotDistillError, line_of
 from cotdistill.experiments.cells import failed, run_cell_by_id
 from cotdistill.experiments.work import Until
 
@@ -32,8 +32,8 @@ def work(
     torch.set_num_threads(num_threads)
     try:
         state = run_cell_by_id(file, id, until)
-    except CotDistillError as error:
-        state = failed(str(error))
+    except (CotDistillError, OSError) as error:
+        state = failed(line_of(error) or "")
     connection.send_bytes(json.dumps(state).encode())
 
 

@@ -61,7 +61,11 @@ def builtin_folder(name: str) -> Path:
 
 def cache_folder() -> Path:
     """``$COTDISTILL_CACHE``, or ``~/.cache/cotdistill``."""
-    return Path(os.environ.get("COTDISTILL_CACHE") or "~/.cache/cotdistill").expanduser()
+    place = Path(os.environ.get("COTDISTILL_CACHE") or "~/.cache/cotdistill")
+    try:
+        return place.expanduser()
+    except RuntimeError as error:
+        raise ModelError(f"no place for models ({error})", where=place, remedy="set COTDISTILL_CACHE") from None
 
 
 def is_converted() -> bool:

@@ -50,7 +50,7 @@ def locate(config: ModelConfig) -> Path:
         return builtin.builtin_folder(config.model)
     if is_hub_name(config.model):
         return hub.fetch(config, _suffixes(config))
-    path = Path(config.model).expanduser()
+    path = Path(config.model)
     if not path.exists():
         raise ModelError("no such model folder", where=config.model, remedy=hub.ELSEWHERE)
     return path
