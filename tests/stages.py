@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS
+from cotdistill.evaluation.read import QUESTIONS
+from cotdistill.evaluation.stored import write_predictions
 from cotdistill.records import Prediction, Question
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import Stage
@@ -14,7 +15,7 @@ from cotdistill.storage.stages import Stage
 def finished_evaluation(folder: Path, questions: Iterable[Question], predictions: Iterable[Prediction]) -> Path:
     """``folder``, with a finished evaluation in it."""
     write_rows(folder / QUESTIONS, (question.to_row() for question in questions))
-    write_rows(folder / PREDICTIONS, (prediction.to_row() for prediction in predictions))
+    write_predictions(folder, list(predictions))
     Stage("evaluation", folder, {}).finish({}, seeds={}, dropped={})
     return folder
 

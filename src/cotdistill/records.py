@@ -129,7 +129,8 @@ class Prediction:
     """What a model wrote for one question, and how it is judged. ``answer`` is the gold answer.
 
     Of several samples it is the one that won the vote; ``samples`` says how all of them are judged (None: there is
-    one).
+    one). ``num_output_tokens`` are those of all samples; ``num_reasoning_tokens``, where they are known, are part of
+    them.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Prediction:
     num_prompt_tokens: int
     num_output_tokens: int
     samples: Tally | None = None
+    num_reasoning_tokens: int | None = None
 
     @property
     def correct(self) -> bool:

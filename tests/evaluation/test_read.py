@@ -9,7 +9,8 @@ from tests.stages import alter_a_byte, finished_evaluation
 
 from cotdistill.cli import main
 from cotdistill.errors import DataError
-from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, read_evaluation
+from cotdistill.evaluation.read import QUESTIONS, read_evaluation
+from cotdistill.evaluation.stored import OUTCOMES, PREDICTIONS
 from cotdistill.records import Prediction, Question
 from cotdistill.storage.stages import open_stage
 
@@ -23,22 +24,23 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return a, b
 
 
-@pytest.mark.parametrize("file", [PREDICTIONS, QUESTIONS])
+COMMANDS = {
+    "audit": ["a"],
+    "flips": ["b", "a"],
+    "power": ["b", "a"],
+    "effect": ["builtin:nano-student", "a"],
+    "export": ["a", "--to", "out"],
+    "show": ["a"],
+}
+
+
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["audit", "a"],
-        ["flips", "b", "a"],
-        ["power", "b", "a"],
-        ["effect", "builtin:nano-student", "a"],
-        ["export", "a", "--to", "out"],
-        ["show", "a"],
-    ],
-    ids=lambda words: words[0],
+    ("command", "file"),
+    [(name, file) for name in COMMANDS for file in (PREDICTIONS, QUESTIONS, OUTCOMES)][:-1],  # which show does not show
 )
 def test_a_command_refuses_an_altered_evaluation_in_one_line(
     two: tuple[Path, Path],
-    words: list[str],
+    command: str,
     file: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -46,7 +48,7 @@ def test_a_command_refuses_an_altered_evaluation_in_one_line(
     a, _ = two
     alter_a_byte(a / file)
     monkeypatch.chdir(a.parent)
-    monkeypatch.setattr("sys.argv", ["cotdistill", *words])
+    monkeypatch.setattr("sys.argv", ["cotdistill", command, *COMMANDS[command]])
     with pytest.raises(SystemExit) as ended:
         main()
     printed = capsys.readouterr()

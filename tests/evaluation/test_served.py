@@ -68,7 +68,7 @@ def test_answers_are_judged_and_kept_in_the_order_of_the_questions(tmp_path):
     assert [prediction.id for prediction in done] == [question.id for question in QUESTIONS]
     assert [prediction.id for prediction in done if not prediction.correct] == ["q3"]
     assert done.predictions[0].num_prompt_tokens == 100
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET in path.read_text()]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path):

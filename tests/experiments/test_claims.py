@@ -17,12 +17,12 @@ from cotdistill.config import load_experiment
 from cotdistill.config.claims import load_claims
 from cotdistill.errors import ConfigError
 from cotdistill.evaluation.statistics.comparisons import OVER_SEEDS, compare, margin_p_value
+from cotdistill.evaluation.stored import write_predictions
 from cotdistill.experiments.claims import ClaimResult, check_claims
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path
 from cotdistill.records import Prediction
 from cotdistill.storage.atomic import write_json_atomically
-from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 
 FILE = """
@@ -56,7 +56,7 @@ def record(folder: Path, num_correct: Callable[[Cell], int | None], text: str = 
         if right is None:
             continue
         with open_stage(folder / "runs", "evaluation", {"cell": cell.id}) as stage:
-            write_rows(stage.path / "predictions.jsonl", [each.to_row() for each in predictions(right)])
+            write_predictions(stage.path, predictions(right))
             stage.finish({}, seeds={}, dropped={})
         stages = {"evaluation": os.path.relpath(stage.path, folder / "runs")}
         state = {"status": "done", "error": None, "stages": stages, "seconds": 1.0}

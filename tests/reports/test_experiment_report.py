@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.reports import material
+from tests.stages import finished_evaluation
 
 from cotdistill.config import load_experiment
 from cotdistill.evaluation.statistics.comparisons import compare
@@ -18,7 +19,7 @@ from cotdistill.experiments.result import cell_path, load_result
 from cotdistill.reports.result import evidence_of
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.jsonl import write_rows
-from cotdistill.storage.stages import open_stage
+from cotdistill.storage.stages import open_stage, stage_path
 
 FILE = """
 name: fine
@@ -47,8 +48,8 @@ def make_cell(cell: Cell, folder: Path, accuracy: float) -> None:
     """What a cell that is done leaves: its stages, and its state."""
     runs, identity = folder.parent, {"cell": cell.id}
     predictions = material.predictions(ASKED, accuracy, cell.seed)
-    rows = {"predictions.jsonl": [p.to_row() for p in predictions], "questions.jsonl": [q.to_row() for q in ASKED]}
-    stages = {"evaluation": finish(runs, "evaluation", identity, rows, {})}
+    evaluation = finished_evaluation(stage_path(runs, "evaluation", identity), ASKED, predictions)
+    stages = {"evaluation": os.path.relpath(evaluation, runs)}
     if cell.config.training is not None:
         level = cell.config.annotation.granularity or 0
         shared = {"annotation of": cell.arm}

@@ -10,10 +10,11 @@ from typing import Any
 from cotdistill.config import EvaluationConfig, Model, ServedModel, TransformersModel, TransformersSettings, identity
 from cotdistill.errors import DataError
 from cotdistill.evaluation.answering import Asked, answer, asked_model, stop_strings
-from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
+from cotdistill.evaluation.read import QUESTIONS
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.evaluation.statistics.metrics import metric_scores
+from cotdistill.evaluation.stored import StoredPredictions, write_predictions
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score
 from cotdistill.storage.hashes import content_key
@@ -29,14 +30,14 @@ VERSION = 4
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A finished evaluation; iterating gives its predictions in the order of the questions.
+    """A finished evaluation; iterating gives its predictions, read from disk, in the order of the questions.
 
     ``dropped`` counts by reason the questions that the model was not asked; their predictions are truncated.
     """
 
     path: Path
     score: Score
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
     seconds: float
     dropped: dict[str, int]
 
@@ -99,11 +100,11 @@ def evaluate(
         if not stage.finished:
             write_rows(stage.path / QUESTIONS, (question.to_row() for question in questions))
             predictions, dropped = answer(model, asked, config, stage.path)
-            write_rows(stage.path / PREDICTIONS, (prediction.to_row() for prediction in predictions))
+            write_predictions(stage.path, predictions)
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
             if metrics := metric_scores(predictions):
                 summary["metrics"] = {name: found.to_row() for name, found in metrics.items()}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)
         done = stage.read()
-        predictions = predictions_of(done)
+        predictions = StoredPredictions(done)
         return Evaluation(stage.path, score(predictions), predictions, done.seconds, done.dropped)

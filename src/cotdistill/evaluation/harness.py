@@ -18,16 +18,17 @@ from typing import Any
 
 from cotdistill.config import Dtype, Model
 from cotdistill.errors import ConfigError, DataError
-from cotdistill.evaluation.read import PREDICTIONS, QUESTIONS, predictions_of
-from cotdistill.evaluation.statistics.averages import averages
+from cotdistill.evaluation.read import QUESTIONS
+from cotdistill.evaluation.statistics.averages import averages, by_task
 from cotdistill.evaluation.statistics.comparisons import score
+from cotdistill.evaluation.stored import StoredPredictions, write_predictions
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score
 from cotdistill.storage.hashes import file_sha256
 from cotdistill.storage.jsonl import read_rows, write_rows
 from cotdistill.storage.stages import open_stage
 
-VERSION = 1
+VERSION = 2
 METRICS = ("exact_match", "acc", "em", "pass@1")
 """Metrics that tell whether a single item is right; the first that a task has decides verdicts."""
 UNREADABLE = ("[invalid]", "")
@@ -44,7 +45,7 @@ class HarnessEvaluation:
     path: Path
     score: Score
     scores: dict[str, Score]
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
 
 
 def evaluate_with_harness(
@@ -93,13 +94,11 @@ def evaluate_with_harness(
                 for row in _one_filter(read_rows(path))
             ]
             write_rows(stage.path / QUESTIONS, (question.to_row() for question, _ in pairs))
-            write_rows(stage.path / PREDICTIONS, (prediction.to_row() for _, prediction in pairs))
             found = [prediction for _, prediction in pairs]
+            write_predictions(stage.path, found)
             stage.finish(score(found).to_row() | {"averages": averages(found)}, seeds={}, dropped={})
-        predictions = predictions_of(stage.read())
-        names = sorted({prediction.task for prediction in predictions})
-        scores = {name: score([one for one in predictions if one.task == name]) for name in names}
-        return HarnessEvaluation(stage.path, score(predictions), scores, predictions)
+        predictions = StoredPredictions(stage.read())
+        return HarnessEvaluation(stage.path, score(predictions), by_task(predictions), predictions)
 
 
 def load_harness(model: Model, *, max_batch_size: int = 16, dtype: Dtype = "auto") -> Any:

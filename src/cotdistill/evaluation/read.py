@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cotdistill.errors import DataError
+from cotdistill.evaluation.stored import OUTCOMES, PREDICTIONS, StoredPredictions
 from cotdistill.records import Prediction, Question
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
 
-QUESTIONS, PREDICTIONS = "questions.jsonl", "predictions.jsonl"
+QUESTIONS = "questions.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Judged:
     """
 
     questions: tuple[Question, ...]
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
     first_statement: bool
 
 
@@ -39,7 +41,8 @@ def read_evaluation(path: Path) -> Judged:
     if PREDICTIONS not in stage:
         raise DataError(f"this is a stage of {stage.noun}, not an evaluation", where=path, remedy=_WANTED)
     first = bool(stage.identity.get("first_statement", False))
-    return Judged(questions_of(stage), predictions_of(stage), first)
+    stage.file(OUTCOMES)
+    return Judged(questions_of(stage), StoredPredictions(stage), first)
 
 
 _WANTED = "give the folder of an evaluation, runs/evaluation/KEY"
@@ -48,8 +51,3 @@ _WANTED = "give the folder of an evaluation, runs/evaluation/KEY"
 def questions_of(stage: FinishedStage) -> tuple[Question, ...]:
     """The questions that were asked, in order."""
     return tuple(Question.from_row(row) for row in stage.rows(QUESTIONS))
-
-
-def predictions_of(stage: FinishedStage) -> tuple[Prediction, ...]:
-    """Every prediction, in the order of the questions."""
-    return tuple(Prediction.from_row(row) for row in stage.rows(PREDICTIONS))

@@ -7,7 +7,7 @@ costs no verdict. A difference that is not found supports nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,17 +16,18 @@ from typing import Any, Literal
 from cotdistill.config import Factors, load_experiment
 from cotdistill.config.claims import Claim, Claims, Difference, Equivalence, PeakInside, Trend
 from cotdistill.errors import ConfigError, DataError
+from cotdistill.evaluation.outcomes import Outcomes
 from cotdistill.evaluation.statistics.comparisons import holm_p_values, margin_p_value, pooled, trend
+from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.experiments.plan import arm_pairs, other_factors
-from cotdistill.experiments.result import ArmResult, ExperimentResult, load_result, seed_pairs
-from cotdistill.records import Prediction
+from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult, load_result, seed_pairs
 
 SIGNIFICANT = 0.05
 
 Verdict = Literal["supported", "contradicted", "not enough data"]
 State = Literal["holds", "opposite", "open"]
-Pairs = dict[int, tuple[Sequence[Prediction], Sequence[Prediction]]]
-"""Predictions of two arms, by seed."""
+Pairs = dict[int, tuple[Outcomes, Outcomes]]
+"""Outcomes of two arms, by seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +186,12 @@ def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float 
 
 def _predictions(a: ArmResult, b: ArmResult, task: str | None = None) -> Pairs:
     pairs = seed_pairs(a, b).items()
-    return {seed: (_on(task, one.predictions()), _on(task, other.predictions())) for seed, (one, other) in pairs}
+    return {seed: (_on(task, one), _on(task, other)) for seed, (one, other) in pairs}
 
 
-def _on(task: str | None, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
-    return [each for each in predictions if task in (None, each.task)]
+def _on(task: str | None, cell: CellResult) -> Outcomes:
+    outcomes = outcomes_of(cell.predictions())
+    return outcomes if task is None else outcomes.of_task(task)
 
 
 def _peak_parts(test: PeakInside, result: ExperimentResult, where: str) -> tuple[Part, ...]:

@@ -71,7 +71,7 @@ def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work)
     if evaluation.dropped:
         work.say(f"{cell.title}: not asked and counted as truncated: {reasons(evaluation.dropped)}")
     if student is not None:
-        add_scores(student.model, by_task(evaluation))
+        add_scores(student.model, by_task(evaluation.predictions))
     return evaluation
 
 

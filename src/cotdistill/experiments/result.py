@@ -8,6 +8,7 @@ runs/<name>/summary.json        ExperimentResult.to_row(): without times, so equ
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any, Literal
 
 from cotdistill.config import Experiment, Factors
 from cotdistill.errors import ArtifactError, DataError
-from cotdistill.evaluation.read import predictions_of, questions_of
+from cotdistill.evaluation.read import questions_of
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
+from cotdistill.evaluation.stored import StoredPredictions
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
 from cotdistill.records import ACCURACY, Prediction, Question, Score
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
@@ -48,8 +50,9 @@ class CellResult:
         """The summary of one of its stages: for a training, its tokens, steps and seconds. Empty if it has none."""
         return self.stage(noun).summary if noun in self.stages else {}
 
-    def predictions(self) -> tuple[Prediction, ...]:
-        """Every prediction, in the order of the questions; empty for a cell that is not done."""
+    def predictions(self) -> Sequence[Prediction]:
+        """Every prediction, in the order of the questions, read when it is asked for; empty for a cell that is not
+        done. Statistics take them without reading what the models wrote."""
         return _predictions(self.stages["evaluation"]) if self.status == "done" else ()
 
     def questions(self) -> tuple[Question, ...]:
@@ -225,9 +228,9 @@ def _with_sound_predictions(result: CellResult) -> CellResult:
 
 
 @cache
-def _predictions(folder: Path) -> tuple[Prediction, ...]:
-    """A finished evaluation never changes, so it is read once; reports read each several times."""
-    return predictions_of(open_finished(folder))
+def _predictions(folder: Path) -> StoredPredictions:
+    """A finished evaluation never changes, so its outcomes are read once; reports use each several times."""
+    return StoredPredictions(open_finished(folder))
 
 
 def _compared(planned: Plan, arms: dict[str, ArmResult]) -> tuple[ComparedArms, ...]:

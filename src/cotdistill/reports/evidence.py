@@ -13,7 +13,7 @@ from cotdistill.config import Part
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.averages import by_task
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, pooled, score
-from cotdistill.evaluation.statistics.metrics import MetricScore, metric_of_seeds, shown_metrics
+from cotdistill.evaluation.statistics.metrics import MetricScore, fewest_samples, metric_of_seeds, shown_metrics
 from cotdistill.records import Prediction, Question, Score
 
 BASE, TEACHER = "base", "teacher"
@@ -58,8 +58,7 @@ class Arm:
     def metrics(self) -> dict[str, MetricScore]:
         """What the samples of its questions say, by metric; empty where each question has one."""
         seeds = [cell.predictions for cell in self.cells]
-        fewest = min((one.tally.num_samples for predictions in seeds for one in predictions), default=1)
-        return {metric: metric_of_seeds(seeds, metric) for metric in shown_metrics(fewest)}
+        return {metric: metric_of_seeds(seeds, metric) for metric in shown_metrics(fewest_samples(seeds))}
 
     @property
     def num_seeds(self) -> int:

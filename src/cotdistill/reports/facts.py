@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cotdistill.config import CellConfig
 from cotdistill.evaluation.read import QUESTIONS, questions_of
+from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.records import Prediction, Question
 from cotdistill.reports.evidence import Curve, Fact
 from cotdistill.storage.finished import FinishedStage
@@ -41,7 +42,8 @@ def mean_words(rationales: Iterable[str | None]) -> float | None:
 
 
 def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
-    return round(sum(prediction.num_output_tokens for prediction in predictions) / len(predictions), 1)
+    outcomes = outcomes_of(predictions)
+    return round(int(outcomes.num_output_tokens.sum()) / len(outcomes), 1)
 
 
 def read_curve(training: FinishedStage) -> Curve | None:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cotdistill.records import Prediction, Question
+from cotdistill.evaluation.outcomes import Item, Items
+from cotdistill.evaluation.stored import outcomes_of
+from cotdistill.records import VERDICTS, Prediction, Question
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.tables import one_line
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_BYTES = 13_500_000
 """Deflated; in base64 a third more."""
@@ -28,8 +33,6 @@ _PREVIEW = 90
 
 _LETTERS = {"correct": "c", "wrong": "w", "unreadable": "u", "truncated": "t"}
 _NOT_ASKED = "-"
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
-    """All cells with their predictions by item, and the items in the order in which they first occur."""
+    """All cells with their predictions, which may be on disk and are read as they are packed; the items in the order in
+    which they first occur; and where each item is in each cell, -1 where it was not asked."""
 
     cells: list[dict[str, Any]]
     chosen: list[int]
-    predictions: list[dict[Key, Prediction]]
-    questions: dict[Key, Question | None]
+    predictions: list[Sequence[Prediction]]
+    places: list[np.ndarray]
+    questions: dict[Item, Question | None]
 
 
 def pack(evidence: Evidence, max_bytes: int = MAX_BYTES) -> Samples | None:
@@ -62,35 +67,44 @@ def pack(evidence: Evidence, max_bytes: int = MAX_BYTES) -> Samples | None:
     outputs = _gather(evidence)
     if not outputs.questions:
         return None
-    items = list(outputs.questions)
-    longest = max(len(p.output) for predictions in outputs.predictions for p in predictions.values())
-    for cap in (None, *(cap for cap in _CAPS if cap < longest)):
-        if not _seems_to_fit(outputs, items, cap, max_bytes):
-            continue
-        if (pieces := _pack_all(outputs, items, cap, max_bytes)) is not None:
+    items = range(len(outputs.questions))
+    for cap in (None, *_CAPS):
+        if (pieces := _packed(outputs, items, cap, max_bytes)) is not None:
             return Samples(pieces, _note(cap, len(items), len(items)))
     kept = items
     while len(kept) > 1:
         kept = kept[::2]
-        if (pieces := _pack_all(outputs, kept, _CAPS[-1], max_bytes)) is not None:
+        if (pieces := _packed(outputs, kept, _CAPS[-1], max_bytes)) is not None:
             return Samples(pieces, _note(_CAPS[-1], len(kept), len(items)))
     return None
 
 
 def _gather(evidence: Evidence) -> _Outputs:
-    outputs = _Outputs([], [], [], {})
+    outputs = _Outputs([], [], [], [], {})
     for name, arm in evidence.arms.items():
         for cell in arm.cells:
             label = one_line(name) + (f" (seed {cell.seed})" if len(arm.cells) > 1 else "")
             outputs.cells.append({"name": label, "arm": name, "base": arm.base})
-            outputs.predictions.append({(p.task, p.id): p for p in cell.predictions})
-            known = {(q.task, q.id): q for q in cell.questions}
-            for key in outputs.predictions[-1]:
-                if outputs.questions.get(key) is None:
-                    outputs.questions[key] = known.get(key)
+            outputs.predictions.append(cell.predictions)
+    cells = [cell for arm in evidence.arms.values() for cell in arm.cells]
+    asked = [outcomes_of(cell.predictions).items for cell in cells]
+    different = {(id(items), id(cell.questions)): (items, cell) for items, cell in zip(asked, cells, strict=True)}
+    for items, cell in different.values():
+        known = {(question.task, question.id): question for question in cell.questions}
+        for item in items.places:
+            if outputs.questions.get(item) is None:
+                outputs.questions[item] = known.get(item)
+    places = {id(items): _places(items, outputs.questions) for items, _ in different.values()}
+    outputs.places.extend(places[id(items)] for items in asked)
     if outputs.cells:
         outputs.chosen.extend(_chosen(evidence, outputs.cells))
     return outputs
+
+
+def _places(items: Items, wanted: Iterable[Item]) -> np.ndarray:
+    import numpy as np
+
+    return np.array([items.places.get(item, -1) for item in wanted], dtype=np.int64)
 
 
 def _chosen(evidence: Evidence, cells: list[dict[str, Any]]) -> list[int]:
@@ -104,15 +118,21 @@ def _chosen(evidence: Evidence, cells: list[dict[str, Any]]) -> list[int]:
     return [firsts.get(name, 0) for name in wanted]
 
 
-def _seems_to_fit(outputs: _Outputs, items: Sequence[Key], cap: int | None, max_bytes: int) -> bool:
-    """Whether a sixteenth of the items fits into a little more than its share: packing all to find out takes long."""
+def _packed(outputs: _Outputs, items: Sequence[int], cap: int | None, max_bytes: int) -> tuple[str, ...] | None:
+    """The index and all pieces of these items, by number; None if they are larger than ``max_bytes``.
+
+    A sixteenth of them is tried first, in a little more than its share: packing all to find out takes long.
+    """
     few = items[::16]
-    return len(few) < 16 or _pack_all(outputs, few, cap, max_bytes * len(few) * 11 // (len(items) * 10)) is not None
+    if len(few) >= 16 and _pack_all(outputs, few, cap, max_bytes * len(few) * 11 // (len(items) * 10)) is None:
+        return None
+    return _pack_all(outputs, items, cap, max_bytes)
 
 
-def _pack_all(outputs: _Outputs, items: Sequence[Key], cap: int | None, max_bytes: int) -> tuple[str, ...] | None:
+def _pack_all(outputs: _Outputs, items: Sequence[int], cap: int | None, max_bytes: int) -> tuple[str, ...] | None:
     """The index and all pieces, None as soon as they are larger than ``max_bytes``."""
-    tasks = sorted({task for task, _ in items})
+    keys = list(outputs.questions)
+    tasks = sorted({keys[item][0] for item in items})
     starts, packed, size = [], [], 0
     for start, rows in _pieces(outputs, items, cap):
         starts.append(start)
@@ -121,13 +141,14 @@ def _pack_all(outputs: _Outputs, items: Sequence[Key], cap: int | None, max_byte
         if size > max_bytes:
             return None
     firsts = {cell["arm"]: number for number, cell in reversed(list(enumerate(outputs.cells)))}
+    chosen = [keys[item] for item in items]
     index = {
         "cells": [{"name": cell["name"], "base": firsts.get(cell["base"])} for cell in outputs.cells],
         "first": outputs.chosen,
         "tasks": tasks,
         "starts": starts,
-        "rows": [[tasks.index(task), one_line(id_), _preview(outputs.questions[task, id_])] for task, id_ in items],
-        "verdicts": ["".join(_letter(cell.get(key)) for cell in outputs.predictions) for key in items],
+        "rows": [[tasks.index(key[0]), one_line(key[1]), _preview(outputs.questions[key])] for key in chosen],
+        "verdicts": _letters(outputs, items),
     }
     packed.insert(0, _deflated(index))
     if size + len(packed[0]) > max_bytes:
@@ -135,11 +156,24 @@ def _pack_all(outputs: _Outputs, items: Sequence[Key], cap: int | None, max_byte
     return tuple(base64.b64encode(piece).decode("ascii") for piece in packed)
 
 
-def _pieces(outputs: _Outputs, items: Sequence[Key], cap: int | None) -> Iterator[tuple[int, list[Any]]]:
+def _letters(outputs: _Outputs, items: Sequence[int]) -> list[str]:
+    """For each item one letter per cell."""
+    import numpy as np
+
+    letters = np.frombuffer("".join(_LETTERS[verdict] for verdict in VERDICTS).encode(), dtype=np.uint8)
+    columns = []
+    for predictions, places in zip(outputs.predictions, outputs.places, strict=True):
+        chosen = places[list(items)]
+        columns.append(np.where(chosen < 0, ord(_NOT_ASKED), letters[outcomes_of(predictions).verdicts[chosen]]))
+    return [bytes(row).decode() for row in np.stack(columns, axis=1).astype(np.uint8)]
+
+
+def _pieces(outputs: _Outputs, items: Sequence[int], cap: int | None) -> Iterator[tuple[int, list[Any]]]:
     """Rows of about _PIECE characters each, with the number of the first item in them."""
+    questions = list(outputs.questions.values())
     start, rows, length = 0, [], 0
-    for number, key in enumerate(items):
-        row, characters = _row(outputs, key, cap)
+    for number, item in enumerate(items):
+        row, characters = _row(outputs, item, questions[item], cap)
         rows.append(row)
         length += characters
         if length >= _PIECE:
@@ -149,18 +183,18 @@ def _pieces(outputs: _Outputs, items: Sequence[Key], cap: int | None) -> Iterato
         yield start, rows
 
 
-def _row(outputs: _Outputs, key: Key, cap: int | None) -> tuple[list[Any], int]:
+def _row(outputs: _Outputs, item: int, question: Question | None, cap: int | None) -> tuple[list[Any], int]:
     """``[question, choices, gold answer, texts, outputs]``, and its length in characters.
 
     An output is ``[number of its text, extracted answer, tokens]``, or 0 where the cell has none.
     """
-    question, texts, found = outputs.questions[key], {}, []
+    texts, found = {}, []
     answer = ""
-    for cell in outputs.predictions:
-        prediction = cell.get(key)
-        if prediction is None:
+    for predictions, places in zip(outputs.predictions, outputs.places, strict=True):
+        if places[item] < 0:
             found.append(0)
             continue
+        prediction = predictions[int(places[item])]
         answer = prediction.answer
         text = texts.setdefault(_cut(prediction.output, cap), len(texts))
         found.append([text, _cut(prediction.extracted, cap), prediction.num_output_tokens])
@@ -178,10 +212,6 @@ def _cut(text: str | None, cap: int | None) -> Any:
 
 def _deflated(value: Any) -> bytes:
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode("ascii"), 6)
-
-
-def _letter(prediction: Prediction | None) -> str:
-    return _LETTERS[prediction.verdict] if prediction else _NOT_ASKED
 
 
 def _preview(question: Question | None) -> str:

@@ -17,12 +17,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write the whole of ``text`` or nothing: a reader never sees a torn file. Raises ArtifactError on a full disk."""
+    """Write the whole of ``text``, as UTF-8, or nothing. Raises ArtifactError on a full disk."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write all of ``data`` or nothing: a reader never sees a torn file. Raises ArtifactError on a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with disk_errors(path), temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with disk_errors(path), temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

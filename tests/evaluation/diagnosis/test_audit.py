@@ -83,7 +83,7 @@ def test_the_audit_reads_an_evaluation_and_names_what_is_missing(tmp_path):
     with pytest.raises(DataError, match="this is not an evaluation; give the folder of an evaluation"):
         read_evaluation(tmp_path)
     found = read_evaluation(finished_evaluation(tmp_path, [question()], [prediction("The answer is B.")]))
-    assert (found.questions, found.predictions) == ((question(),), (prediction("The answer is B."),))
+    assert (found.questions, tuple(found.predictions)) == ((question(),), (prediction("The answer is B."),))
     with pytest.raises(DataError, match="the question 'q' of task own is missing"):
         audit([], found.predictions)
 

@@ -16,8 +16,8 @@ from cotdistill.evaluation.statistics.metrics import (
     metric_of_seeds,
     metric_score,
     metric_scores,
+    metric_values,
     shown_metrics,
-    value_of,
 )
 from cotdistill.evaluation.statistics.proportions import wilson_interval
 from cotdistill.records import Prediction, Tally
@@ -37,6 +37,11 @@ def prediction(tally: Tally, id_: str = "q") -> Prediction:
     """A question with these samples; its own verdict is that of the largest group."""
     right = tally.num_correct and tally.num_correct >= max(tally.wrong_votes, default=0)
     return Prediction(id_, "t", "4", "x", None, "correct" if right else "wrong", 1, 1, tally)
+
+
+def value_of(one: Prediction, metric: str) -> float:
+    (value,) = metric_values([one], metric)
+    return value
 
 
 def answers(tally: Tally) -> list[str | None]:

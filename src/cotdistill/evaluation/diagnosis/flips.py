@@ -22,6 +22,8 @@ from typing import Any, Literal
 from cotdistill.errors import DataError
 from cotdistill.evaluation.diagnosis.extractors import EXTRACTORS
 from cotdistill.evaluation.statistics.comparisons import compare, holm
+from cotdistill.evaluation.statistics.items import joined_outcomes
+from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.records import Prediction, Question, count_by
 
 Failure = Literal["length", "format", "arithmetic", "reasoning"]
@@ -75,25 +77,25 @@ def find_flips(questions: Iterable[Question], a: Sequence[Prediction], b: Sequen
 
     Raises DataError as ``statistics.compare`` does, and for an item without its question.
     """
-    compare(a, b, num_resamples=1)
+    outcomes = joined_outcomes([(a, b)], ("a", "b"))[:, 0]
+    items, others = outcomes_of(a).items, outcomes_of(b).items
     asked = {(question.task, question.id): question for question in questions}
-    others = {(prediction.task, prediction.id): prediction for prediction in b}
     flips = []
-    for one in a:
-        key = (one.task, one.id)
-        if key not in asked:
-            raise DataError(f"the question {one.id!r} of task {one.task} is missing", remedy="evaluate again")
-        if one.correct != others[key].correct:
-            wrong = others[key] if one.correct else one
-            flips.append(Flip(one.id, one.task, one.correct, failure_of(wrong, asked[key])))
+    for (item, place), right, other in zip(items.places.items(), *outcomes.tolist(), strict=True):
+        if item not in asked:
+            raise DataError(f"the question {item[1]!r} of task {item[0]} is missing", remedy="evaluate again")
+        if right != other:
+            wrong = b[others.places[item]] if right else a[place]
+            flips.append(Flip(wrong.id, wrong.task, bool(right), failure_of(wrong, asked[item])))
     return flips
 
 
 def flips_by_task(questions: Iterable[Question], a: Sequence[Prediction], b: Sequence[Prediction]) -> list[TaskFlips]:
     """Flips of each task, in the order of the tasks' names."""
     flips = find_flips(questions, a, b)
-    tasks = sorted({prediction.task for prediction in a})
-    results = holm([compare(_of(a, task), _of(b, task), num_resamples=1) for task in tasks])
+    one, other = outcomes_of(a), outcomes_of(b)
+    tasks = one.items.names
+    results = holm([compare(one.of_task(task), other.of_task(task), num_resamples=1) for task in tasks])
     return [
         TaskFlips(
             task,
@@ -136,7 +138,3 @@ def _holds(left: str, sign: str, right: str, stated: str) -> bool:
     if digits := len(stated.partition(".")[2]):
         return abs(value - result) <= Fraction(1, 2 * 10**digits)
     return value == result or (sign in "/÷" and abs(value - result) < Fraction(1, 2))
-
-
-def _of(predictions: Sequence[Prediction], task: str) -> list[Prediction]:
-    return [prediction for prediction in predictions if prediction.task == task]

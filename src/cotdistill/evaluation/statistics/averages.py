@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from cotdistill.evaluation.statistics.comparisons import score
-from cotdistill.records import Prediction, Score
+from cotdistill.evaluation.stored import Answers, outcomes_of
+from cotdistill.records import Score
 from cotdistill.tasks.benchmarks.bbh import GROUPS
 
 
-def by_task(predictions: Iterable[Prediction]) -> dict[str, Score]:
-    """The score of each task among the predictions, by name."""
-    grouped: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        grouped.setdefault(prediction.task, []).append(prediction)
-    return {task: score(group) for task, group in sorted(grouped.items())}
+def by_task(answers: Answers) -> dict[str, Score]:
+    """The score of each task among the answers, by name."""
+    outcomes = outcomes_of(answers)
+    return {task: score(outcomes.of_task(task)) for task in outcomes.items.names}
 
 
-def averages(predictions: Sequence[Prediction]) -> dict[str, float]:
+def averages(answers: Answers) -> dict[str, float]:
     """Accuracies as fractions: ``micro`` over items, ``macro`` over tasks, and ``bbh/<group>`` over a group's tasks."""
-    accuracies = {task: one.accuracy for task, one in by_task(predictions).items()}
-    return {"micro": score(predictions).accuracy, "macro": _mean(accuracies.values())} | by_group(accuracies)
+    accuracies = {task: one.accuracy for task, one in by_task(answers).items()}
+    return {"micro": score(answers).accuracy, "macro": _mean(accuracies.values())} | by_group(accuracies)
 
 
 def by_group(accuracies: Mapping[str, float]) -> dict[str, float]:

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import DataError
-from cotdistill.evaluation.statistics.items import Pairs, by_item, joined_outcomes
+from cotdistill.evaluation.statistics.items import Pairs, checked, joined_outcomes
 from cotdistill.evaluation.statistics.proportions import LEVEL, wilson_interval
 from cotdistill.evaluation.statistics.seeds import Variance, variance_of
-from cotdistill.records import ACCURACY, VERDICTS, Prediction, Score
+from cotdistill.evaluation.stored import Answers
+from cotdistill.records import ACCURACY, VERDICTS, Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,19 +88,22 @@ class Change:
     variance: Variance | None
 
 
-def score(predictions: Sequence[Prediction]) -> Score:
+def score(answers: Answers) -> Score:
     """Accuracy, its 95 % Wilson interval and the four verdict counts. Raises DataError for no or repeated
     predictions."""
-    by_item(predictions, "predictions")
-    n = len(predictions)
-    counts = {verdict: sum(p.verdict == verdict for p in predictions) for verdict in VERDICTS}
+    import numpy as np
+
+    outcomes = checked(answers, "predictions")
+    n = len(outcomes)
+    found = np.bincount(outcomes.verdicts, minlength=len(VERDICTS)).tolist()
+    counts = dict(zip(VERDICTS, found, strict=True))
     interval = wilson_interval(counts["correct"], n)
     return Score(n=n, accuracy=counts["correct"] / n, interval=interval, **counts)
 
 
 def compare(
-    a: Sequence[Prediction],
-    b: Sequence[Prediction],
+    a: Answers,
+    b: Answers,
     *,
     names: tuple[str, str] = ("a", "b"),
     num_resamples: int = 10_000,
@@ -120,7 +124,7 @@ def pooled(
     num_resamples: int = 10_000,
     seed: int = 0,
 ) -> ComparisonResult:
-    """Compare two arms over several training seeds, one pair (a, b) of prediction lists per seed, all on the same
+    """Compare two arms over several training seeds, one pair (a, b) of their answers per seed, all on the same
     items.
 
     With one seed it is :func:`compare`, about these two students. With several the interval and p are for new seeds and

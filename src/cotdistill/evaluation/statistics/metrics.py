@@ -10,7 +10,7 @@ decided by the answer given first, and all orders of the samples are alike, so e
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.proportions import LEVEL, seeds_interval, wilson
-from cotdistill.records import ACCURACY, Prediction, Tally
+from cotdistill.evaluation.stored import Answers, outcomes_of
+from cotdistill.records import ACCURACY, Tally
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,15 +48,25 @@ def parts_of(metric: str) -> tuple[str, int]:
     return kind, int(k or 1)
 
 
-def value_of(prediction: Prediction, metric: str) -> float:
-    """The metric of one item. Raises DataError if it has fewer samples than the metric is of."""
+def metric_values(answers: Answers, metric: str) -> np.ndarray:
+    """The metric of each item, as floats. Raises DataError if one has fewer samples than the metric is of."""
+    import numpy as np
+
+    outcomes = outcomes_of(answers)
     if metric == ACCURACY:
-        return float(prediction.correct)
-    (kind, k), tally = parts_of(metric), prediction.tally
-    if k > tally.num_samples:
-        problem = f"{metric} needs {k} samples, but question {prediction.id!r} has {tally.num_samples}"
+        return outcomes.correct.astype(np.float64)
+    kind, k = parts_of(metric)
+    for place in np.flatnonzero(outcomes.num_samples < k):
+        id_, drawn = outcomes.items.ids[place], outcomes.num_samples[place]
+        problem = f"{metric} needs {k} samples, but question {id_!r} has {drawn}"
         raise DataError(problem, remedy=f"set evaluation.num_samples: {k}")
-    return {"pass": pass_at, "avg": average_at, "maj": majority_at}[kind](tally, k)
+    value = {"pass": pass_at, "avg": average_at, "maj": majority_at}[kind]
+    return np.array([value(tally, k) for tally in outcomes.tallies()])
+
+
+def fewest_samples(seeds: Iterable[Answers]) -> int:
+    """The number of samples that each question has at least."""
+    return min((int(outcomes_of(answers).num_samples.min(initial=1 << 30)) for answers in seeds), default=1)
 
 
 def pass_at(tally: Tally, k: int) -> float:
@@ -111,34 +122,30 @@ def shown_metrics(num_samples: int) -> list[str]:
     return [f"avg@{num_samples}", *(f"pass@{k}" for k in sizes), *majorities]
 
 
-def metric_scores(predictions: Sequence[Prediction]) -> dict[str, MetricScore]:
-    """Every metric of :func:`shown_metrics` over ``predictions``, by name; empty where each has one sample."""
-    fewest = min((prediction.tally.num_samples for prediction in predictions), default=1)
-    return {name: metric_score(predictions, name) for name in shown_metrics(fewest)}
+def metric_scores(answers: Answers) -> dict[str, MetricScore]:
+    """Every metric of :func:`shown_metrics` over ``answers``, by name; empty where each has one sample."""
+    return {name: metric_score(answers, name) for name in shown_metrics(fewest_samples([answers]))}
 
 
-def metric_score(predictions: Sequence[Prediction], metric: str) -> MetricScore:
-    """One metric over ``predictions``. Raises DataError as :func:`value_of` does."""
-    import numpy as np
-
-    values = np.array([value_of(prediction, metric) for prediction in predictions])
-    num_samples = min(prediction.tally.num_samples for prediction in predictions)
+def metric_score(answers: Answers, metric: str) -> MetricScore:
+    """One metric over ``answers``. Raises DataError as :func:`metric_values` does."""
+    values, num_samples = metric_values(answers, metric), fewest_samples([answers])
     error = _samples_error(values, num_samples) if metric.startswith("avg@") and num_samples > 1 else None
     return MetricScore(float(values.mean()), fraction_interval(values, num_samples), error, len(values))
 
 
-def metric_of_seeds(seeds: Sequence[Sequence[Prediction]], metric: str) -> MetricScore:
+def metric_of_seeds(seeds: Sequence[Answers], metric: str) -> MetricScore:
     """The mean of a metric over an arm's seeds, with an interval for new seeds, items and samples.
 
-    Raises DataError as :func:`value_of` does.
+    Raises DataError as :func:`metric_values` does.
     """
     import numpy as np
 
-    scores = [metric_score(predictions, metric) for predictions in seeds]
+    scores = [metric_score(answers, metric) for answers in seeds]
     if len(scores) == 1:
         return scores[0]
-    values = np.array([value_of(prediction, metric) for predictions in seeds for prediction in predictions])
-    num_samples = min(prediction.tally.num_samples for predictions in seeds for prediction in predictions)
+    values = np.concatenate([metric_values(answers, metric) for answers in seeds])
+    num_samples = fewest_samples(seeds)
     means, n = [score.value for score in scores], scores[0].n
     interval = seeds_interval(means, n * _items_worth(values, num_samples))
     return MetricScore(sum(means) / len(means), interval, None, n)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cotdistill.evaluation.statistics.comparisons import pooled
 from cotdistill.evaluation.statistics.items import Pairs, joined_outcomes
 from cotdistill.evaluation.statistics.seeds import variance_of
+from cotdistill.evaluation.stored import outcomes_of
 
 __all__ = ["compare_over_tasks"]
 
@@ -40,8 +41,9 @@ def compare_over_tasks(pairs: Pairs, *, num_resamples: int = 10_000, seed: int =
     import numpy as np
 
     outcomes = joined_outcomes(pairs, ("a", "b"))
-    tasks = np.array([prediction.task for prediction in pairs[0][0]])
-    means = np.stack([outcomes[:, :, tasks == task].mean(axis=2) for task in np.unique(tasks)], axis=2)
+    items = outcomes_of(pairs[0][0]).items
+    tasks = range(len(items.names))
+    means = np.stack([outcomes[:, :, items.task_numbers == task].mean(axis=2) for task in tasks], axis=2)
     difference = float(means[0].mean() - means[1].mean())
     num_seeds, num_tasks = means.shape[1:]
     if num_tasks == 1:

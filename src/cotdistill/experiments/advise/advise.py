@@ -20,6 +20,7 @@ from dataclasses import replace
 from cotdistill.config import Experiment
 from cotdistill.config.experiment import STUDENT
 from cotdistill.errors import ConfigError, TrainingError, nearest
+from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.experiments.advise.advice import Advice, ArmScore, Rung
 from cotdistill.experiments.advise.halving import (
     TRAINED,
@@ -172,7 +173,8 @@ def _accuracy(cell: CellResult) -> float:
 
 def _cost(cell: CellResult) -> float:
     """What a finished cell has cost."""
-    tested = sum(one.num_prompt_tokens + one.num_output_tokens for one in cell.predictions())
+    outcomes = outcomes_of(cell.predictions())
+    tested = int(outcomes.num_prompt_tokens.sum() + outcomes.num_output_tokens.sum())
     return float(TRAINED * cell.summary("training")["num_tokens"] + tested)
 
 

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from cotdistill.records import Prediction
+from cotdistill.evaluation.outcomes import Item
+from cotdistill.evaluation.stored import Answers, outcomes_of
 
 TRAINED = 3
 """The cost of a token that is trained on."""
@@ -66,17 +67,22 @@ def best_first(accuracies: dict[str, float], prices: dict[str, Price]) -> list[s
     return sorted(accuracies, key=lambda name: (-accuracies[name], prices[name].total, name))
 
 
-def upper_difference(a: Sequence[Prediction], b: Sequence[Prediction], num_compared: int) -> float:
+def upper_difference(a: Answers, b: Answers, num_compared: int) -> float:
     """An upper bound on the accuracy of ``a`` minus that of ``b``, as fractions, on the questions that they share.
 
     It holds at 95 % for ``num_compared`` such bounds together: Bonferroni over Bonett and Price's 2012 adjusted Wald
     interval of a paired difference, which has a width even where the two never differ.
     """
-    right_b = {(prediction.task, prediction.id): prediction.correct for prediction in b}
-    shared = [(one.correct, right_b[one.task, one.id]) for one in a if (one.task, one.id) in right_b]
+    right, right_b = (_correct(answers) for answers in (a, b))
+    shared = [(correct, right_b[item]) for item, correct in right.items() if item in right_b]
     gained = 1 + sum(mine and not theirs for mine, theirs in shared)
     lost = 1 + sum(theirs and not mine for mine, theirs in shared)
     n = len(shared) + 2
     difference = (gained - lost) / n
     error = math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n
     return difference + NormalDist().inv_cdf(1 - (1 - LEVEL) / num_compared) * error
+
+
+def _correct(answers: Answers) -> dict[Item, bool]:
+    outcomes = outcomes_of(answers)
+    return dict(zip(outcomes.items.places, outcomes.correct.tolist(), strict=True))
