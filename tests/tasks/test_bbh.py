@@ -65,16 +65,16 @@ def test_options_with_letters_become_choices_and_faults_do_not_pass_for_them(sub
 def test_the_canary_never_reaches_a_prompt(tmp_path):
     prompts = official_prompts(write_prompts(tmp_path))
     assert prompts["navigate"] == "Do navigate.\n\nQ: one?\nA: Let's think. So."
-    (text,) = few_shot_texts([bbh_question()], tmp_path)
+    (text,) = few_shot_texts([bbh_question()], 3, tmp_path)
     assert text == f"{prompts['navigate']}\n\nQ: Back?\nOptions:\n- Yes\nA: Let's think step by step.\n"
 
 
 def test_few_shot_prompts_of_other_tasks_and_missing_ones_are_refused(tmp_path, monkeypatch):
     other = Question("q", "svamp", "test", "?", "1", "number")
-    with pytest.raises(ConfigError, match=r"few_shot: there is no official few-shot prompt for task 'svamp'"):
-        few_shot_texts([other], write_prompts(tmp_path, ["navigate"]))
+    with pytest.raises(ConfigError, match=r"few_shot: there is no official prompt with 3 examples for task 'svamp'"):
+        few_shot_texts([other], 3, write_prompts(tmp_path, ["navigate"]))
     with pytest.raises(DataError, match="no prompt for boolean_expressions"):
-        few_shot_texts([bbh_question()], tmp_path)
+        few_shot_texts([bbh_question()], 3, tmp_path)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "elsewhere"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="or pip install lm-eval"):

@@ -7,6 +7,7 @@ from cotdistill.config import (
     adapter,
     annotation,
     base,
+    comparison,
     dotted,
     engine,
     evaluation,
@@ -22,6 +23,7 @@ from cotdistill.config import (
 from cotdistill.config.adapter import *
 from cotdistill.config.annotation import *
 from cotdistill.config.base import *
+from cotdistill.config.comparison import *
 from cotdistill.config.dotted import *
 from cotdistill.config.engine import *
 from cotdistill.config.evaluation import *
@@ -38,6 +40,7 @@ __all__: list[str] = []
 __all__ += adapter.__all__
 __all__ += annotation.__all__
 __all__ += base.__all__
+__all__ += comparison.__all__
 __all__ += dotted.__all__
 __all__ += engine.__all__
 __all__ += evaluation.__all__

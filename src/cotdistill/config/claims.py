@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cotdistill.config.base import FolderPath, Settings
-from cotdistill.config.experiment import STUDENT, Side
+from cotdistill.config.comparison import Side
+from cotdistill.config.experiment import STUDENT
 from cotdistill.config.files import read_yaml
 from cotdistill.config.validation import validated
 

@@ -14,15 +14,11 @@ from cotdistill.config.task import BenchmarkTask, ProceduralTask, TestedTask
 
 __all__ = [
     "EvaluationConfig",
-    "Metric",
     "Reader",
 ]
 
 Reader = Literal["cotdistill", "lm_eval", "math_verify"]
 """Who finds the stated answer in a completion and compares it with the gold answer."""
-
-Metric = Annotated[str, Field(pattern=r"^(accuracy|(pass|avg|maj)@[1-9][0-9]{0,3})$")]
-"""What is compared: accuracy, or of k of the samples of a question pass@k, avg@k or maj@k."""
 
 
 def _part_or_name(value: Any) -> str:
@@ -41,7 +37,9 @@ class EvaluationConfig(Settings):
     prompt: Literal["auto", "rationale", "answer", "answer_then_rationale", "predict"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
     )
-    few_shot: Literal[0, 3] = Field(default=0, description="3: the official raw prompts of bbh, instead of prompt")
+    few_shot: Literal[0, 3, 5] = Field(
+        default=0, description="3: the official raw prompts of bbh, 5: those of mmlu_pro, instead of prompt"
+    )
     max_new_tokens: int = Field(default=320, ge=1)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,

@@ -17,8 +17,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, HumanTeacher, TeacherConfig
 from cotdistill.config.base import FolderPath, Settings, identity
+from cotdistill.config.comparison import ARM_FACTOR, Comparison, Factors
 from cotdistill.config.dotted import set_dotted
-from cotdistill.config.evaluation import EvaluationConfig, Metric
+from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
@@ -27,14 +28,11 @@ from cotdistill.config.task import FileTask, HubTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
 from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
-from cotdistill.records import ACCURACY
 
 __all__ = [
     "Axis",
     "CellConfig",
-    "Comparison",
     "Experiment",
-    "Factors",
     "Resources",
     "arm_of",
     "cell_identity",
@@ -45,15 +43,10 @@ __all__ = [
 ]
 
 SEED, STUDENT, TEACHER, TASK, TRAINING = "seed", "student", "teacher", "task", "training"
-ARM_FACTOR = "arm"
-"""The factor that holds an arm's name."""
 BASE = "base"
 """The arm that is added if no other tests the untrained student."""
 ONLY = "student"
 """The name of the only arm of a file that names none."""
-
-Factors = dict[str, Any]
-"""Values by axis: ``{"arm": "levels", "annotation.granularity": 3}``."""
 
 
 class CellConfig(Settings):
@@ -163,25 +156,6 @@ def _axis(value: Any) -> Any:
     if not isinstance(value, list | dict):
         raise ValueError(f"needs a list of values, or a mapping of names to them, not {value!r}")
     return {"values": value}
-
-
-def _side(value: Any) -> Any:
-    return {ARM_FACTOR: value} if isinstance(value, str) else value
-
-
-Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1)]
-"""The arms of one side of a comparison: all that have these factors. A bare text is the name of an arm of the file."""
-
-
-class Comparison(Settings):
-    """Arms with factors ``a`` against arms with factors ``b``, pair by pair where all other factors agree.
-
-    It is declared before the run; the difference reported is that of ``a`` minus that of ``b`` in the metric.
-    """
-
-    a: Side
-    b: Side
-    metric: Metric = ACCURACY
 
 
 class Resources(Settings):

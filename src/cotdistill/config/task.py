@@ -51,10 +51,13 @@ class BenchmarkTask(Settings):
     kind: Literal["benchmark"] = "benchmark"
     name: str
     data_dir: Annotated[FolderPath | None, PLACE] = None
-    subtasks: tuple[str, ...] | None = Field(default=None, description="only these, for bbh and mmlu")
+    subtasks: tuple[str, ...] | None = Field(
+        default=None, description="only these, where a benchmark has several: bbh, mmlu"
+    )
     num_train: int | None = Field(default=None, ge=1, description="use only the first N training questions")
     num_test: int | None = Field(default=None, ge=1, description="use only the first N test questions of each subtask")
     exclude_faulty: bool = Field(default=False, description="drop questions whose text or answer is known to be wrong")
+    choice_seed: int = Field(default=0, description="the order of the choices, for gpqa_diamond")
 
     @model_validator(mode="after")
     def known_name(self) -> BenchmarkTask:

@@ -118,7 +118,7 @@ def _judged(question: Question, completion: Completion, judge: Judge) -> Predict
 
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
     """What ends a completion besides the stop tokens."""
-    return config.stop if config.stop is not None else STOPS if config.few_shot else ()
+    return config.stop if config.stop is not None else STOPS.get(config.few_shot, ())
 
 
 def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:

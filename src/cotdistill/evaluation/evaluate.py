@@ -94,7 +94,10 @@ def evaluate(
         raise DataError("there are no questions to evaluate on", remedy="check the task and its limits")
     refuse_repeated_questions(questions)
     few_shot = config.few_shot > 0
-    texts = few_shot_texts(questions, data_dir) if few_shot else [prompt_text(each, target) for each in questions]
+    if few_shot:
+        texts = few_shot_texts(questions, config.few_shot, data_dir)
+    else:
+        texts = [prompt_text(each, target) for each in questions]
     asked = Asked(questions, texts, first_statement=target == "answer_then_rationale" and not few_shot)
     with open_stage(runs, "evaluation", evaluation_identity(model, asked, config)) as stage:
         if not stage.finished:

@@ -70,7 +70,7 @@ def _part(reader: Part, text: str, question: Question) -> tuple[str | None, bool
     stated = None if found is None else read_gold(found, question.answer_type, question.choices)
     if stated is None:
         return found, False
-    return stated, same_answer(stated, question.answer, question.answer_type)
+    return stated, same_answer(stated, question.answer, question.answer_type, question.meta.get("tolerance", 0.0))
 
 
 def _math_verify(text: str, question: Question) -> tuple[str | None, bool]:

@@ -1,8 +1,9 @@
-"""The official 3-shot chain-of-thought prompts of BIG-Bench-Hard, read from where they are and never kept here.
+"""The official few-shot prompts of BIG-Bench-Hard (3) and MMLU-Pro (5), read from where they are and never kept here.
 
-They come from a data folder (``bbh/cot_prompts_raw.jsonl.gz``) or from an installed lm-eval. Their first lines, a
-canary and a rule, are not part of the prompt. Both sources give the same texts except for sports_understanding, whose
-examples continue after "Let's think step by step." in the official file and on a new line in lm-eval's.
+Those of BIG-Bench-Hard come from a data folder (``bbh/cot_prompts_raw.jsonl.gz``) or from an installed lm-eval. Their
+first lines, a canary and a rule, are not part of the prompt. Both sources give the same texts except for
+sports_understanding, whose examples continue after "Let's think step by step." in the official file and on a new line
+in lm-eval's.
 """
 
 from __future__ import annotations
@@ -17,31 +18,58 @@ import yaml
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question
 from cotdistill.storage.jsonl import read_rows
+from cotdistill.tasks.benchmarks import Row, mmlu_pro
 from cotdistill.tasks.benchmarks.bbh import ANSWER_TYPES
-from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file
+from cotdistill.tasks.load_benchmark import DATA_VARIABLE, find_data_file, worked_rows
 
 PROMPTS_FILE = "bbh/cot_prompts_raw.jsonl.gz"
-STOPS = ("\n\n", "\nQ:")
-"""A completion ends where the next question would begin: an empty line separates the examples."""
+STOPS = {3: ("\n\n", "\nQ:"), 5: ("Question:",)}
+"""By the number of examples. A completion ends where the next question would begin."""
 _RULE = "\n-----\n"
 _OPENING = "A: Let's think step by step.\n"
 
 
-def few_shot_texts(questions: Sequence[Question], data_dir: Path | None) -> list[str]:
-    """Each question's 3-shot prompt: the official text of its task, and the question in the same form.
+def few_shot_texts(questions: Sequence[Question], num_shots: int, data_dir: Path | None) -> list[str]:
+    """Each question's prompt with ``num_shots`` examples: the official text of its task, and the question in the same
+    form.
 
-    ``data_dir`` is the data folder; by default $COTDISTILL_DATA, then the installed lm-eval. Raises ConfigError for a
-    question that is not from BIG-Bench-Hard, DataError if the prompts are not found.
+    ``data_dir`` is the data folder; by default $COTDISTILL_DATA, then the installed lm-eval or the hub. Raises
+    ConfigError for a question of another benchmark, DataError if the prompts are not found.
     """
+    name = {3: "bbh", 5: mmlu_pro.BENCHMARK.name}[num_shots]
     for question in questions:
-        if not question.task.startswith("bbh/"):
-            problem = f"there is no official few-shot prompt for task {question.task!r}"
-            raise ConfigError(problem, where="evaluation.few_shot", remedy="set few_shot: 0, or evaluate on bbh")
+        if not question.task.startswith(f"{name}/"):
+            problem = f"there is no official prompt with {num_shots} examples for task {question.task!r}"
+            raise ConfigError(problem, where="evaluation.few_shot", remedy=f"set few_shot: 0, or evaluate on {name}")
+    if num_shots == 5:
+        return _mmlu_pro_texts(questions, data_dir)
     prompts = official_prompts(data_dir) if questions else {}
     return [
         f"{prompts[question.task.partition('/')[2]]}\n\nQ: {question.meta['input']}\n{_OPENING}"
         for question in questions
     ]
+
+
+def _mmlu_pro_texts(questions: Sequence[Question], data_dir: Path | None) -> list[str]:
+    shots = mmlu_pro_shots(data_dir)
+    prompts = {}
+    for subject in {question.task.partition("/")[2] for question in questions}:
+        if len(shots.get(subject, ())) < 5:
+            problem = f"there are no five worked examples for {subject}"
+            raise DataError(problem, where=mmlu_pro.VALIDATION, remedy="use the complete validation split")
+        prompts[subject] = mmlu_pro.prompt_of(shots[subject][:5], subject)
+    return [
+        prompts[question.task.partition("/")[2]] + mmlu_pro.asked_text(question.question, question.choices or ())
+        for question in questions
+    ]
+
+
+def mmlu_pro_shots(data_dir: Path | None) -> dict[str, list[Row]]:
+    """MMLU-Pro's worked examples by category, in the columns of its declaration."""
+    shots: dict[str, list[Row]] = {}
+    for row in worked_rows(mmlu_pro.BENCHMARK, "validation", mmlu_pro.VALIDATION, data_dir):
+        shots.setdefault(row["subtask"], []).append(row)
+    return shots
 
 
 def official_prompts(data_dir: Path | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 from cotdistill.config import BenchmarkTask
 from cotdistill.errors import ConfigError, DataError, nearest
@@ -12,7 +13,9 @@ from cotdistill.records import AnswerType, Question
 from cotdistill.storage.jsonl import read_numbered_rows
 from cotdistill.tasks.answers.types import read_gold
 from cotdistill.tasks.benchmarks import Benchmark, Row
+from cotdistill.tasks.choices import letter
 from cotdistill.tasks.hub import load_split
+from cotdistill.tasks.tables import read_table
 from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 DATA_VARIABLE = "COTDISTILL_DATA"
@@ -73,10 +76,14 @@ def _questions(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[
         raise DataError("no such file", where=where, remedy="check data_dir, or delete it to read from the hub")
     if path is None:
         rows = _hub_rows(benchmark, split, config)
+    elif benchmark.from_file is None:
+        rows = _columns(benchmark, split, read_table(path))
     else:
         rows = [(f"{path}, line {number}", benchmark.from_file(row)) for number, row in read_numbered_rows(path)]
     if not rows:
         raise DataError("no rows", where=path or benchmark.hub, remedy="check the data")
+    if benchmark.shuffled:
+        rows = [(place, shuffled(row, config.choice_seed)) for place, row in rows]
     questions = [_question(benchmark, split, row, place) for place, row in rows]
     refuse_repeated_ids(zip((question.id for question in questions), (place for place, _ in rows), strict=True))
     return questions
@@ -84,15 +91,54 @@ def _questions(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[
 
 def _hub_rows(benchmark: Benchmark, split: str, config: BenchmarkTask) -> list[tuple[str, Row]]:
     remedy = f"set data_dir (or ${DATA_VARIABLE}) to a folder that holds {benchmark.files[split]}"
-    one_config_each = benchmark.hub_config is None and benchmark.subtasks
+    one_config_each = bool(benchmark.hub_config is None and benchmark.subtasks)
     wanted = [name for name in benchmark.subtasks if config.subtasks is None or name in config.subtasks]
     named: list[tuple[str, Row]] = []
     for name in wanted if one_config_each else [benchmark.hub_config]:
-        rows = load_split(benchmark.hub, name, benchmark.hub_splits[split], where=benchmark.name, remedy=remedy)
-        for index, row in enumerate(rows):
-            columns = dict(row) | ({"subtask": name} if one_config_each else {})
-            named.append((f"{benchmark.hub}, {split} row {index}", benchmark.from_hub(columns, split, index)))
+        where, revision = benchmark.name, benchmark.revision
+        on_hub = benchmark.hub_splits.get(split, split)
+        rows = load_split(benchmark.hub, name, on_hub, revision=revision, where=where, remedy=remedy)
+        placed = (
+            (f"{benchmark.hub}, {split} row {index}", dict(row) | ({"subtask": name} if one_config_each else {}))
+            for index, row in enumerate(rows)
+        )
+        named += _columns(benchmark, split, placed)
     return named
+
+
+def _columns(benchmark: Benchmark, split: str, rows: Iterable[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """Our columns from rows as they are on the hub. Raises DataError for a row with other columns."""
+    made = []
+    for index, (place, row) in enumerate(rows):
+        try:
+            made.append((place, benchmark.from_hub(row, split, index)))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            problem = f"not a row of {benchmark.hub} ({type(error).__name__}: {error})"
+            remedy = "use its files, or another data_dir"
+            raise DataError(problem, where=place, remedy=remedy) from None
+    return made
+
+
+def shuffled(row: Row, seed: int) -> Row:
+    """The choices in an order that follows from the seed and the id; the first is the right one."""
+    order = list(range(len(row["choices"])))
+    Random(f"{seed}/{row['id']}").shuffle(order)
+    meta = (row.get("meta") or {}) | {"choice_seed": seed}
+    return row | {"choices": [row["choices"][place] for place in order], "answer": letter(order.index(0)), "meta": meta}
+
+
+def worked_rows(benchmark: Benchmark, split: str, relative: str, data_dir: Path | None) -> list[Row]:
+    """The rows of a split of worked examples, which is in the data folder as ``relative``, or on the hub.
+
+    Raises DataError if it is in neither.
+    """
+    path = find_data_file(relative, data_dir)
+    if path is not None:
+        return [row for _, row in _columns(benchmark, split, read_table(path))]
+    remedy = f"set data_dir (or ${DATA_VARIABLE}) to a folder that holds {relative}"
+    where, revision = benchmark.name, benchmark.revision
+    found = load_split(benchmark.hub, benchmark.hub_config, split, revision=revision, where=where, remedy=remedy)
+    return [row for _, row in _columns(benchmark, split, ((f"{split} row {i}", dict(r)) for i, r in enumerate(found)))]
 
 
 def _question(benchmark: Benchmark, split: str, row: Row, place: str) -> Question:

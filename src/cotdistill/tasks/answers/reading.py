@@ -126,9 +126,9 @@ def _states_something(statement: Statement, answer_type: AnswerType) -> bool:
     return spoken(statement.text) is not None and mentioned.search(sentence) is not None
 
 
-def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bool:
-    """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), LaTeX as mathematics, all others by
-    their words, ignoring case.
+def same_answer(extracted: str | None, gold: str, answer_type: AnswerType, tolerance: float = 0.0) -> bool:
+    """Whether two answers are the same: numbers by value (19, 19.0; 1/2, 0.5), or if they differ by less than
+    ``tolerance``; LaTeX as mathematics; all others by their words, ignoring case.
 
     ``gold`` is in canonical form, as questions hold it.
     """
@@ -138,7 +138,9 @@ def same_answer(extracted: str | None, gold: str, answer_type: AnswerType) -> bo
         return True
     if answer_type == "number":
         one, other = read_answer(extracted, "number"), read_answer(gold, "number")
-        return one is not None and other is not None and Fraction(one) == Fraction(other)
+        if one is None or other is None:
+            return False
+        return Fraction(one) == Fraction(other) or abs(Fraction(one) - Fraction(other)) < tolerance
     return same_math(extracted, gold) if answer_type == "math" else comparable(extracted) == comparable(gold)
 
 
@@ -152,7 +154,10 @@ def judge(output: str, question: Question, *, finished: bool, first: bool = Fals
     extracted = extract_answer(output, question.answer_type, question.choices, first=first)
     if extracted is None:
         return None, "unreadable" if finished else "truncated"
-    if same_answer(extracted, question.answer, question.answer_type) or _is_gold_line(output, question, first=first):
+    tolerance = question.meta.get("tolerance", 0.0)
+    if same_answer(extracted, question.answer, question.answer_type, tolerance) or _is_gold_line(
+        output, question, first=first
+    ):
         return extracted, "correct"
     return extracted, "wrong"
 

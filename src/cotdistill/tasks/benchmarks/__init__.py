@@ -29,11 +29,13 @@ class Benchmark:
     """A benchmark's declaration; its file assigns it to ``BENCHMARK``, with ``module=__name__``.
 
     Its rows have the columns ``id, question, choices, answer, rationale`` and, if questions differ in them,
-    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them from a row of a data folder, ``from_hub(row,
-    split, index)`` from one of a hub data set. ``files`` maps a split to a path below the data folder (JSON Lines),
-    ``sizes`` to its number of questions as released; a benchmark without ``train`` is for testing only. A hub data set
-    without ``hub_config`` has one config per subtask if the benchmark lists ``subtasks``: its rows then hold the name
-    as ``subtask``. ``num_subtasks`` says how many there are, ``faulty`` which ids are known to be wrong.
+    ``subtask``, ``answer_type`` and ``meta``; ``from_file`` makes them from a row of a data folder (None: the folder
+    holds the hub's own files), ``from_hub(row, split, index)`` from one of a hub data set, at the commit ``revision``.
+    ``shuffled``: the first choice is the right one, and choices are put in another order. ``files`` maps a split to a
+    path below the data folder (JSON Lines, or as on the hub), ``sizes`` to its number of questions as released; a
+    benchmark without ``train`` is for testing only. A hub data set without ``hub_config`` has one config per subtask if
+    the benchmark lists ``subtasks``: its rows then hold the name as ``subtask``. ``num_subtasks`` says how many there
+    are, ``faulty`` which ids are known to be wrong.
     """
 
     module: str
@@ -44,7 +46,9 @@ class Benchmark:
     from_hub: Callable[[Row, str, int], Row]
     hub_config: str | None = None
     hub_splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
-    from_file: Callable[[Row], Row] = own_columns
+    from_file: Callable[[Row], Row] | None = own_columns
+    revision: str | None = None
+    shuffled: bool = False
     subtasks: tuple[str, ...] = ()
     num_subtasks: int = 1
     faulty: frozenset[str] = frozenset()
