@@ -42,7 +42,12 @@ def arm(asked: Sequence[Question], accuracy: float, *, seeds: Sequence[int] = (0
         cells.append(Cell(seed, predictions(asked, accuracy, seed + 7), asked, curve if base else None))
     level = factors.get("granularity") or 0
     extras = {"training_tokens": 10_000 * (1 + level), "rationale_words": 12.0 * level} if base else {}
-    return Arm(score_of_seeds([cell.predictions for cell in cells]), extras, factors, base, cells)
+    lengths = {"limit": 512, "longest": 900, "whole": 90, "cut": 3, "too_long": 1}
+    lengths |= {"tokens": {"64": 40 + level, "90": 50, "724": 4 - level}, "reasoning": {"32": 94}}
+    scored = score_of_seeds([cell.predictions for cell in cells])
+    return Arm(
+        scored, extras, factors, base, cells, lengths if base else None, {"disagrees": 5 + level} if base else {}
+    )
 
 
 def compared(arms: dict[str, Arm], *pairs: tuple[str, str]) -> list[ComparisonResult]:

@@ -52,6 +52,7 @@ def test_a_description_counts_what_is_in_the_rows() -> None:
     assert described.agree == 0.5
     assert described.faults == {"false_arithmetic": 1}
     assert described.sound == pytest.approx(2 / 3)
+    assert described.lengths == {"rationale": {"1": 1, "8": 2}, "question and response": {"5": 2, "11": 2}}
     assert (described.input_tokens, described.output_tokens, described.cost) == (400, 40, pytest.approx(0.004))
 
 
@@ -76,9 +77,12 @@ def test_a_card_is_written_once_and_names_cannot_break_its_table(tmp_path: Path)
     assert r"| coarse \| &lt;b&gt; | procedural | cot | 1 | 12 |" in text
     assert "| fine, fine again | procedural | cot | 6 | 12 |" in text
     assert "| procedural | cot | 1 to 6 | 12 | 100.0 % |" in text
-    assert (tmp_path / "run" / "data_card.png").read_bytes()[:4] == b"\x89PNG"
+    for figure in ("data_card.png", "data_card_lengths.png"):
+        assert (tmp_path / "run" / figure).read_bytes()[:4] == b"\x89PNG"
+    assert "fine, fine again: all 12 questions have a rationale" in text
     numbers = json.loads((tmp_path / "run" / "data_card.json").read_text())
     assert {one["rows"] for one in numbers["described"].values()} == {12}
+    assert sum(numbers["described"][paths[0].name]["lengths"]["rationale"].values()) == 12
     before = card.stat().st_mtime_ns
     write_card([*arms, AnnotatedArm("fine again", paths[1], None)], tmp_path / "run")
     assert card.stat().st_mtime_ns == before

@@ -145,7 +145,7 @@ def test_the_page_asks_for_nothing(page):
 
 def test_figures_take_their_colours_from_the_page(page):
     drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawn) == 9
+    assert len(drawn) == 10
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     classes = {name for svg in drawn for name in re.findall(r'class="(\w+)"', svg)}
     assert all(f".{name}{{" in style for name in classes)

@@ -35,6 +35,7 @@ from cotdistill.reports.tables import (
     seeds_table,
     tables,
     to_markdown,
+    training_table,
 )
 from cotdistill.reports.verdict import finding, in_markdown, verdict
 
@@ -377,3 +378,20 @@ def test_groups_of_tasks_are_means_over_their_tasks() -> None:
         assert language == found["bbh/snarks"]
     assert table in tables(evidence)
     assert group_table(material.study()) is None, "of one group there is nothing to compare"
+
+
+def test_what_is_left_out_of_a_training_is_in_the_table_and_above_a_twentieth_in_words() -> None:
+    evidence = material.study()
+    table = training_table(evidence)
+    assert table is not None
+    trained = [name for name, arm in evidence.arms.items() if arm.lengths]
+    assert [row[0] for row in table.rows] == trained
+    first = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (first["trained on"], first["with reasoning cut"], first["limit (tokens)"]) == ("93", "3", "512")
+    left_out = sum(evidence.arms[trained[0]].left_out.values())
+    assert first["why"] == f"disagrees {left_out - 1}, too long 1"
+    share = f"{100 * left_out / (93 + left_out):.1f} %"
+    assert first["left out"] == share
+    page = page_of(evidence, {})
+    assert f"**{trained[0]}** is not trained on {share} of its questions ({first['why']})." in page
+    assert training_table(replace(evidence, arms={"base": arm(50)})) is None

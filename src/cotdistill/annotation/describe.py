@@ -13,6 +13,7 @@ from cotdistill.annotation.rationales import Rationales
 from cotdistill.config import Price
 from cotdistill.engines.costs import cost
 from cotdistill.rationales.faults import find_faults
+from cotdistill.rationales.lengths import histogram
 from cotdistill.rationales.measures import in_band, num_steps, num_words
 from cotdistill.records import Rationale, count_by
 
@@ -27,6 +28,7 @@ class Description:
     ``in_band`` is the share whose length, in words and steps, is what the granularity asks for; ``agree`` the share
     whose teacher stated the gold answer, of those that stated one or could have; ``sound`` the share without a fault
     among ``num_verified``; ``faults`` counts their first faults. Tokens and cost are those of a teacher that was asked.
+    ``lengths`` are histograms of words: of rationales, of reasoning kept apart from them, of questions with all of it.
     """
 
     teacher: str
@@ -45,6 +47,7 @@ class Description:
     input_tokens: int
     output_tokens: int
     cost: float | None
+    lengths: dict[str, dict[str, int]]
 
     def to_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,7 +95,16 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
         input_tokens=tokens[0],
         output_tokens=tokens[1],
         cost=cost(price, *tokens) if price and any(tokens) else None,
+        lengths=_lengths(records),
     )
+
+
+def _lengths(records: Sequence[Rationale]) -> dict[str, dict[str, int]]:
+    reasoning = [num_words(one.reasoning) if one.reasoning else 0 for one in records]
+    said = [num_words(one.rationale) if one.rationale else 0 for one in records]
+    whole = [num_words(r.question.question) + sum(parts) for r, *parts in zip(records, reasoning, said, strict=True)]
+    found = {"rationale": said, "reasoning": reasoning, "question and response": whole}
+    return {name: histogram(filter(None, words)) for name, words in found.items() if any(words)}
 
 
 def growths(annotations: Sequence[Rationales]) -> list[Growth]:

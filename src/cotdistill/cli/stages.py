@@ -189,9 +189,13 @@ def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> d
 
 def _write_data_card(experiment: Experiment, results: dict[str, CellResult], runs: Path) -> Path:
     from cotdistill.engines.costs import price_of
+    from cotdistill.experiments.lengths import lengths_of
+    from cotdistill.experiments.plan import plan
     from cotdistill.reports.data_card import AnnotatedArm, write_card
 
-    arms = []
+    planned, work, arms = plan(experiment), work_in(runs), []
     for name, result in results.items():
-        arms.append(AnnotatedArm(name, result.stages["annotation"], price_of(result.cell.config.teacher)))
+        lengths = lengths_of([result.cell], planned, work, exact=False).get(result.cell.arm)
+        price = price_of(result.cell.config.teacher)
+        arms.append(AnnotatedArm(name, result.stages["annotation"], price, lengths))
     return write_card(arms, runs / experiment.name)

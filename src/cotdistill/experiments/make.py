@@ -21,6 +21,7 @@ from cotdistill.config import (
 )
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.work import Work, reasons
+from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import Question
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
@@ -53,6 +54,8 @@ def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
                 stages["teacher_signal"] = capture_signal_of(config, rationales, work).folder
             return stages
         work.say(f"{cell.title}: train {config.student.model} on {_counted(rationales)}")
+        if warning := much_left_out(rationales):
+            work.say(f"{cell.title}: {warning}")
         student = train_student(config, rationales, work, title=cell.title)
         stages["training"] = student.path
         if student.dropped:
@@ -195,6 +198,15 @@ def prompt_target(config: EvaluationConfig, student: Student | None) -> Target:
     if config.prompt != "auto":
         return config.prompt
     return student.target if student else "rationale"
+
+
+def much_left_out(rationales: Rationales) -> str | None:
+    """A warning if more than ``WARN_ABOVE`` of the questions have no rationale that was kept."""
+    dropped = sum(rationales.dropped.values())
+    total = len(rationales) + dropped
+    if dropped <= WARN_ABOVE * total:
+        return None
+    return f"warning: {dropped} of {total} questions ({100 * dropped / total:.0f} %) are not trained on"
 
 
 def _counted(rationales: Rationales) -> str:

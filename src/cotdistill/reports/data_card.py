@@ -12,24 +12,28 @@ from cotdistill.annotation import Rationales, read_annotation
 from cotdistill.annotation.describe import NUM_VERIFIED, Description, Growth, describe, growths, quartiles
 from cotdistill.config import Price
 from cotdistill.granularities import GRANULARITIES
+from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.rationales.measures import num_steps, num_words
 from cotdistill.reports.figures.canvas import label, legend, new_figure, series_style, write_figure
+from cotdistill.reports.figures.lengths import histograms
 from cotdistill.reports.tables import markdown_text
 from cotdistill.storage.atomic import write_json_atomically, write_text_atomically
+from cotdistill.training.data.lengths import Lengths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CARD, FIGURE, NUMBERS = "data_card.md", "data_card.png", "data_card.json"
+CARD, FIGURE, LENGTHS, NUMBERS = "data_card.md", "data_card.png", "data_card_lengths.png", "data_card.json"
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedArm:
-    """An arm's annotation folder, and the price of its teacher's tokens if known."""
+    """An arm's annotation folder, the price of its teacher's tokens if known, and how long its examples are."""
 
     arm: str
     path: Path
     price: Price | None
+    lengths: Lengths | None = None
 
 
 def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
@@ -45,7 +49,9 @@ def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if drawn is not None:
         write_figure(drawn, folder / FIGURE)
-    write_text_atomically(folder / CARD, _text(described, grown, made_of, figure=drawn is not None))
+    write_figure(_draw_lengths(described, made_of), folder / LENGTHS)
+    trained = {annotated.arm: annotated.lengths for annotated in annotations if annotated.lengths}
+    write_text_atomically(folder / CARD, _text(described, grown, made_of, trained, figure=drawn is not None))
     rows = {key: one.to_row() for key, one in described.items()}
     numbers = {"annotations": made_of, "described": rows, "growth": [one.to_row() for one in grown]}
     write_json_atomically(folder / NUMBERS, numbers)
@@ -68,7 +74,12 @@ _COLUMNS = (
 
 
 def _text(
-    described: dict[str, Description], grown: list[Growth], made_of: dict[str, list[str]], *, figure: bool
+    described: dict[str, Description],
+    grown: list[Growth],
+    made_of: dict[str, list[str]],
+    trained: dict[str, Lengths],
+    *,
+    figure: bool,
 ) -> str:
     lines = ["# Data card", ""]
     lines += _table(_COLUMNS, [_row(", ".join(made_of[key]), one) for key, one in described.items()])
@@ -88,9 +99,32 @@ def _text(
         for key, one in faults:
             counts = ", ".join(f"{reason} {count}" for reason, count in one.faults.items())
             lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts} of {one.num_verified} verified")
+    lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained)]
+    lines += ["", f"![How many texts have how many words]({LENGTHS})"]
     if figure:
         lines += ["", f"![Words and steps by granularity: medians and quartiles]({FIGURE})"]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(
+    described: dict[str, Description], made_of: dict[str, list[str]], trained: dict[str, Lengths]
+) -> list[str]:
+    """By arm: questions without a rationale, and examples that are too long or cut, with a warning if they are many."""
+    lines = []
+    for key, one in described.items():
+        dropped, total = sum(one.dropped.values()), one.rows + sum(one.dropped.values())
+        why = ", ".join(f"{reason} {count}" for reason, count in one.dropped.items())
+        warning = "warning: " if dropped > WARN_ABOVE * total else ""
+        told = (
+            f"{warning}{dropped} of {total} questions have no rationale that was kept ({why})"
+            if dropped
+            else (f"all {total} questions have a rationale")
+        )
+        lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {told}")
+        for arm in made_of[key]:
+            if arm in trained and (line := trained[arm].line()):
+                lines.append(f"- {markdown_text(arm)}: {line}")
+    return lines
 
 
 def _row(arms: str, one: Description) -> list[str]:
@@ -116,6 +150,16 @@ def _shown(value: Any) -> str:
 
 
 # ---- figure ---------------------------------------------------------------------------------------------------------
+
+
+def _draw_lengths(described: dict[str, Description], made_of: dict[str, list[str]]) -> Figure:
+    """Words of rationales, of reasoning kept apart, and of all that is read and written; a line for each annotation."""
+    kinds = dict.fromkeys(kind for one in described.values() for kind in one.lengths)
+    panels = {
+        kind: {", ".join(made_of[key]): one.lengths[kind] for key, one in described.items() if kind in one.lengths}
+        for kind in kinds
+    }
+    return histograms(panels, "words")[0]
 
 
 def _draw(annotations: Sequence[Rationales]) -> Figure | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from cotdistill.config import Part
 from cotdistill.errors import DataError
@@ -47,6 +48,8 @@ class Arm:
 
     ``extras`` is whatever else is worth a column: ``seconds``, ``training_tokens``, ... ``factors`` says what the arm
     was made of (student, teacher, granularity, ...), and ``base`` names the arm of the same student, untrained.
+    ``lengths`` says what became of its training examples (:meth:`Lengths.to_row`); ``dropped`` counts, by reason, the
+    questions that none was made of.
     """
 
     score: Score
@@ -54,11 +57,28 @@ class Arm:
     factors: Mapping[str, Fact] = field(default_factory=dict)
     base: str | None = None
     cells: Sequence[Cell] = ()
+    lengths: Mapping[str, Any] | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, MetricScore]:
         """What the samples of its questions say, by metric; empty where each question has one."""
         seeds = [cell.predictions for cell in self.cells]
         return {metric: metric_of_seeds(seeds, metric) for metric in shown_metrics(fewest_samples(seeds))}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What the student is not trained on, by reason."""
+        too_long = self.lengths["too_long"] if self.lengths else 0
+        return {**self.dropped, **({"too_long": too_long} if too_long else {})}
+
+    @property
+    def share_left_out(self) -> float | None:
+        """The share of questions that the student is not trained on, a fraction; None for an untrained one."""
+        if self.lengths is None:
+            return None
+        trained = self.lengths["whole"] + self.lengths["cut"]
+        left_out = sum(self.left_out.values())
+        return left_out / (trained + left_out)
 
     @property
     def num_seeds(self) -> int:

@@ -23,6 +23,8 @@ NOTES = {
     'power of 80 % at p = 0.05, estimated from these few seeds; "more items" means that no number of seeds would do.',
     "gains": "Each arm against its own untrained student, on the same items; intervals are as for comparisons. They "
     "were not declared beforehand, so no p is given.",
+    "training": "Examples of the first seed. Left out are questions without a rationale that was kept, and examples "
+    "longer than the limit; lengths are those before any cut.",
     "missing": "Cells without a result appear nowhere else in this report; run the experiment again to make them.",
 }
 """How to read a table, by its name."""

@@ -51,7 +51,7 @@ def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: QuestionsReader) -
         curve = read_curve(one.stage("training")) if "training" in one.stages else None
         cells.append(Cell(one.cell.seed, one.predictions(), read(one.stage("evaluation")), curve))
     pooled = score_of_seeds([cell.predictions for cell in cells])
-    return Arm(pooled, _extras(arm, cells), _factors(arm), _base(arm, arms), cells)
+    return Arm(pooled, _extras(arm, cells), _factors(arm), _base(arm, arms), cells, *_training_data(arm))
 
 
 def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
@@ -97,6 +97,14 @@ def _base(arm: ArmResult, arms: Mapping[str, ArmResult]) -> str | None:
 
 def _model(arm: ArmResult) -> ModelConfig:
     return arm.cells[0].cell.config.student
+
+
+def _training_data(arm: ArmResult) -> tuple[Mapping[str, Any] | None, Mapping[str, int]]:
+    """What became of the examples of the first seed, and which questions had been dropped before."""
+    first = arm.done[0]
+    if "training" not in first.stages:
+        return None, {}
+    return first.stage("training").manifest.get("lengths"), first.stage("annotation").dropped
 
 
 def _extras(arm: ArmResult, cells: Sequence[Cell]) -> dict[str, Fact]:

@@ -64,6 +64,7 @@ def tables(evidence: Evidence) -> list[Table]:
         group_table(evidence),
         gain_table(evidence),
         factor_table(evidence),
+        training_table(evidence),
         extras_table(evidence),
         missing_table(evidence),
     )
@@ -210,6 +211,29 @@ def factor_table(evidence: Evidence) -> Table | None:
     rows = ((name, *(arm.factors.get(key) for key in factors)) for name, arm in evidence.arms.items())
     columns = (Column("arm"), *(Column(_words(key)) for key in factors))
     return Table("arms", "What the arms are made of", columns, tuple(rows))
+
+
+def training_table(evidence: Evidence) -> Table | None:
+    """What each student is trained on and what not, by reason; None if no arm is trained."""
+    trained = {name: arm for name, arm in evidence.arms.items() if arm.lengths}
+    if not trained:
+        return None
+    columns = (
+        Column("arm"),
+        Column("trained on", "number"),
+        Column("with reasoning cut", "number"),
+        Column("left out", "percent"),
+        Column("why"),
+        Column("limit (tokens)", "number"),
+        Column("longest (tokens)", "number"),
+    )
+    rows = []
+    for name, arm in trained.items():
+        found = arm.lengths or {}
+        why = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in arm.left_out.items())
+        kept = (found["whole"] + found["cut"], found["cut"])
+        rows.append((name, *kept, arm.share_left_out, why, found["limit"], found["longest"]))
+    return Table("training", "What was trained on", columns, tuple(rows))
 
 
 def extras_table(evidence: Evidence) -> Table | None:

@@ -13,11 +13,12 @@ from transformers import PreTrainedTokenizerFast
 from cotdistill.config import ForwardKL, LiveTeacher, ModelConfig, TrainingConfig
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompt
+from cotdistill.rationales.lengths import histogram
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.prompts import prompt_text
 from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import REGIONS, Example, Region, make_example, make_examples, total_loss_tokens
-from cotdistill.training.data.lengths import Lengths, histogram, length_limit
+from cotdistill.training.data.lengths import Lengths, length_limit
 
 QUESTION = Question("q1", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
 REASONING = "Ann has 12 apples.\nShe gives 5 away: 12 - 5 = 7."

@@ -11,6 +11,7 @@ from cotdistill.reports.figures.cost import draw_cost
 from cotdistill.reports.figures.curves import draw_curves
 from cotdistill.reports.figures.flips import draw_compared_flips
 from cotdistill.reports.figures.granularity import draw_granularity, draw_length
+from cotdistill.reports.figures.lengths import draw_example_lengths
 from cotdistill.reports.figures.seeds import draw_power
 from cotdistill.reports.figures.tasks import draw_tasks
 
@@ -31,6 +32,7 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_strength,
         draw_cost,
         draw_length,
+        draw_example_lengths,
         draw_curves,
     )
     drawn = [one(evidence) for one in draw] + [_own(figure, evidence) for figure in evidence.figures]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.load.positions import stated_positions
+from cotdistill.rationales.lengths import WARN_ABOVE, histogram
 
 LONGEST = 32_768
 """Tokens of the longest example where neither ``training.max_length`` nor the models set a limit."""
-
-WARN_ABOVE = 0.05
-"""The share of what is not trained on above which a warning is given."""
 
 Fate = Literal["whole", "cut", "too_long"]
 """What becomes of an example: it is trained on as it is, with its reasoning cut, or not at all."""
@@ -31,21 +27,6 @@ def length_limit(student: ModelConfig, config: TrainingConfig) -> int:
         return config.max_length
     models = [student, *([config.signal.model] if config.signal else [])]
     return min([LONGEST, *filter(None, map(stated_positions, models))])
-
-
-def histogram(lengths: Iterable[int]) -> dict[str, int]:
-    """How many lengths there are from each lower bound up to the next one; bounds are powers of the square root of 2,
-    rounded down."""
-    counts = Counter(map(lower_bound, lengths))
-    return {str(bound): counts[bound] for bound in sorted(counts)}
-
-
-def lower_bound(length: int) -> int:
-    """The largest bound of :func:`histogram` that is not above ``length``."""
-    if length < 2:
-        return max(0, length)
-    half_octave = math.floor(2 * math.log2(length)) + 1
-    return next(found for power in (half_octave, half_octave - 1) if (found := math.isqrt(2**power)) <= length)
 
 
 @dataclass(slots=True)
