@@ -72,7 +72,7 @@ gpu-tiny: $(DEVELOPMENT)  ## the GPU benchmark at toy size on the CPU
 	@$(WITHIN) $@ $(GPU_TINY_SECONDS) $(BIN)/python benchmarks/gpu.py --device cpu --tiny --out build/gpu.jsonl
 	@! grep -E '"status": "failed"|"failed": \["' build/gpu.jsonl
 
-families: $(DEVELOPMENT)  ## every model family against a plain reference; its counts are reported and gate nothing yet
+families: $(DEVELOPMENT)  ## every model family against a plain reference; makes docs/families.md
 	@$(WITHIN) $@ $(FAMILIES_SECONDS) $(BIN)/python tools/check_families.py
 
 docs: $(DEVELOPMENT)  ## links, files and command lines in the documentation

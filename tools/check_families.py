@@ -1,71 +1,54 @@
-"""Train, capture and generate with tiny models of every family beside a plain reference, and count the results.
+"""Train, capture and generate with tiny models of every family beside a plain reference (tests/sweep).
 
-The sweep lies in the folder shared/ beside the checkout; without it nothing runs, which is said. Differences that are
-known stand in the tracker, so the counts are reported and do not fail; a sweep that ends early does.
+tools/check_families.py [FAMILY,... [FEATURE,...]]: exits with status 1 if anything crashes or is silently wrong, or is
+refused where it must work. A sweep of everything is recorded in docs/families.json, and docs/families.md is made of it;
+--page makes the page again from the record.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-SWEEP = ROOT.parent / "shared" / "cases" / "families" / "sweep.py"
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-HOMES = {
-    "models.loading": "models.load.loading",
-    "models.generation": "models.generate.generation",
-    "models.shared_prefix": "models.generate.abilities",
-    "models.beams": "models.generate.beams",
-    "training.trainer": "training.loop",
-}
-"""Where the modules are that the sweep asks for by the names that they had when it was written."""
-# The reference takes a folder's tokenizer.json as it is, too; AutoTokenizer would give some families another one.
-RUN = f"""
-import importlib, runpy, sys
-for old, new in {HOMES}.items():
-    module = importlib.import_module("cotdistill." + new)
-    sys.modules["cotdistill." + old] = module
-    package, _, name = old.rpartition(".")
-    setattr(importlib.import_module("cotdistill." + package), name, module)
-import transformers
-transformers.AutoTokenizer.from_pretrained = transformers.PreTrainedTokenizerFast.from_pretrained
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+from tests.models.families import FAMILIES
+from tests.sweep import record
+from tests.sweep.cells import cells, feature_names
 
 
-def main() -> None:
-    if not SWEEP.is_file():
-        print(f"skipped: no {SWEEP}")
+def main(arguments: Sequence[str]) -> None:
+    if list(arguments) == ["--page"]:
+        record.write_page()
         return
-    record = ROOT / "build" / "families.jsonl"
-    record.parent.mkdir(exist_ok=True)
-    counts, families = Counter[str](), set[str]()
-    with (
-        record.open("w", encoding="utf-8") as file,
-        subprocess.Popen(
-            [sys.executable, "-c", RUN, SWEEP, *sys.argv[1:]],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": "src:."}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True,
-        ) as sweep,
-    ):  # fmt: skip
-        assert sweep.stdout is not None
-        for line in sweep.stdout:
-            file.write(line)
-            family, feature, result, detail, _ = json.loads(line)
-            families.add(family)
-            counts[result] += 1
-            if result != "ok":
-                print(f"{family} {feature}: {result} {str(detail)[:160]}", flush=True)
-    if sweep.returncode or not counts:
-        sys.exit(f"{SWEEP}: exit status {sweep.returncode} after {len(families)} families")
+    families = _named(arguments[0], FAMILIES) if arguments else list(FAMILIES)
+    features = _named(arguments[1], feature_names()) if arguments[1:] else feature_names()
+    found, at = [], record.checkout()  # before the sweep, which takes a quarter of an hour
+    for family in families:
+        started = time.perf_counter()
+        for cell in cells(family, features):
+            found.append(cell)
+            if arguments or record.is_fault(cell):
+                needed = " (must work)" if record.must_work(cell) and record.is_fault(cell) else ""
+                print(f"{family} {cell.feature}: {cell.result}{needed} {cell.detail}")
+        print(f"{family}: {time.perf_counter() - started:.0f} s", flush=True)
+    if not arguments:
+        record.write(found, at)
+        record.write_page()
+    counts = Counter(cell.result for cell in found)
     print(f"{len(families)} families: " + ", ".join(f"{number} {result}" for result, number in counts.most_common()))
+    sys.exit(any(map(record.is_fault, found)))
+
+
+def _named(argument: str, known: Collection[str]) -> list[str]:
+    names = argument.split(",")
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    return names
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

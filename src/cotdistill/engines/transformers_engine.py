@@ -9,9 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cotdistill.config import Sampling, TransformersModel
 from cotdistill.engines.engine import Completion
 from cotdistill.engines.local import Batch, LocalEngine
+from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.generate import generation
 from cotdistill.models.generate.beams import beam_search
-from cotdistill.models.generate.generation import Generated, generate, num_positions
+from cotdistill.models.generate.generation import Generated, generate
 from cotdistill.models.generate.stopping import holds_a_stop
 from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device, resolve_dtype
 from cotdistill.models.tokens.template import decode, stop_token_ids

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
 from cotdistill.models.forward.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
-from cotdistill.models.generate.generation import num_positions
+from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
 from cotdistill.progress import track
@@ -134,7 +134,7 @@ class _Steps:
     def take(self, step: int, indices: Sequence[int]) -> dict[str, Any]:
         """Take a step (counted from 0) on these examples; returns its metrics."""
         started = time.perf_counter()
-        torch.manual_seed(_step_seed(self.seed, step, self.ranks.rank))
+        torch.manual_seed(step_seed(self.seed, step, self.ranks.rank))
         rate = learning_rate(self.config, step, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -225,7 +225,7 @@ def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Ite
         yield record
 
 
-def _step_seed(seed: int, step: int, rank: int = 0) -> int:
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """A seed per step and rank, so that dropout after a resume is that of an unbroken run."""
     return (seed * 1_000_003 + step + rank * 7_919_000_003) % (1 << 63)
 

@@ -21,7 +21,7 @@ from cotdistill.config import OnPolicy, Sampling
 from cotdistill.engines.engine import Completion, Request
 from cotdistill.engines.transformers_engine import TransformersEngine
 from cotdistill.errors import TrainingError
-from cotdistill.models.generate.generation import num_positions
+from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.tokens.template import decode, stop_token_id
 from cotdistill.tasks.answers.reading import statement_seam
 from cotdistill.training.data.examples import Example, Region

@@ -128,5 +128,6 @@ def test_logits_that_are_not_finite_are_an_error_from_the_start_and_on_the_way(s
 
 def test_a_model_that_chooses_what_it_attends_to_has_as_many_positions_as_it_chooses():
     model = make("deepseek_v32")
+    model.config.index_topk = 16
     with pytest.raises(ModelError, match="12 tokens and 5 new ones exceed the model's 16 positions"):
         list(generation.generate(model, [[5] * 12], max_new_tokens=5, max_batch_size=1, stop_token_ids=()))

@@ -95,7 +95,7 @@ def _measure(
     if not questions:
         return
     from cotdistill.evaluation.diagnosis.rationale_effect import attention_to_rationale, num_tokens, rationale_effects
-    from cotdistill.models.generate.generation import num_positions
+    from cotdistill.models.forward.positions import num_positions
 
     device = pick_device()
     loaded = load_model(model, dtype=resolve_dtype(dtype, device), device=device)

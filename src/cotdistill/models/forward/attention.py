@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import Attention
 from cotdistill.errors import ModelError
 from cotdistill.models.forward.heads import PackedTexts, body, last_hidden_states
+from cotdistill.models.forward.positions import num_positions
 
 _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 """Token ids that any vocabulary has, in texts of two lengths."""
@@ -24,6 +25,10 @@ _TEXTS = ([5, 6, 7, 8, 9, 10, 11], [12, 3, 9, 4])
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 """How far a token's hidden state may differ, by computing type: rounding stays far below, a text that sees another one
 is far above."""
+
+
+_MANY_POSITIONS = 8192
+"""Families that keep a table of their positions have no more."""
 
 
 def set_attention(model: PreTrainedModel, attention: Attention) -> None:
@@ -70,6 +75,20 @@ def check_packing(model: PreTrainedModel, dtype: torch.dtype) -> None:
     packed = hidden_states(model, dtype, first + second, [*range(len(first)), *range(len(second))])
     if differ(packed, torch.cat(alone), dtype):
         raise _unfit(model, "lets a text see the one before it in the row")
+    _check_long_row(model, dtype)
+
+
+def _check_long_row(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Families that look up what a token sees in a table of their positions (GPT-Neo) cannot read more in one row."""
+    limit = num_positions(model)
+    if limit is None or limit > _MANY_POSITIONS:
+        return
+    try:
+        hidden_states(model, dtype, [5] * (limit + 1), [*range(limit), 0])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, IndexError):
+        raise _unfit(model, f"cannot read a row that is longer than its {limit} positions") from None
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from cotdistill.errors import ModelError
+from cotdistill.models.forward.positions import positions_by_text
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def last_hidden_states(
     ``texts`` says how they lie there (``packed_attention.py``).
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    return _for_head(model, body(model)(**inputs, use_cache=False).last_hidden_state)
+    with positions_by_text(model, attention_mask, position_ids):
+        return _for_head(model, body(model)(**inputs, use_cache=False).last_hidden_state)
 
 
 def all_hidden_states(
@@ -64,7 +66,8 @@ def all_hidden_states(
     Raises ModelError if the last ones, which the head reads, have another width than the others.
     """
     inputs = _inputs(input_ids, attention_mask, position_ids, texts)
-    *before, last = body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
+    with positions_by_text(model, attention_mask, position_ids):
+        *before, last = body(model)(**inputs, use_cache=False, output_hidden_states=True).hidden_states
     if before and before[-1].shape[-1] != last.shape[-1]:
         raise ModelError(
             f"its last hidden states have width {last.shape[-1]}, the others {before[-1].shape[-1]}",

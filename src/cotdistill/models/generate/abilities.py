@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel
 from cotdistill.errors import ModelError
 from cotdistill.models.forward.attention import TOLERANCE
 from cotdistill.models.forward.packed_attention import takes_other_attention
+from cotdistill.models.forward.positions import short_texts
 from cotdistill.models.generate.batch import Batch, Way
 
 logger = logging.getLogger(__name__)
@@ -63,20 +63,11 @@ def ways_of(model: PreTrainedModel, lengths: Sequence[int], max_new_tokens: int)
     reads those anew that become long while they are written.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    way, limit = way_of(model), _short_texts(model)
+    way, limit = way_of(model), short_texts(model)
     long = [place for place in order if lengths[place] > limit]
     short = [place for place in order if lengths[place] + max_new_tokens <= limit]
     between = [place for place in order if place not in {*long, *short}]
     return [(way, places) for way, places in ((way, long), (Way(None), between), (way, short)) if places]
-
-
-def _short_texts(model: PreTrainedModel) -> float:
-    """The most tokens of a text that has other rotary positions than a longer one."""
-    config = model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") != "longrope":
-        return math.inf
-    return rope.get("original_max_position_embeddings") or config.original_max_position_embeddings
 
 
 def can_share(model: PreTrainedModel) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.errors import ModelError
+from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.generate.abilities import can_share, not_finite, ways_of
 from cotdistill.models.generate.batch import Batch, Way, WholeText
 from cotdistill.models.generate.shared_prefix import MIN_SHARED, num_shared
@@ -159,17 +160,6 @@ def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     ordered, places = probabilities.sort(dim=-1, descending=True)
     beyond = ordered.cumsum(dim=-1) - ordered >= top_p
     return torch.zeros_like(probabilities).scatter(-1, places, ordered.masked_fill(beyond, 0.0))
-
-
-def num_positions(model: PreTrainedModel) -> int | None:
-    """How many tokens, prompt and continuation together, the model has positions for; None if it has no limit.
-
-    A model that chooses the tokens that it attends to (DeepSeek-V3.2) has as many as it chooses: with more, later ones
-    change what transformers computes for earlier ones.
-    """
-    config = model.config.get_text_config()
-    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "index_topk"))
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:

@@ -26,29 +26,24 @@ def keep_layers(model: PreTrainedModel, num_layers: int, *, name: str = "model")
 
     Layers are evenly spaced, the first and the last always among them (one layer alone is the first). The config is
     cut with them. Raises ModelError if the model has fewer layers or none that can be found, and if the cut model or
-    what its config builds does not compute the kept layers one after another.
+    what its config builds does not compute the kept layers one after another; it then names the nearest numbers that
+    can be kept.
     """
     total = model.config.get_text_config().num_hidden_layers
     if not 1 <= num_layers <= total:
         raise ModelError(f"cannot keep {num_layers} of {total} layers", where=name, remedy=f"keep 1 to {total}")
-    parent, attribute = _layer_list(model, total, name)
-    kept = evenly_spaced(num_layers, total)
+    place = _layer_list(model, total, name)
     if num_layers == total:
         return model
-    layers = getattr(parent, attribute)
-    expected = _logits_without(model, [layers[index] for index in range(total) if index not in kept])
-    try:
-        _cut_config(model.config.get_text_config(), kept, total)
-        _cut_list(parent, attribute, kept)
-        reason = _difference(model, expected)
-    except Exception as error:  # in whatever way a family of models cannot be cut, and there are hundreds
-        reason = " ".join(str(error).split())[:200]
-    if reason:
+    if reason := _unfit(model, place, num_layers):
+        others = sorted(set(range(1, total)) - {num_layers}, key=lambda number: abs(number - num_layers))
+        fits = next((number for number in others if not _unfit(model, place, number)), None)
         raise ModelError(
             f"{num_layers} of its {total} layers do not make a model of its family ({reason})",
             where=name,
-            remedy="keep another number of layers, or omit keep_layers",
+            remedy="omit keep_layers" if fits is None else f"keep {fits}, or omit keep_layers",
         )
+    _cut(model, place, evenly_spaced(num_layers, total))
     return model
 
 
@@ -80,13 +75,36 @@ def _layer_list(model: PreTrainedModel, total: int, name: str) -> tuple[nn.Modul
     )
 
 
-def _cut_list(parent: nn.Module, attribute: str, kept: Sequence[int]) -> None:
-    layers = nn.ModuleList(getattr(parent, attribute)[index] for index in kept)
-    setattr(parent, attribute, layers)
+def _unfit(model: PreTrainedModel, place: tuple[nn.Module, str], num_layers: int) -> str:
+    """Why the layers at ``place`` cannot be cut to so many; empty if they can. The model stays as it is."""
+    layers, config = getattr(*place), model.config.get_text_config()
+    settings, kept = deepcopy(vars(config)), evenly_spaced(num_layers, len(layers))
+    try:
+        expected = _logits_without(model, [layer for index, layer in enumerate(layers) if index not in kept])
+        _cut(model, place, kept)
+        return _difference(model, expected)
+    except Exception as error:  # in whatever way a family of models cannot be cut, and there are hundreds
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    finally:
+        setattr(*place, layers)
+        _number(layers)
+        vars(config).clear()
+        vars(config).update(settings)
+
+
+def _cut(model: PreTrainedModel, place: tuple[nn.Module, str], kept: Sequence[int]) -> None:
+    layers = getattr(*place)
+    _cut_config(model.config.get_text_config(), kept, len(layers))
+    setattr(*place, nn.ModuleList(layers[index] for index in kept))
+    _number(getattr(*place))
+
+
+def _number(layers: nn.ModuleList) -> None:
+    """Tell the layers and their parts which places they have in the list, and so in the state of the text before."""
     for index, layer in enumerate(layers):
         module: Any
         for module in layer.modules():
-            for place in ("layer_idx", "layer_id"):  # the layer's place in the state of the text before
+            for place in ("layer_idx", "layer_id"):
                 if hasattr(module, place):
                     setattr(module, place, index)
 
@@ -124,7 +142,9 @@ def _difference(model: PreTrainedModel, expected: Tensor) -> str:
     described._attn_implementation = model.config._attn_implementation
     with no_init_weights():
         built = type(model)(described)
-    built.load_state_dict(model.state_dict(), strict=True, assign=True)
+    report = built.load_state_dict(model.state_dict(), strict=False, assign=True)
+    if other := [*report.missing_keys, *report.unexpected_keys]:
+        return f"the cut config is of another model, which differs in {other[0]}"
     torch.nn.Module.to(built, device=model.device)
     if differ(_logits(built.eval()), expected, dtype):
         return "what the cut config builds computes something else"

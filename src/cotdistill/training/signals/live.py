@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import Divergence, ForwardKL
 from cotdistill.errors import ModelError
 from cotdistill.models.forward.heads import all_hidden_states, head_of, last_hidden_states, output_head
-from cotdistill.models.generate.generation import num_positions
+from cotdistill.models.forward.positions import num_positions
 from cotdistill.training.data.batches import Batch
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherRows, even_slices
