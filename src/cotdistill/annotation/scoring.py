@@ -26,7 +26,7 @@ from cotdistill.tasks.prompts import prompt_text, response_parts
 if TYPE_CHECKING:
     from cotdistill.models.forward.scoring import ScoredText, TextScore
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a change of code changes what a scoring holds."""
 
 MAX_RANK = 100

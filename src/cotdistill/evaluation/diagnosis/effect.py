@@ -25,7 +25,7 @@ from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.storage.stages import open_stage
 from cotdistill.tasks.answers.stripping import clean_rationale
 
-VERSION = 3
+VERSION = 4
 Texts = Mapping[str, Mapping[tuple[str, str], str]]
 """Rationales by source, and by a question's task and id: two tasks may use the same ids."""
 

@@ -28,7 +28,7 @@ from cotdistill.training.signals.live import HiddenRows, LiveSignal
 from cotdistill.training.signals.served import served_rows
 from cotdistill.training.signals.stored import Column, Rows, SignalWriter, StoredSignal, save_head
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a change of code changes what a capture holds."""
 
 SERVED_VERSION = 1
