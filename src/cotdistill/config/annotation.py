@@ -75,14 +75,26 @@ class OwnTeacher(Settings):
     settings: dict[str, bool | int | float | str] = Field(default={})
 
 
-class _Asked(Settings):
+class _Answering(Settings):
+    """Base of the teachers whose completions are kept and read.
+
+    What a teacher thinks before it answers comes in a field of its own or between marks such as ``<think>``.
+    ``reasoning`` says what becomes of it. ``as_response``: it is kept beside the rationale, which is the visible text;
+    it is the rationale where the visible text holds none. ``as_rationale``: it is the rationale, and the visible text
+    only states the answer. ``drop``: it is left out.
+    """
+
+    reasoning: Literal["as_response", "as_rationale", "drop"] = "as_response"
+    max_failed_share: Annotated[float, MACHINE] = Field(
+        default=0.05, ge=0, le=1, description="a larger share of unanswered questions is an error"
+    )
+
+
+class _Asked(_Answering):
     """Base of the teachers that are asked: up to ``max_draws`` completions are drawn for each question, until one
     passes ``annotation.keep``."""
 
     max_draws: int = Field(default=1, ge=1)
-    max_failed_share: Annotated[float, MACHINE] = Field(
-        default=0.05, ge=0, le=1, description="a larger share of unanswered questions is an error"
-    )
 
 
 class OpenAITeacher(ServedModel, _Asked):
@@ -109,7 +121,7 @@ class VLLMTeacher(VLLMModel, _InProcess):
     """A vllm model in this process."""
 
 
-class ScriptedTeacher(ScriptedModel):
+class ScriptedTeacher(ScriptedModel, _Answering):
     """Completions written elsewhere; questions without one are dropped."""
 
     max_failed_share: Annotated[float, MACHINE] = Field(default=1.0, ge=0, le=1)

@@ -6,11 +6,13 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from cotdistill.engines.costs import spent
 from cotdistill.engines.engine import (
     BROKEN_OFF,
     EMPTY,
+    MALFORMED,
     REFUSED,
     TRUNCATED_REASONING,
     Completion,
@@ -25,6 +27,7 @@ from cotdistill.storage.jsonl import RowAppender
 
 OUT_OF_BUDGET = "out_of_budget"
 PROMPT_TOO_LONG = "prompt_too_long"
+TIMEOUT = "timeout"
 
 _DRAW_AGAIN = "set teacher.max_draws with a temperature, or raise teacher.max_failed_share"
 """Why a paid completion is not simply asked for again."""
@@ -32,32 +35,74 @@ _DRAW_AGAIN = "set teacher.max_draws with a temperature, or raise teacher.max_fa
 _REMEDIES = {
     OUT_OF_BUDGET: "raise the budget",
     TRUNCATED_REASONING: "raise max_new_tokens",
+    TIMEOUT: "raise limits.timeout_seconds",
     PROMPT_TOO_LONG: "lower max_new_tokens, or remove long questions",
     BROKEN_OFF: _DRAW_AGAIN,
     REFUSED: _DRAW_AGAIN,
     EMPTY: _DRAW_AGAIN,
+    MALFORMED: _DRAW_AGAIN,
 }
 
 
-class CompletionLog:
-    """Completions in a JSON Lines file, by key; once added, a completion survives a kill of the process."""
+_LIMIT = "/"
+"""Stands in a key before the token limit under which a completion was asked for."""
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = RowAppender(path)
+
+def key_at(key: str, limit: int | None) -> str:
+    """The key of a request that is asked for under a token limit."""
+    return key if limit is None else f"{key}{_LIMIT}{limit}"
+
+
+class Answered:
+    """Completions by key."""
+
+    def __init__(self, completions: Iterable[Completion] = ()):
         self._completions: dict[str, Completion] = {}
+        self._ended: dict[str, list[Completion]] = {}
         self._tokens = [0, 0]
-        for number, row in enumerate(self._file.rows, 1):
-            try:
-                self._take(Completion.from_row(row))
-            except (KeyError, TypeError):
-                raise _malformed(path, number) from None
+        self._longest = 0
+        for completion in completions:
+            self._take(completion)
 
     def __contains__(self, key: object) -> bool:
         return key in self._completions
 
     def __getitem__(self, key: str) -> Completion:
         return self._completions[key]
+
+    def serving(self, key: str, limit: int | None) -> str:
+        """The key of the completion that serves a request under this limit, there or not.
+
+        One that ended by itself serves under every limit that it fits, so what is paid for is not asked for again; one
+        that was cut serves only under the limit that cut it.
+        """
+        asked = key_at(key, limit)
+        if asked in self or limit is None:
+            return asked
+        return next((each.key for each in self._ended.get(key, ()) if each.output_tokens <= limit), asked)
+
+    def num_tokens(self) -> tuple[int, int]:
+        return self._tokens[0], self._tokens[1]
+
+    def longest(self) -> int:
+        return self._longest
+
+    def _take(self, completion: Completion) -> None:
+        self._completions[completion.key] = completion
+        if not completion.truncated:
+            self._ended.setdefault(completion.key.partition(_LIMIT)[0], []).append(completion)
+        self._tokens[0] += completion.input_tokens
+        self._tokens[1] += completion.output_tokens
+        self._longest = max(self._longest, completion.output_tokens)
+
+
+class CompletionLog(Answered):
+    """Completions in a JSON Lines file; once added, a completion survives a kill of the process."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = RowAppender(path)
+        super().__init__(_completion(row, path, number) for number, row in enumerate(self._file.rows, 1))
 
     def add_all(self, completions: Collection[Completion]) -> None:
         """Save those that are not there yet, together."""
@@ -66,14 +111,6 @@ class CompletionLog:
         for completion in new:
             self._take(completion)
 
-    def num_tokens(self) -> tuple[int, int]:
-        return self._tokens[0], self._tokens[1]
-
-    def _take(self, completion: Completion) -> None:
-        self._completions[completion.key] = completion
-        self._tokens[0] += completion.input_tokens
-        self._tokens[1] += completion.output_tokens
-
     def __enter__(self) -> CompletionLog:
         return self
 
@@ -81,26 +118,24 @@ class CompletionLog:
         self._file.close()
 
 
-def logged_keys(path: Path) -> set[str]:
-    """The keys in a log that another process may be writing; an incomplete last line does not count.
+def logged(path: Path) -> Answered:
+    """What is in a log that another process may be writing; an incomplete last line does not count.
 
     Raises DataError for any other line that is not a completion.
     """
-    keys: set[str] = set()
     if not path.is_file():
-        return keys
+        return Answered()
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.endswith("\n"):
-                try:
-                    keys.add(json.loads(line)["key"])
-                except (ValueError, KeyError, TypeError):
-                    raise _malformed(path, number) from None
-    return keys
+        whole = ((number, line) for number, line in enumerate(lines, 1) if line.endswith("\n"))
+        return Answered(_completion(line, path, number) for number, line in whole)
 
 
-def _malformed(path: Path, line: int) -> DataError:
-    return DataError("malformed completion", where=f"{path}, line {line}", remedy="fix or delete that line")
+def _completion(row: str | dict[str, Any], path: Path, line: int) -> Completion:
+    try:
+        return Completion.from_row(json.loads(row) if isinstance(row, str) else row)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        where = f"{path}, line {line}"
+        raise DataError("malformed completion", where=where, remedy="fix or delete that line") from None
 
 
 def ask(engine: Engine, requests: Iterable[Request], log: CompletionLog, progress: Progress) -> dict[str, Failed]:

@@ -1,8 +1,9 @@
-"""What asking costs: prices, and a budget that is never exceeded."""
+"""What asking costs: prices, and a budget that what is asked stays within."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from cotdistill.config import Limits, Price, ServedModel
 from cotdistill.engines.engine import Prompt
@@ -52,7 +53,9 @@ class Budget:
     """Tokens and money spent, and reserved by requests under way, against the limits of an asked model.
 
     ``spent`` are tokens of prompts and of completions that are already paid for. A reservation is the most that a
-    request can cost, so no request exceeds the budget. If only reservations stand in the way, a request waits for them.
+    request is known to cost, so that what is asked stays within the budget. A server that writes more than it was
+    asked for exceeds it by no more than what is in flight when that shows. If only reservations stand in the way, a
+    request waits for them.
     """
 
     def __init__(self, limits: Limits, price: Price | None, spent: tuple[int, int] = (0, 0)):
@@ -65,15 +68,15 @@ class Budget:
         self._reserved = 0
         self._freed = asyncio.Condition()
 
-    async def reserve(self, tokens: int) -> bool:
-        """Whether this many more tokens are within the budget."""
+    async def reserve(self, most: Callable[[], int]) -> int | None:
+        """How many tokens were reserved: as many as ``most`` says by then; None if they exceed the budget."""
         async with self._freed:
-            while not self._allows(self._reserved + tokens):
+            while not self._allows(self._reserved + (tokens := most())):
                 if not self._reserved:
-                    return False
+                    return None
                 await self._freed.wait()
             self._reserved += tokens
-            return True
+            return tokens
 
     async def release(self, tokens: int) -> None:
         async with self._freed:

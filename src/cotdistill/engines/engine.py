@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cotdistill.config import Price
+from cotdistill.tasks.reasoning import Split, join_reasoning, split_reasoning
 
 TRUNCATED_REASONING, BROKEN_OFF, REFUSED, EMPTY = "truncated_reasoning", "broken_off", "refused", "empty_completion"
+MALFORMED = "malformed_answer"
+
+_PROBLEMS = {"refusal": REFUSED, "content_filter": REFUSED, "error": BROKEN_OFF, MALFORMED: MALFORMED}
+"""What a finish reason says about an answer that is of no use, whatever it holds."""
 
 Prompt = str | Sequence[int]
 """A text, or token ids that are used as they are."""
@@ -34,22 +39,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote for a request: ``text`` up to the first stop string, and the ``reasoning`` before it, if that
-    can be told apart.
+    """What a model wrote for a request: ``raw``, up to the first stop string, and reasoning that a server gave
+    ``apart``.
 
-    ``finish_reason`` is "length" if the token limit cut it off, otherwise "stop" or a server's own word. Output tokens
-    include the reasoning. Only models in this process give ``token_ids``.
+    Its ``text`` is what it says, its ``reasoning`` what it thought, apart or between marks. ``finish_reason`` is
+    "length" if the token limit cut it off, otherwise "stop" or a server's own word. Output tokens include the
+    reasoning; they are estimated where a server has not ``counted`` them. Only models in this process give
+    ``token_ids``.
     """
 
     key: str
     question: str
     draw: int
-    text: str
-    reasoning: str | None
+    raw: str
+    apart: str | None
     finish_reason: str | None
     input_tokens: int
     output_tokens: int
+    counted: bool = True
     token_ids: tuple[int, ...] = ()
+    _split: Split = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_split", split_reasoning(self.raw))
 
     @classmethod
     def of(
@@ -62,6 +74,7 @@ class Completion:
         *,
         stop: Sequence[str] = (),
         reasoning: str | None = None,
+        counted: bool = True,
         token_ids: Sequence[int] = (),
     ) -> Completion:
         """``text`` is cut before the first ``stop``. Beams and some servers go on after one, but what comes before it
@@ -69,7 +82,22 @@ class Completion:
         cut = text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
         finish = "stop" if len(cut) < len(text) else finish_reason
         asked = (request.key, request.question, request.draw)
-        return cls(*asked, cut, reasoning, finish, input_tokens, output_tokens, tuple(token_ids))
+        return cls(*asked, cut, reasoning, finish, input_tokens, output_tokens, counted, tuple(token_ids))
+
+    @property
+    def text(self) -> str:
+        return self._split.visible
+
+    @property
+    def reasoning(self) -> str | None:
+        return join_reasoning(self.apart, self._split.reasoning)
+
+    @property
+    def whole(self) -> str:
+        """Text and reasoning in one, whichever way they came: what was given apart stands between marks."""
+        if not self.apart:
+            return self.raw
+        return f"<think>{self.apart}" if self._cut_in_thought else f"<think>{self.apart}</think>\n\n{self.raw}"
 
     @property
     def truncated(self) -> bool:
@@ -78,25 +106,38 @@ class Completion:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no usable text although it is paid for: the limit ended the reasoning, the server withheld the
-        text or broke off, or the text is empty. None if there is a usable text."""
-        if self.finish_reason in ("refusal", "content_filter"):
-            return REFUSED
-        if self.finish_reason == "error":
-            return BROKEN_OFF
-        if self.text.strip():
-            return None
-        return TRUNCATED_REASONING if self.truncated else EMPTY
+        """Why it is of no use although it is paid for: the limit ended the reasoning, the server withheld the text or
+        broke off, what came is no text, or nothing came. None if there is a text or a reasoning that ends by itself."""
+        if self.finish_reason in _PROBLEMS:
+            return _PROBLEMS[self.finish_reason]
+        if self._cut_in_thought:
+            return TRUNCATED_REASONING
+        return None if self.text.strip() or self.reasoning else EMPTY
+
+    @property
+    def _cut_in_thought(self) -> bool:
+        return self.truncated and not (self._split.closed and self.text.strip())
 
     def to_row(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _LOGGED}
+        """What came, as it came: the text with its marks."""
+        return {column: getattr(self, name) for name, column in _COLUMNS.items()}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Completion:
-        return cls(**{name: row[name] for name in _LOGGED})
+        """Raises KeyError or TypeError for a row that is none."""
+        values = {name: row[column] for name, column in _COLUMNS.items()}
+        if not isinstance(values["raw"], str) or not all(isinstance(values[name], int) for name in _COUNTS):
+            raise TypeError
+        return cls(**values)
 
 
-_LOGGED = tuple(name for name in Completion.__dataclass_fields__ if name != "token_ids")
+_COUNTS = ("draw", "input_tokens", "output_tokens")
+_COLUMNS = {
+    "key": "key", "question": "question", "draw": "draw", "raw": "text", "apart": "reasoning",
+    "finish_reason": "finish_reason", "input_tokens": "input_tokens", "output_tokens": "output_tokens",
+    "counted": "counted",
+}  # fmt: skip
+"""The fields that are logged, by what they are called there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +177,10 @@ class Kept(Container[str], Protocol):
 
     def num_tokens(self) -> tuple[int, int]:
         """Tokens of their prompts and of the completions themselves: they count against a budget."""
+        ...
+
+    def longest(self) -> int:
+        """The output tokens of the longest of them."""
         ...
 
 

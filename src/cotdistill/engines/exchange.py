@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
 from cotdistill.config import Limits
-from cotdistill.engines.asking import OUT_OF_BUDGET
+from cotdistill.engines.asking import OUT_OF_BUDGET, TIMEOUT
 from cotdistill.engines.costs import Budget
 from cotdistill.engines.engine import Failed
 from cotdistill.errors import ModelError
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
+_NUMBER = re.compile(r"\d+")
+_REMEDIES = {TIMEOUT: "raise limits.timeout_seconds"}
 
 
 class Unanswered(Exception):
@@ -53,7 +58,8 @@ R = TypeVar("R", bound=Reply)
 class Exchange(Generic[J, R]):
     """``send`` answers a job, or raises Unanswered for what concerns it alone, and a CotDistillError for what makes all
     others pointless (a wrong key, an unknown model). ``num_tokens`` is the approximate number in a job's prompt,
-    ``most_output`` the most that can come back.
+    ``most_output`` the most that should come back. Where a server counts more, the most that it counted so far is
+    reserved for each job after that.
     """
 
     def __init__(
@@ -70,7 +76,10 @@ class Exchange(Generic[J, R]):
         self._send, self._close, self._limits, self._budget = send, close, limits, budget
         self._num_tokens, self._most_output, self._where = num_tokens, most_output, where
         self._next_turn = 0.0
+        self._prompt_ratio = 1.0
         self._lost_in_a_row = 0
+        self._answered = 0
+        self._refusals: Counter[str] = Counter()
 
     def outcomes(self, jobs: Iterable[J]) -> Iterator[list[R | Failed]]:
         """Outcomes as they come; those that come at the same time, together. ``jobs`` is consumed as the work goes on.
@@ -114,19 +123,29 @@ class Exchange(Generic[J, R]):
         queue.put_nowait(None)
 
     async def _within_budget(self, job: J) -> R | Failed:
-        most = self._num_tokens(job) + self._most_output
-        if not await self._budget.reserve(most):
+        reserved = await self._budget.reserve(lambda: self._most(job))
+        if reserved is None:
             return Failed(job.key, OUT_OF_BUDGET)
         try:
-            reply = await self._answered(job)
-            self._budget.spend(reply.input_tokens, reply.output_tokens)
+            reply = await self._reply(job)
+            self._spend(job, reply)
             return reply
         except Unanswered as failure:
+            self._count_refused(failure)
             return Failed(job.key, failure.reason, failure.said)
         finally:
-            await self._budget.release(most)
+            await self._budget.release(reserved)
 
-    async def _answered(self, job: J) -> R:
+    def _most(self, job: J) -> int:
+        return math.ceil(self._prompt_ratio * self._num_tokens(job)) + self._most_output
+
+    def _spend(self, job: J, reply: R) -> None:
+        self._answered += 1
+        self._budget.spend(reply.input_tokens, reply.output_tokens)
+        self._most_output = max(self._most_output, reply.output_tokens)
+        self._prompt_ratio = max(self._prompt_ratio, reply.input_tokens / max(1, self._num_tokens(job)))
+
+    async def _reply(self, job: J) -> R:
         """The reply, after at most ``max_retries`` more tries; the wait doubles, or is what the server asks for."""
         jitter = Random(job.key)  # spreads the tries of many requests that failed together
         for attempt in range(self._limits.max_retries + 1):
@@ -136,7 +155,7 @@ class Exchange(Generic[J, R]):
                 self._lost_in_a_row = 0
                 return reply
             except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
-                failure = Unanswered("timeout", retryable=True)
+                failure = Unanswered(TIMEOUT, retryable=True)
             except Unanswered as error:
                 failure = error
                 self._count_lost(error)
@@ -149,12 +168,23 @@ class Exchange(Generic[J, R]):
     def _count_lost(self, failure: Unanswered) -> None:
         """Give up on a server that no request reaches any more: as many failures in a row as can be in flight, each
         after all its retries. A refusal is an answer, and a timeout may concern one request only."""
-        if failure.reason == "timeout":
+        if failure.reason == TIMEOUT:
             return
         self._lost_in_a_row = self._lost_in_a_row + 1 if failure.lost else 0
         if self._lost_in_a_row >= self._limits.concurrency * (self._limits.max_retries + 1):
             remedy = "check the server and run again; what was answered is kept"
             raise ModelError("the server cannot be reached", where=self._where, remedy=remedy)
+
+    def _count_refused(self, failure: Unanswered) -> None:
+        """Give up on a server that has answered nothing and refuses as many as can be in flight in the same words."""
+        words = f"{failure.reason} {_NUMBER.sub('', failure.said)}"
+        self._refusals[words] += 1
+        if not self._answered and self._refusals[words] >= self._limits.concurrency:
+            said = f"; the server says: {failure.said}" if failure.said else ""
+            remedy = f"{_REMEDIES.get(failure.reason, 'fix that')} and run again"
+            raise ModelError(
+                f"nothing is answered ({failure.reason}{said})", where=self._where, remedy=remedy
+            ) from None
 
     async def _turn(self, tokens: int) -> None:
         """Wait for a turn: requests and prompt tokens per minute are limited and evenly spread."""

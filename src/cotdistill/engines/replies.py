@@ -6,44 +6,56 @@ from collections.abc import Sequence
 from typing import Any
 
 from cotdistill.engines.costs import estimated_tokens
-from cotdistill.engines.engine import Completion, Request, Scored, TokenScore, TokenScores
+from cotdistill.engines.engine import MALFORMED, Completion, Request, Scored, TokenScore, TokenScores
 from cotdistill.engines.exchange import Unanswered
 
-MALFORMED = "malformed_answer"
-REFUSED = "refusal"
+REFUSAL = "refusal"
 _MOST_WORDS = 300  # characters
+_MOST_TOKENS = 10_000_000
+_LONGEST_REASON = 40  # characters
+_AT_LIMIT = ("max_tokens", "max_output_tokens", "model_length")
+"""Other servers' words for "length"."""
 
 
 def completion_of(answer: Any, request: Request, stop: Sequence[str]) -> Completion:
-    """A completion, which may be empty: it is paid for all the same, so it does not count as failed.
+    """A completion, also where it is empty or not in the expected form: if it is charged for, it has not failed.
 
-    If the server does not return token counts as numbers, they are estimated, so that budgets hold. Raises Unanswered
-    for a reply that is not in the expected form.
+    Token counts are those of the server where they are plausible, else estimated, so that budgets hold. Raises
+    Unanswered for a reply that holds neither a choice nor a charge.
     """
     usage = answer.get("usage") if isinstance(answer, dict) else None
+    counts = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     try:
         choice = answer["choices"][0]
-        written = choice if request.raw else choice["message"]
-        text, thought = _text_of(written["text" if request.raw else "content"])
-        refused = written.get("refusal")
-    except (AttributeError, KeyError, IndexError, TypeError):
-        raise Unanswered(MALFORMED, retryable=True, said=words_of(answer)) from None
-    reasoning = next((r for n in ("reasoning_content", "reasoning") if isinstance(r := written.get(n), str)), "")
-    reasoning = reasoning or thought
-    finish = choice.get("finish_reason")
-    if not text and isinstance(refused, str):
-        finish = REFUSED
-    if not (text or reasoning or finish or usage):
+        finish = _finish(choice.get("finish_reason"))
+        text, thought, refused = _written(choice if request.raw else choice["message"], raw=request.raw)
+    except (AttributeError, KeyError, IndexError, TypeError, RecursionError):
+        if counts == (None, None):
+            raise Unanswered(MALFORMED, retryable=True, said=words_of(answer)) from None
+        text, thought, refused, finish = "", "", False, MALFORMED
+    if refused:
+        finish = REFUSAL
+    if not (text or thought or finish or usage):
         raise Unanswered(MALFORMED, retryable=True)
     return Completion.of(
         request,
         text,
-        finish if isinstance(finish, str) else None,
-        _count(usage, "prompt_tokens", estimated_tokens(request.prompt)),
-        _count(usage, "completion_tokens", estimated_tokens(reasoning + text)),
+        finish,
+        estimated_tokens(request.prompt) if counts[0] is None else counts[0],
+        estimated_tokens(thought + text) if counts[1] is None else counts[1],
         stop=stop,
-        reasoning=reasoning or None,
+        reasoning=thought or None,
+        counted=None not in counts,
     )
+
+
+def _written(message: dict[str, Any], *, raw: bool) -> tuple[str, str, bool]:
+    """Text, reasoning, and whether there is a refusal in place of the text."""
+    text, thought = _text_of(message.get("text" if raw else "content"))
+    apart = next(
+        (said for name in ("reasoning_content", "reasoning") if isinstance(said := message.get(name), str)), ""
+    )
+    return text, apart or thought, not text and isinstance(message.get("refusal"), str)
 
 
 def _text_of(content: Any) -> tuple[str, str]:
@@ -55,9 +67,18 @@ def _text_of(content: Any) -> tuple[str, str]:
     return "".join(texts), "".join(thoughts)
 
 
-def _count(usage: Any, name: str, estimate: int) -> int:
+def _finish(reason: Any) -> str | None:
+    if not isinstance(reason, str):
+        return None
+    return "length" if reason.lower() in _AT_LIMIT else reason[:_LONGEST_REASON]
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """A number of tokens, or None for what cannot be one."""
     count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else estimate
+    if isinstance(count, float) and count.is_integer():
+        count = int(count)
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MOST_TOKENS else None
 
 
 def scores_of(answer: Any, scored: Scored) -> TokenScores:
@@ -72,8 +93,8 @@ def scores_of(answer: Any, scored: Scored) -> TokenScores:
         raise _unfit(f"{len(tokens)} tokens were sent, but {len(places)} came back")
     read = [_place(place, token) for place, token in zip(places[1:], tokens[1:], strict=True)]
     usage = answer.get("usage")
-    counted = _count(usage, "prompt_tokens", len(tokens)), _count(usage, "completion_tokens", 1)
-    return TokenScores(scored.key, read, *counted)
+    read_tokens, written_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return TokenScores(scored.key, read, read_tokens or len(tokens), 1 if written_tokens is None else written_tokens)
 
 
 def _place(place: Any, token: int) -> dict[int, TokenScore]:

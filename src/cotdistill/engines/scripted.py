@@ -12,7 +12,7 @@ from cotdistill.storage.jsonl import read_numbered_rows
 
 
 class ScriptedEngine:
-    """What a :class:`ScriptedModel` holds. Raises DataError for a row without ``id`` and ``completion``."""
+    """What a :class:`ScriptedModel` holds. Raises DataError for a row without ``id`` and ``completion`` as texts."""
 
     price: Price | None = None
 

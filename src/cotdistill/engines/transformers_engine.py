@@ -15,7 +15,7 @@ from cotdistill.models.generate.beams import beam_search
 from cotdistill.models.generate.generation import Generated, generate
 from cotdistill.models.generate.stopping import holds_a_stop
 from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device, resolve_dtype
-from cotdistill.models.tokens.template import decode, stop_token_ids
+from cotdistill.models.tokens.template import stop_token_ids
 
 
 class TransformersEngine(LocalEngine):
@@ -47,7 +47,7 @@ class TransformersEngine(LocalEngine):
         for output in self._generated(prompts, seeds):
             yield Completion.of(
                 batch[output.index][0],
-                decode(self._tokenizer, output.token_ids),
+                self._written(prompts[output.index], output.token_ids),
                 "stop" if output.finished else "length",
                 len(prompts[output.index]),
                 len(output.token_ids),

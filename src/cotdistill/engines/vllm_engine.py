@@ -51,8 +51,15 @@ class VLLMEngine(LocalEngine):
         )
         for (request, prompt), output in zip(batch, generated, strict=True):
             written = output.outputs[0]
-            tokens = (len(prompt), len(written.token_ids))
-            yield Completion.of(request, written.text, written.finish_reason, *tokens, token_ids=written.token_ids)
+            yield Completion.of(
+                request,
+                self._written(prompt, written.token_ids),
+                written.finish_reason,
+                len(prompt),
+                len(written.token_ids),
+                stop=self._sampling.stop,
+                token_ids=written.token_ids,
+            )
 
     def _sampled(self, request: Request) -> Any:
         """What is drawn follows from the request's seed, whatever the batch."""

@@ -112,8 +112,8 @@ def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new
 
 
 def _judged(question: Question, completion: Completion, judge: Judge) -> Prediction:
-    verdict = judge(completion.text, question, not completion.truncated)
-    return _prediction(question, completion.text, *verdict, completion.input_tokens, completion.output_tokens)
+    verdict = judge(completion.whole, question, not completion.truncated)
+    return _prediction(question, completion.whole, *verdict, completion.input_tokens, completion.output_tokens)
 
 
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["Split", "join_reasoning", "marks_open", "split_reasoning", "without_marks"]
+__all__ = ["Split", "is_mark", "join_reasoning", "marks_open", "split_reasoning", "without_marks"]
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|analysis|scratchpad|reflection"
 _TURN = r"(?:<\|(?:end|eom)\|>)?(?:<\|start\|>assistant)?"
@@ -27,6 +27,8 @@ _CLOSING = (
 _MARK = re.compile(f"(?P<close>{_CLOSING})|{_OPENING}", re.IGNORECASE)
 _MARK_AND_BREAK = re.compile(f"(?:{_CLOSING}|{_OPENING})[ \\t]*\\n?", re.IGNORECASE)
 _END_OF_TURN = re.compile(r"\s*<\|(?:end|eom|return)\|>\s*\Z")
+
+_PARTS_OF_MARKS = ("<|channel|>", "<|message|>", "<|start|>", "<|channel>", "<channel|>")
 
 _BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\"(0-9])(.*)assistantfinal", re.DOTALL)
 """What gpt-oss's channels look like where a server leaves out special tokens."""
@@ -74,6 +76,11 @@ def marks_open(prompt: str) -> str:
     """The thinking mark that the end of a prompt leaves open for the model, or ""."""
     *_, last = [None, *_MARK.finditer(prompt)]
     return last[0] if last and not last["close"] and not prompt[last.end() :].strip() else ""
+
+
+def is_mark(token: str) -> bool:
+    """Whether a special token's text is a thinking mark or a part of one."""
+    return token in _PARTS_OF_MARKS or _MARK.fullmatch(token) is not None
 
 
 def without_marks(text: str) -> str:

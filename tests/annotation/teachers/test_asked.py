@@ -53,7 +53,7 @@ def teacher(server: FaultyServer, **settings: Any) -> OpenAITeacher:
 
 def log_rows(runs: Path) -> list[dict[str, Any]]:
     (log,) = runs.glob("completions/*/completions.jsonl")
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    return [json.loads(line) for line in log.read_text("utf-8").split("\n") if line]
 
 
 def test_answers_become_rationales_that_say_where_they_came_from(tmp_path: Path) -> None:

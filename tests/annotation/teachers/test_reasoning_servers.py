@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, counting, message, server, stated
 from tests.annotation.teachers.test_asked import LEVEL, log_rows, questions
 
-from cotdistill.annotation import annotate
+from cotdistill.annotation import Rationales, annotate
 from cotdistill.config import EvaluationConfig, Limits, ModelConfig, OpenAITeacher, Price, Sampling, ServerSettings
-from cotdistill.errors import DataError, ModelError
+from cotdistill.errors import CotDistillError, DataError, ModelError
 from cotdistill.evaluation.evaluate import evaluate
 
 pytest.importorskip("openai")
-
-Reply = Callable[[dict[str, Any]], tuple[int, Any]]
-"""Status and body for the body of a request."""
-
-
-@contextmanager
-def server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Its base URL, and the bodies of the requests that it was sent."""
-    seen: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            seen.append(body)
-            status, answer = reply(body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))  # some servers name no content type
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{running.server_address[1]}/v1", seen
-    finally:
-        running.shutdown()
-        running.server_close()
-
-
-def message(finish: str = "stop", usage: Any = None, **fields: Any) -> tuple[int, Any]:
-    usage = {"prompt_tokens": 100, "completion_tokens": 60} if usage is None else usage
-    choice = {"index": 0, "message": {"role": "assistant", **fields}, "finish_reason": finish}
-    return 200, {"choices": [choice], "usage": usage}
 
 
 def teacher(url: str, **settings: Any) -> OpenAITeacher:
@@ -67,50 +24,97 @@ def teacher(url: str, **settings: Any) -> OpenAITeacher:
 
 
 STATED = "One more than it was.\nThe answer is 1."
+FEW = {"max_retries": 1, "timeout_seconds": 5}
 
 
-@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-def test_reasoning_is_kept_apart_from_the_text(tmp_path: Path, field: str) -> None:
-    with server(lambda body: message(content=STATED, **{field: "Let me see."})) as (url, _):
+def paid(runs: Path) -> list[tuple[int, int]]:
+    """What the log says was paid; no log is nothing paid."""
+    logs = [*runs.glob("completions/*/completions.jsonl")]
+    return sorted((row["input_tokens"], row["output_tokens"]) for row in (log_rows(runs) if logs else []))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_paid_is_logged_is_counted_and_nothing_is_asked_for_twice(tmp_path: Path, mode: str) -> None:
+    with server(MODES[mode]) as (url, seen):
+        for _ in range(2):
+            with contextlib.suppress(CotDistillError):
+                made = annotate(questions(6), teacher(url, limits=FEW), LEVEL, runs=tmp_path)
+                assert len(made) + sum(made.dropped.values()) == 6
+            assert paid(tmp_path) == sorted(seen.paid)
+            assert set(seen.answered.values()) <= {1}
+
+
+@pytest.mark.parametrize("mode", ["thinktag", "think-noopen", "channels", "parts", "reasoner-and-text"])
+def test_reasoning_is_told_apart_from_the_text_however_it_comes(tmp_path: Path, mode: str) -> None:
+    def by(use: str) -> Rationales:
+        return annotate(questions(3), teacher(url, reasoning=use), LEVEL, runs=tmp_path)
+
+    with server(MODES[mode]) as (url, seen):
+        apart, taught, dropped = by("as_response"), by("as_rationale"), by("drop")
+        assert len(seen) == 3, "another use reads the same answers again"
+    said = "One more than it was."
+    assert {(one.rationale, one.reasoning) for one in apart} == {(said, THOUGHT)}
+    assert {(one.rationale, one.reasoning) for one in taught} == {(THOUGHT, None)}
+    assert {(one.rationale, one.reasoning) for one in dropped} == {(said, None)}
+    assert all(one.meta["teacher_agrees"] for made in (apart, taught, dropped) for one in made)
+    assert any(THOUGHT in str(row) for row in log_rows(tmp_path)), "the log keeps what came"
+
+
+@pytest.mark.parametrize("mode", ["reasoner", "reasoner-null"])
+def test_where_the_text_holds_no_rationale_the_reasoning_is_one(tmp_path: Path, mode: str) -> None:
+    with server(MODES[mode]) as (url, _):
         made = annotate(questions(3), teacher(url), LEVEL, runs=tmp_path)
-    assert {row["reasoning"] for row in log_rows(tmp_path)} == {"Let me see."}
-    assert {rationale.rationale for rationale in made} == {"One more than it was."}
-
-
-def test_parts_of_text_and_thinking_are_told_apart(tmp_path: Path) -> None:
-    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
-    with server(lambda body: message(content=[thinking, {"type": "text", "text": STATED}])) as (url, _):
-        annotate(questions(1), teacher(url), LEVEL, runs=tmp_path)
-    (row,) = log_rows(tmp_path)
-    assert (row["reasoning"], row["text"]) == ("Hm.", STATED)
+        with pytest.raises(DataError, match="empty_completion 3" if mode == "reasoner-null" else "empty_rationale 3"):
+            annotate(questions(3), teacher(url, reasoning="drop"), LEVEL, runs=tmp_path)
+    assert all((one.rationale or "").startswith("Let me see.") and one.reasoning is None for one in made)
+    assert {(one.meta["reasoning"], one.meta["teacher_agrees"]) for one in made} == {("as_rationale", True)}
 
 
 @pytest.mark.parametrize(
-    ("finish", "fields", "reason"),
+    ("mode", "reason"),
     [
-        (
-            "length",
-            {"content": None, "reasoning_content": "And so on"},
-            "truncated_reasoning 4.*; raise max_new_tokens",
-        ),
-        ("stop", {"content": None, "reasoning_content": "Done."}, "empty_completion 4"),
-        ("stop", {"content": ""}, "empty_completion 4"),
-        ("stop", {"content": None, "refusal": "I must not."}, "refused 4"),
-        ("content_filter", {"content": "One mo"}, "refused 4"),
-        ("error", {"content": "One mo"}, r"broken_off 4\); set teacher.max_draws"),
+        ("thinks-too-long", "truncated_reasoning 4.*; raise max_new_tokens"),
+        ("tag-cut", "truncated_reasoning 4.*; raise max_new_tokens"),
+        ("hidden-cut", "truncated_reasoning 4.*; raise max_new_tokens"),
+        ("tools", "empty_completion 4"),
+        ("refuses", "refused 4"),
+        ("filtered", "refused 4"),
+        ("ends-in-error", r"broken_off 4\); set teacher.max_draws"),
+        ("content-number", "malformed_answer 4"),
+        ("content-list", "malformed_answer 4"),
+        ("content-deep", "malformed_answer 4"),
     ],
 )
-def test_what_is_paid_for_is_logged_and_counted_and_not_asked_for_again(
-    tmp_path: Path, finish: str, fields: dict[str, Any], reason: str
-) -> None:
-    with server(lambda body: message(finish, **fields)) as (url, seen):
+def test_an_answer_of_no_use_is_not_asked_for_again(tmp_path: Path, mode: str, reason: str) -> None:
+    with server(MODES[mode]) as (url, seen):
         for _ in range(2):
             with pytest.raises(DataError, match=rf"4 of 4 are unanswered \({reason}"):
                 annotate(questions(4), teacher(url), LEVEL, runs=tmp_path)
         assert len(seen) == len(log_rows(tmp_path)) == 4
-        with pytest.raises(DataError, match="4 of 4"):  # another limit is another completion
-            annotate(questions(4), teacher(url, sampling=Sampling(max_new_tokens=4000)), LEVEL, runs=tmp_path)
-        assert len(seen) == 8
+
+
+def test_a_larger_limit_asks_only_for_what_was_cut(tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        needed = 5000 if "What is 2" in body["messages"][-1]["content"] else 60
+        if body["max_tokens"] < needed:
+            usage = {"prompt_tokens": 100, "completion_tokens": body["max_tokens"]}
+            return message("length", content=None, reasoning_content=THOUGHT, usage=usage)
+        usage = {"prompt_tokens": 100, "completion_tokens": needed}
+        return message(content=stated(body), usage=usage)
+
+    def under(limit: int) -> Rationales:
+        asked = teacher(url, sampling=Sampling(max_new_tokens=limit), max_failed_share=0.5)
+        return annotate(questions(4), asked, LEVEL, runs=tmp_path)
+
+    with server(reply) as (url, seen):
+        assert under(1000).dropped == {"unanswered_truncated_reasoning": 1}
+        assert len(seen) == 4
+        assert under(2000).dropped == {"unanswered_truncated_reasoning": 1}
+        assert [body["max_tokens"] for body in seen.bodies] == [1000] * 4 + [2000]
+        assert under(6000).dropped == under(8000).dropped == {}
+        assert [body["max_tokens"] for body in seen.bodies[4:]] == [2000, 6000]
+        assert under(1000).dropped == {"unanswered_truncated_reasoning": 1}, "as it was"
+        assert len(seen) == 6
 
 
 def test_empty_completions_count_against_the_budget(tmp_path: Path) -> None:
@@ -124,14 +128,46 @@ def test_empty_completions_count_against_the_budget(tmp_path: Path) -> None:
     assert len(log_rows(tmp_path)) == len(seen)
 
 
+def test_a_server_that_ignores_the_limit_exceeds_the_budget_by_what_is_in_flight(tmp_path: Path) -> None:
+    limits = {"max_cost": 10.0, "price": Price(input=100, output=400), "concurrency": 3}
+    each = (100 * 100 + 5000 * 400) / 1e6
+    with server(MODES["boundless"]) as (url, seen):
+        for number in (30, 40):
+            asked = teacher(url, limits=limits, sampling=Sampling(max_new_tokens=60))
+            with pytest.raises(DataError, match="out_of_budget"):
+                annotate(questions(number), asked, LEVEL, runs=tmp_path)
+            assert len(seen) * each <= 10.0 + 3 * each
+        assert len(seen) == len(log_rows(tmp_path))
+
+
 @pytest.mark.parametrize(
-    "usage", ["many", {"prompt_tokens": "100", "completion_tokens": None}, {"completion_tokens": -5}, [1], {"x": True}]
+    "usage",
+    [
+        "many",
+        {"prompt_tokens": 1e30, "completion_tokens": float("nan")},
+        {"completion_tokens": 10**30},
+        {"prompt_tokens": "100", "completion_tokens": None},
+        {"completion_tokens": -5},
+        [1],
+        {"x": True},
+    ],
 )
-def test_a_count_of_tokens_that_is_no_number_leaves_the_answer_readable(tmp_path: Path, usage: Any) -> None:
-    with server(lambda body: message(usage=usage, content=STATED)) as (url, _):
+def test_a_count_of_tokens_that_is_no_number_leaves_the_answer_readable(
+    tmp_path: Path, usage: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server(counting(usage)) as (url, _):
         annotate(questions(2), teacher(url), LEVEL, runs=tmp_path)
     rows = log_rows(tmp_path)
     assert all(row["input_tokens"] > 100 and row["output_tokens"] == len(STATED) // 4 + 1 for row in rows)
+    assert not any(row["counted"] for row in rows)
+    assert "2 of 2 answers come without a usable count of tokens" in capsys.readouterr().err
+
+
+def test_a_count_that_is_whole_but_written_with_a_point_is_a_count(tmp_path: Path) -> None:
+    with server(counting({"prompt_tokens": 70.0, "completion_tokens": 8.0})) as (url, _):
+        annotate(questions(1), teacher(url), LEVEL, runs=tmp_path)
+    (row,) = log_rows(tmp_path)
+    assert (row["input_tokens"], row["output_tokens"], row["counted"]) == (70, 8, True)
 
 
 def test_only_what_is_set_is_sent(tmp_path: Path) -> None:
@@ -165,7 +201,7 @@ def test_an_evaluated_model_may_take_no_temperature(tmp_path: Path) -> None:
     with server(reply) as (url, _):
         engine = ServerSettings(base_url=url, limits=Limits(concurrency=2))
         asked = (ModelConfig(model="m"), questions(2))
-        with pytest.raises(DataError, match=r"status_400 2; the server says: 'temperature' does not support 0"):
+        with pytest.raises(ModelError, match=r"status_400; the server says: 'temperature' does not support 0"):
             evaluate(*asked, target="rationale", config=EvaluationConfig(engine=engine), runs=tmp_path)
         config = EvaluationConfig(engine=engine, temperature=None)
         assert evaluate(*asked, target="rationale", config=config, runs=tmp_path).score.correct == 1

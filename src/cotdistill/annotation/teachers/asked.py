@@ -13,9 +13,9 @@ from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Missing
 from cotdistill.annotation.teachers.prompting import own_prompt, prompts_fingerprint, teacher_prompt
 from cotdistill.config import AnnotationConfig, AskedTeacher, Sampling, ScriptedTeacher, ServedModel
-from cotdistill.engines.asking import CompletionLog, ask, logged_keys, refuse_failures
+from cotdistill.engines.asking import CompletionLog, ask, key_at, logged, refuse_failures
 from cotdistill.engines.costs import FREE, price_of
-from cotdistill.engines.engine import Completion, Engine, Failed, Request
+from cotdistill.engines.engine import EMPTY, Completion, Engine, Failed, Request
 from cotdistill.engines.estimate import Estimate, estimate
 from cotdistill.engines.opening import identity_of, name_of, open_engine
 from cotdistill.errors import printable
@@ -28,8 +28,11 @@ from cotdistill.tasks.answers.reading import extract_answer, same_answer
 from cotdistill.tasks.answers.stripping import clean_rationale
 
 LOG = "completions.jsonl"
-VERSION = 2
+VERSION = 3
 """Raised whenever a change of code changes the completions that a model in this process gives."""
+
+_CONCLUSION = 500
+"""Characters at the end of a reasoning in which its answer is looked for."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class AskedSource:
 
     def plan(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
         """What is left to ask: a first draw for every question that is not in the log. Asks nothing."""
-        done = logged_keys(self.folder / LOG)
+        done = logged(self.folder / LOG)
         keyed = {self._key(question, annotation, 0): question for question in questions}
-        return self.estimate([question for key, question in keyed.items() if key not in done], annotation)
+        left = [question for key, question in keyed.items() if done.serving(key, self._limit) not in done]
+        return self.estimate(left, annotation)
 
     # ---- asking ----
 
@@ -71,11 +75,13 @@ class AskedSource:
         failures: dict[int, Failed] = {}
         open_places = list(range(len(questions)))
         for draw in range(getattr(self.teacher, "max_draws", 1)):
-            keys = {place: self._key(questions[place], annotation, draw) for place in open_places}
+            keys = {
+                place: log.serving(self._key(questions[place], annotation, draw), self._limit) for place in open_places
+            }
             new = [questions[place] for place in open_places if keys[place] not in log]
             failed = self._ask(new, annotation, draw, log) if new else {}
             for place, key in keys.items():
-                problem = Failed(key, log[key].problem or "") if key in log else failed[key]
+                problem = Failed(key, self._problem(log[key])) if key in log else failed[key]
                 if problem.reason:
                     failures[place] = problem
                     found[place] = Missing(questions[place], f"unanswered_{problem.reason}")
@@ -95,7 +101,19 @@ class AskedSource:
         if not isinstance(self.teacher, ScriptedTeacher):
             print(printable(f"asking {self._name}: {self.estimate(new, annotation)}"), file=sys.stderr)
         with track("asking", len(new)) as progress:
-            return ask(self._engine, self._requests(new, annotation, draw), log, progress)
+            failed = ask(self._engine, self._requests(new, annotation, draw), log, progress)
+        if isinstance(self.teacher, ServedModel):
+            self._say_what_is_estimated(new, annotation, draw, log)
+        return failed
+
+    def _say_what_is_estimated(
+        self, new: list[Question], annotation: AnnotationConfig, draw: int, log: CompletionLog
+    ) -> None:
+        keys = {key_at(self._key(question, annotation, draw), self._limit) for question in new}
+        answers = [log[key] for key in keys if key in log]
+        if estimated := sum(not answer.counted for answer in answers):
+            problem = f"{estimated} of {len(answers)} answers come without a usable count of tokens"
+            print(f"{self._name}: {problem}; theirs, and so the budget, is estimated from the text", file=sys.stderr)
 
     # ---- requests and what comes of them ----
 
@@ -113,7 +131,13 @@ class AskedSource:
 
     @cached_property
     def _sampling(self) -> dict[str, Any]:
-        return getattr(self.teacher, "sampling", Sampling()).model_dump(mode="json")
+        sampling = getattr(self.teacher, "sampling", Sampling())
+        return sampling.model_dump(mode="json", exclude={"max_new_tokens"})
+
+    @property
+    def _limit(self) -> int | None:
+        """It is apart from the key of a question: what ended by itself is not asked for again under another limit."""
+        return None if isinstance(self.teacher, ScriptedTeacher) else self.teacher.sampling.max_new_tokens
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str:
         conditioned = annotation.answer_conditioned
@@ -126,8 +150,8 @@ class AskedSource:
 
     def _requests(self, questions: Iterable[Question], annotation: AnnotationConfig, draw: int) -> Iterator[Request]:
         for question in questions:
-            prompt, key = self._prompt(question, annotation), self._key(question, annotation, draw)
-            yield Request(key, prompt, question.id, draw)
+            key = key_at(self._key(question, annotation, draw), self._limit)
+            yield Request(key, self._prompt(question, annotation), question.id, draw)
 
     def estimate(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
         """What a draw for each of the questions takes."""
@@ -136,8 +160,13 @@ class AskedSource:
         price = price_of(self.teacher) if isinstance(self.teacher, ServedModel) else FREE
         return estimate(prompts, (band.fewest + band.most) // 2, price)
 
+    def _problem(self, completion: Completion) -> str:
+        if completion.problem is None and not completion.text.strip() and self.teacher.reasoning == "drop":
+            return EMPTY
+        return completion.problem or ""
+
     def _rationale(self, question: Question, annotation: AnnotationConfig, completion: Completion) -> Rationale:
-        stated = extract_answer(completion.text, question.answer_type, question.choices)
+        stated = _stated(question, completion)
         agrees = None if stated is None else same_answer(stated, question.answer, question.answer_type)
         meta = {
             "teacher_answer": stated,
@@ -149,8 +178,22 @@ class AskedSource:
             "input_tokens": completion.input_tokens,
             "output_tokens": completion.output_tokens,
         }
-        text = clean_rationale(completion.text)
-        return Rationale(question, text, self._name, annotation.granularity, annotation.format, meta)
+        said, thought, use = clean_rationale(completion.text), completion.reasoning, self.teacher.reasoning
+        if thought and (use == "as_rationale" or (use == "as_response" and not said)):
+            said, thought, use = clean_rationale(thought), None, "as_rationale"
+        if completion.reasoning:
+            meta["reasoning"] = use
+        apart = thought if use == "as_response" else None
+        return Rationale(question, said, self._name, annotation.granularity, annotation.format, meta, apart)
+
+
+def _stated(question: Question, completion: Completion) -> str | None:
+    """The answer that the visible text states, else the one at the end of the reasoning."""
+    reading = question.answer_type, question.choices
+    stated = extract_answer(completion.whole, *reading)
+    if stated is None and completion.reasoning:
+        stated = extract_answer(completion.reasoning[-_CONCLUSION:], *reading)
+    return stated
 
 
 def _accepted(outcome: Rationale | Missing | None, annotation: AnnotationConfig) -> bool:

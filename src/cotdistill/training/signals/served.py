@@ -17,9 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import CachedTeacher
 from cotdistill.engines.asking import OUT_OF_BUDGET
-from cotdistill.engines.engine import Failed, Scored, ScoringEngine, TokenScore, TokenScores
+from cotdistill.engines.engine import MALFORMED, Failed, Scored, ScoringEngine, TokenScore, TokenScores
 from cotdistill.engines.openai_engine import OpenAIEngine
-from cotdistill.engines.replies import MALFORMED
 from cotdistill.errors import ModelError
 from cotdistill.training.data.examples import Example
 
