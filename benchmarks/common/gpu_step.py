@@ -20,8 +20,9 @@ from gpu_plan import SHAPES, Work
 from cotdistill.config import CrossEntropy, ForwardKL, TokenLoss
 from cotdistill.models.forward.heads import last_hidden_states, output_head
 from cotdistill.models.load.layers import decoder_layers
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import Batch, batches_of_step, collate
-from cotdistill.training.data.examples import Example, Region
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.divergences import log_softmax
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal

@@ -19,7 +19,7 @@ from cotdistill.granularities import GRANULARITIES
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.procedural import generate_split, write_rationale
 from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
-from cotdistill.tasks.prompts import Target, hint_of, prompt_text, response_parts
+from cotdistill.tasks.prompts import Target, hint_of, prompt_text, response_segments
 
 Role = Literal["teacher", "student"]
 Layout = Literal["plain", "chat", "thinking"]
@@ -77,15 +77,16 @@ def _document(role: Role, question: Question, tokenizer: PreTrainedTokenizerBase
         hint = hint_of(rationale, generator.choice(("answer", "rationale")))
     prompt = prompt_text(question, target, hint)
     layout = generator.choice(LAYOUTS if target == "rationale" else LAYOUTS[:2])
-    return Document(*laid_out(layout, prompt, response_parts(rationale, target), tokenizer))
+    texts = [segment.text for segment in response_segments(rationale, target)]
+    return Document(*laid_out(layout, prompt, texts, tokenizer))
 
 
-def laid_out(layout: Layout, prompt: str, parts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """A prompt and the two parts of its response in a layout; the tokenizer has the chat template."""
+def laid_out(layout: Layout, prompt: str, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """A prompt and the texts of its response in a layout; the tokenizer has the chat template."""
     if layout == "plain":
-        return f"{prompt}\n", "".join(parts)
+        return f"{prompt}\n", "".join(texts)
     turns = [{"role": "user", "content": prompt}]
     thinking = layout == "thinking"
     opened = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=thinking)
     assert isinstance(opened, str)
-    return opened, f"{parts[0]}</think>\n\n{parts[1]}" if thinking else "".join(parts)
+    return opened, f"{texts[0]}</think>\n\n{texts[1]}" if thinking else "".join(texts)

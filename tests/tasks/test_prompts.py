@@ -11,7 +11,7 @@ from cotdistill.config import BenchmarkTask, TrainingTarget
 from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_parts, target_of_student
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_segments, response_text, target_of_student
 
 GOLD: dict[AnswerType, str] = {
     "number": "-4.5",
@@ -27,6 +27,10 @@ GOLD: dict[AnswerType, str] = {
 def question_of(answer_type: AnswerType) -> Question:
     choices = ("red", "blue") if answer_type == "letter" else None
     return Question("q", "own", "train", "Which one?", GOLD[answer_type], answer_type, choices)
+
+
+def texts(rationale: Rationale, target: Target = "rationale") -> list[tuple[str, str]]:
+    return [(segment.region.name, segment.text) for segment in response_segments(rationale, target)]
 
 
 def rationale_of(text: str | None, answer_type: AnswerType = "number") -> Rationale:
@@ -61,7 +65,7 @@ def test_prompts_word_for_word() -> None:
 @pytest.mark.parametrize("text", [None, "", "One is\nnot the other.", "Take both. So the answer is 3."])
 def test_what_is_taught_is_judged_correct(answer_type: AnswerType, text: str | None) -> None:
     rationale = rationale_of(text, answer_type)
-    output = "".join(response_parts(rationale))
+    output = response_text(rationale)
     assert judge(output, rationale.question, finished=True) == (GOLD[answer_type], "correct")
 
 
@@ -71,7 +75,7 @@ def test_an_answer_that_comes_first_is_judged_whatever_the_rationale_states(
     answer_type: AnswerType, text: str | None
 ) -> None:
     rationale = rationale_of(text, answer_type)
-    output = "".join(response_parts(rationale, "answer_then_rationale"))
+    output = response_text(rationale, "answer_then_rationale")
     assert output.startswith("The answer is ")
     assert judge(output, rationale.question, finished=True, first=True) == (GOLD[answer_type], "correct")
     if text:
@@ -86,11 +90,11 @@ def test_the_prompt_does_not_answer_itself() -> None:
                 assert judge(prompt_text(question, target), question, finished=True, first=first)[1] != "correct"
 
 
-def test_parts_follow_the_target() -> None:
+def test_segments_follow_the_target() -> None:
     both = rationale_of("1 + 1 = 2. The answer is 2.")
-    assert response_parts(both, "answer_then_rationale") == ("The answer is -4.5.\n", "1 + 1 = 2.")
-    assert response_parts(both, "answer") == response_parts(both, "predict") == ("", "The answer is -4.5.")
-    assert response_parts(both, "explain") == ("1 + 1 = 2.", "")
+    assert texts(both, "answer_then_rationale") == [("ANSWER", "The answer is -4.5.\n"), ("RATIONALE", "1 + 1 = 2.")]
+    assert texts(both, "answer") == texts(both, "predict") == [("ANSWER", "The answer is -4.5.")]
+    assert texts(both, "explain") == [("RATIONALE", "1 + 1 = 2.")]
 
 
 def test_where_there_is_no_rationale_the_answer_alone_is_asked_for() -> None:
@@ -120,17 +124,19 @@ def test_a_student_is_asked_for_what_it_was_taught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "taught"),
     [
-        (None, ("", "The answer is -4.5.")),
-        ("  \n", ("", "The answer is -4.5.")),
-        ("1 + 1 = 2.\n\n    Then 3. ", ("1 + 1 = 2.\n\n    Then 3.\n", "The answer is -4.5.")),
-        ("1 + 1 = 2. The answer is -4.5.", ("1 + 1 = 2.\n", "The answer is -4.5.")),
-        ("1 + 1 = 2.\r\nSo, the answer is 2", ("1 + 1 = 2.\n", "The answer is -4.5.")),
+        (None, ""),
+        ("  \n", ""),
+        ("1 + 1 = 2.\n\n    Then 3. ", "1 + 1 = 2.\n\n    Then 3.\n"),
+        ("1 + 1 = 2. The answer is -4.5.", "1 + 1 = 2.\n"),
+        ("1 + 1 = 2.\r\nSo, the answer is 2", "1 + 1 = 2.\n"),
     ],
 )
-def test_reasoning_and_statement_are_joined_once(text: str | None, parts: tuple[str, str]) -> None:
-    assert response_parts(rationale_of(text)) == parts
+def test_reasoning_and_statement_are_joined_once(text: str | None, taught: str) -> None:
+    rationale = rationale_of(text)
+    assert texts(rationale) == [("RATIONALE", taught)] * bool(taught) + [("ANSWER", "The answer is -4.5.")]
+    assert response_text(rationale) == f"{taught}The answer is -4.5."
 
 
 @pytest.mark.shared
@@ -138,4 +144,4 @@ def test_human_solutions_of_gsm8k_are_judged_correct(shared_data: Path) -> None:
     task = load_task(BenchmarkTask(name="gsm8k", data_dir=shared_data))
     for question in task.train:
         rationale = Rationale(question, question.human_rationale, "human", None, "human")
-        assert judge("".join(response_parts(rationale)), question, finished=True) == (question.answer, "correct")
+        assert judge(response_text(rationale), question, finished=True) == (question.answer, "correct")

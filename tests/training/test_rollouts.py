@@ -21,8 +21,9 @@ from cotdistill.models.tokens.template import decode, stop_token_id
 from cotdistill.records import Question, Rationale
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.tasks import load_task
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import collate, micro_batches
-from cotdistill.training.data.examples import Example, Region, make_example, make_examples
+from cotdistill.training.data.examples import Example, make_example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.live import LiveSignal

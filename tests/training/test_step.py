@@ -10,8 +10,9 @@ from tests.tiny import tiny_model
 
 from cotdistill.config import CrossEntropy, ForwardKL, LossConfig
 from cotdistill.models.forward.heads import head_of, head_parameters, last_hidden_states
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import collate, micro_batches
-from cotdistill.training.data.examples import Example, Region
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.fused import LossInputs, fused_loss, summed_losses
 from cotdistill.training.signals.live import HiddenRows, LiveSignal, LogitsChunk
@@ -30,8 +31,8 @@ def random_examples(count: int, *, seed: int = 0) -> list[Example]:
     generator = random.Random(seed)
     examples = []
     for number in range(count):
-        lengths = [generator.randint(2, 9), generator.randint(0, 12), generator.randint(1, 4), 1]
-        regions = [region for region, length in zip(Region, lengths, strict=True) for _ in range(length)]
+        most = {Region.PROMPT: (2, 9), Region.RATIONALE: (0, 12), Region.ANSWER: (1, 4), Region.END: (1, 1)}
+        regions = [region for region, limits in most.items() for _ in range(generator.randint(*limits))]
         tokens = [generator.randrange(1, VOCAB) for _ in regions]
         examples.append(Example(f"e{number}", tokens[:-1], tokens[1:], regions[1:]))
     return examples

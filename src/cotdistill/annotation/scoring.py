@@ -21,7 +21,7 @@ from cotdistill.records import Question, Rationale
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.storage.stages import open_stage
-from cotdistill.tasks.prompts import prompt_text, response_parts
+from cotdistill.tasks.prompts import prompt_text, response_text
 
 if TYPE_CHECKING:
     from cotdistill.models.forward.scoring import ScoredText, TextScore
@@ -51,7 +51,7 @@ def rationale_scores(rationales: Sequence[Rationale], student: Model, runs: Path
     texts = []
     for rationale in rationales:
         target = "answer" if rationale.rationale is None else "rationale"
-        texts.append(ScoredText(prompt_text(rationale.question, target), "", "".join(response_parts(rationale))))
+        texts.append(ScoredText(prompt_text(rationale.question, target), "", response_text(rationale)))
     return score_under(student, texts, runs)
 
 

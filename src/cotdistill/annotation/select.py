@@ -17,7 +17,7 @@ from cotdistill.config import AnnotationConfig, Model, Teacher
 from cotdistill.config.selection import GranularityMix, HybridGranularity, LowestRankSurprisal, Selection
 from cotdistill.errors import ConfigError
 from cotdistill.records import Question, Rationale, count_by
-from cotdistill.tasks.prompts import response_parts
+from cotdistill.tasks.prompts import response_text
 
 Collect = Callable[[Sequence[Question], Teacher, AnnotationConfig], Rationales]
 
@@ -89,7 +89,7 @@ def within_words(rationales: Sequence[Rationale], max_total_words: int) -> tuple
 
 def num_learnt_words(rationale: Rationale) -> int:
     """Words of what the student learns to write: the rationale and the statement of the answer."""
-    return len("".join(response_parts(rationale)).split())
+    return len(response_text(rationale).split())
 
 
 def _at_levels(

@@ -22,7 +22,8 @@ from cotdistill.experiments.work import Work
 from cotdistill.models.tokens.counting import token_counter
 from cotdistill.records import Rationale
 from cotdistill.storage.hashes import content_key
-from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_parts
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_segments, response_text
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
 _Row = TypeVar("_Row")
@@ -113,8 +114,8 @@ def _estimated(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths |
         (one, asked) for one in rationales for asked in asked_of(one, config.training.target)
     ]
     prompts = count([prompt_text(one.question, asked) for one, asked in lessons])
-    responses = count(["".join(response_parts(one, asked)) for one, asked in lessons])
-    reasons = count([max(response_parts(one, asked), key=len) for one, asked in lessons])
+    responses = count([response_text(one, asked) for one, asked in lessons])
+    reasons = count([_reasons(one, asked) for one, asked in lessons])
     lengths = Lengths.of(config.student, config.training, sampled=len(rationales))
     for prompt, response, reasoning in zip(prompts, responses, reasons, strict=True):
         tokens = prompt + response + TEMPLATE_TOKENS
@@ -123,6 +124,11 @@ def _estimated(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths |
             fate = "cut"
         lengths.add(tokens, reasoning, fate)
     return lengths
+
+
+def _reasons(rationale: Rationale, asked: Target) -> str:
+    segments = response_segments(rationale, asked)
+    return "".join(each.text for each in segments if each.region in (Region.REASONING, Region.RATIONALE))
 
 
 def lines(found: dict[str, Lengths]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from cotdistill.config import TeacherContext, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
+from cotdistill.tasks.segments import Region, Segment
 
 Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
 """What a prompt asks for: a rationale and then the answer; the answer alone; the answer and then a rationale.
@@ -69,17 +70,32 @@ def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -
     return "answer"
 
 
-def response_parts(rationale: Rationale, target: Target = "rationale") -> tuple[str, str]:
-    """The two parts of a response in order, the line break between them at the end of the first; either may be "".
+def response_segments(rationale: Rationale, target: Target = "rationale") -> tuple[Segment, ...]:
+    """What is taught, in order; the line break between two texts is at the end of the first.
 
-    They are the rationale and the statement of the gold answer; for ``answer_then_rationale`` in reverse order.
+    It is the rationale and the statement of the gold answer; for ``answer_then_rationale`` in reverse order.
     """
     reasoning, answer = clean_rationale(rationale.rationale or ""), answer_statement(rationale.question)
-    if target == "explain":
-        return reasoning, ""
-    if target in ("answer", "predict") or not reasoning:
-        return (answer, "") if target == "answer_then_rationale" else ("", answer)
-    return (f"{answer}\n", reasoning) if target == "answer_then_rationale" else (f"{reasoning}\n", answer)
+    stated = [] if target == "explain" else [Segment(answer, Region.ANSWER)]
+    explained = [Segment(reasoning, Region.RATIONALE)] if reasoning and target not in ("answer", "predict") else []
+    return _lines(stated + explained if target == "answer_then_rationale" else explained + stated)
+
+
+def _lines(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(each._replace(text=f"{each.text}\n") for each in segments[:-1]) + tuple(segments[-1:])
+
+
+def end_region(target: Target) -> Region:
+    """What the stop token belongs to: if only a rationale is asked for, to it.
+
+    So ``region: rationale`` is the task of explaining, and ``region: answer`` that of answering.
+    """
+    return Region.RATIONALE if target == "explain" else Region.END
+
+
+def response_text(rationale: Rationale, target: Target = "rationale") -> str:
+    """What is taught, as one text."""
+    return "".join(segment.text for segment in response_segments(rationale, target))
 
 
 def hint_of(rationale: Rationale, context: TeacherContext) -> str:
@@ -87,7 +103,7 @@ def hint_of(rationale: Rationale, context: TeacherContext) -> str:
     known = {
         "none": "",
         "answer": answer_statement(rationale.question),
-        "rationale": "".join(response_parts(rationale)),
+        "rationale": response_text(rationale),
     }
     return f"For reference: {known[context]}" if known[context] else ""
 

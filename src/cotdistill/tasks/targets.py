@@ -9,7 +9,7 @@ from cotdistill.config import TrainingTarget
 from cotdistill.errors import DataError
 from cotdistill.records import Rationale, Verdict
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.prompts import Target, asked_of, response_parts
+from cotdistill.tasks.prompts import Target, asked_of, response_text
 
 MAX_MISJUDGED = 0.05
 """The largest share of training rows that may be judged as anything but correct."""
@@ -39,7 +39,7 @@ def misjudged(rationales: Iterable[Rationale], target: TrainingTarget = "rationa
 
 
 def _misjudged(rationale: Rationale, target: Target) -> Misjudged | None:
-    question, written = rationale.question, "".join(response_parts(rationale, target))
+    question, written = rationale.question, response_text(rationale, target)
     read, verdict = judge(written, question, finished=True, first=target == "answer_then_rationale")
     return None if verdict == "correct" else Misjudged(question.id, question.answer, read, verdict, written)
 

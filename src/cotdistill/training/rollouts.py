@@ -24,7 +24,8 @@ from cotdistill.errors import TrainingError
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.tokens.template import decode, stop_token_id
 from cotdistill.tasks.answers.reading import statement_seam
-from cotdistill.training.data.examples import Example, Region
+from cotdistill.tasks.segments import Region
+from cotdistill.training.data.examples import Example
 from cotdistill.training.distributed import ALONE, Ranks
 
 MAX_ROWS = 64

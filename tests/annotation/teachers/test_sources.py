@@ -28,7 +28,7 @@ from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
 from cotdistill.tasks.load_benchmark import DATA_VARIABLE
 from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
-from cotdistill.tasks.prompts import response_parts
+from cotdistill.tasks.prompts import response_text
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_human_rationales_come_with_the_question_or_from_the_release(tmp_path: P
 def test_answers_only_have_no_reasoning() -> None:
     found = collect_rationales([question_of(1)], AnswerOnlyTeacher(), AnnotationConfig(keep="agree"))
     assert [(r.rationale, r.granularity, r.format) for r in found] == [(None, None, "answer_only")]
-    assert response_parts(next(iter(found))) == ("", "The answer is 2.")
+    assert response_text(next(iter(found))) == "The answer is 2."
 
 
 @pytest.mark.parametrize("form", RATIONALE_FORMATS)
@@ -150,7 +150,7 @@ def test_the_solver_teaches_every_kind_correctly(form: Format) -> None:
         found = collect_rationales(questions, ProceduralTeacher(), annotation)
         assert len(found) == len(questions)
         for rationale in found:
-            reply = "".join(response_parts(rationale))
+            reply = response_text(rationale)
             assert reply.count("The answer is") == 1
             assert judge(reply, rationale.question, finished=True)[1] == "correct"
 

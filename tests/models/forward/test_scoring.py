@@ -9,7 +9,7 @@ import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from cotdistill.models.forward.scoring import ScoredText, TextScore, score_texts
-from cotdistill.models.tokens.template import encode_prompt, encode_response
+from cotdistill.models.tokens.template import encode_prompt
 
 TEXTS = [
     ScoredText("How many apples are left?", "The answer is", " 7."),
@@ -31,7 +31,8 @@ def test_scores_are_those_of_a_plain_computation(max_batch_tokens: int, max_rank
     reference = tiny_model(len(tokenizer)).double()
     for place, text in enumerate(TEXTS):
         prompt = encode_prompt(tokenizer, text.prompt)
-        response, start = encode_response(tokenizer, text.opening, text.continuation)
+        response = tokenizer(text.opening + text.continuation, add_special_tokens=False)["input_ids"]
+        start = len(tokenizer(text.opening, add_special_tokens=False)["input_ids"])
         ids = [*prompt, *response]
         with torch.no_grad():
             probabilities = reference(torch.tensor([ids])).logits[0].softmax(dim=-1)

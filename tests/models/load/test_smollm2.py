@@ -18,6 +18,7 @@ from cotdistill.models.tokens.template import (
     stop_token_id,
     stop_token_ids,
 )
+from cotdistill.tasks.segments import Region, Segment
 
 pytestmark = pytest.mark.slow
 
@@ -53,13 +54,15 @@ def test_tokenizer_is_as_its_authors_made_it():
 def test_prompt_and_response_are_what_the_template_renders():
     tokenizer = load_tokenizer(SMOLLM2)
     prompt, rationale, answer = "Ann has 12 apples. How many?", "She has 12 of them.", "\nThe answer is 12."
-    response, start = encode_response(tokenizer, rationale, answer)
+    response, regions = encode_response(
+        tokenizer, [Segment(rationale, Region.RATIONALE), Segment(answer, Region.ANSWER)]
+    )
     ours = [*encode_prompt(tokenizer, prompt), *response, stop_token_id(tokenizer)]
     turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": rationale + answer}]
     theirs = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
     assert ours == theirs[: len(ours)]
     assert tokenizer.decode(theirs[len(ours) :]) == "\n"
-    assert tokenizer.decode(response[start:]) == answer
+    assert tokenizer.decode(response[regions.count(Region.RATIONALE) :]) == answer
     assert tokenizer.decode(ours).startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
 
 

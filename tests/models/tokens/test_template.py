@@ -16,14 +16,22 @@ from cotdistill.models.tokens.template import (
     stop_token_id,
     stop_token_ids,
 )
+from cotdistill.tasks.segments import Region, Segment
 
 PROMPT = "Ann has 12 apples and gives 5 of them to Ben. How many are left?"
 RATIONALE, ANSWER = "Ann has 12 apples.\nShe gives away 5: 12 - 5 = 7.", "\nThe answer is 7."
 
 
+def segments(rationale: str, answer: str) -> list[Segment]:
+    return [Segment(rationale, Region.RATIONALE), Segment(answer, Region.ANSWER)]
+
+
+RESPONSE = segments(RATIONALE, ANSWER)
+
+
 def test_prompt_response_and_stop_token_are_what_the_chat_template_renders():
     tokenizer = tiny_tokenizer(chat=True)
-    response, _ = encode_response(tokenizer, RATIONALE, ANSWER)
+    response, _ = encode_response(tokenizer, RESPONSE)
     ours = [*encode_prompt(tokenizer, PROMPT), *response, stop_token_id(tokenizer)]
     turns = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": RATIONALE + ANSWER}]
     theirs = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
@@ -33,7 +41,7 @@ def test_prompt_response_and_stop_token_are_what_the_chat_template_renders():
 
 def test_without_a_chat_template_the_tokens_are_those_of_the_whole_text():
     tokenizer = tiny_tokenizer()
-    response, _ = encode_response(tokenizer, RATIONALE, ANSWER)
+    response, _ = encode_response(tokenizer, RESPONSE)
     whole = tokenizer(f"{PROMPT}\n{RATIONALE}{ANSWER}")["input_ids"]
     assert [*encode_prompt(tokenizer, PROMPT), *response] == whole
 
@@ -43,12 +51,14 @@ def test_the_beginning_of_text_comes_once_where_the_tokenizer_adds_it_and_else_n
     without = encode_prompt(tokenizer, PROMPT)
     tokenizer.bos_token = PAD
     assert encode_prompt(tokenizer, PROMPT) == without
+    tokenizer = tiny_tokenizer()
+    tokenizer.bos_token = PAD
     begin = tokenizer.convert_tokens_to_ids(PAD)
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{PAD} $A {END_OF_TEXT}", special_tokens=[(PAD, begin), (END_OF_TEXT, tokenizer.eos_token_id)]
     )
     assert encode_prompt(tokenizer, PROMPT) == [begin, *without]
-    assert begin not in encode_response(tokenizer, RATIONALE, ANSWER)[0]
+    assert begin not in encode_response(tokenizer, RESPONSE)[0]
 
 
 def test_a_chat_template_that_writes_the_beginning_of_text_gets_no_second_one():
@@ -82,16 +92,17 @@ def test_the_answer_starts_at_the_first_token_that_holds_any_of_it(rationale, an
     tokenizer = tiny_tokenizer()
     if trim:  # as GPT-2's and Llama 3's do: the white space of a token is left out of its offsets
         tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
-    ids, start = encode_response(tokenizer, rationale, answer)
+    ids, regions = encode_response(tokenizer, segments(rationale, answer))
     assert tokenizer.decode(ids) == rationale + answer
     # A byte-level token is written with one letter a byte, so that its length says where in the text it ends.
     ends = list(itertools.accumulate(len(token) for token in tokenizer.convert_ids_to_tokens(ids)))
-    assert start == sum(end <= len(rationale.encode()) for end in ends)
+    before = sum(end <= len(rationale.encode()) for end in ends)
+    assert regions == [Region.RATIONALE] * before + [Region.ANSWER] * (len(ids) - before)
 
 
 def test_names_of_special_tokens_in_a_response_are_plain_text():
     tokenizer = tiny_tokenizer(chat=True)
-    ids, _ = encode_response(tokenizer, f"Write {ROLE_END} now.", " The answer is 7.")
+    ids, _ = encode_response(tokenizer, segments(f"Write {ROLE_END} now.", " The answer is 7."))
     assert stop_token_id(tokenizer) not in ids
     assert tokenizer.decode(ids) == f"Write {ROLE_END} now. The answer is 7."
     assert tokenizer.convert_tokens_to_ids(ROLE_END) in tokenizer(ROLE_END)["input_ids"]  # and only there

@@ -11,6 +11,7 @@ import torch
 from tests.tiny import tiny_tokenizer
 
 from cotdistill.records import Question, Rationale
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import (
     all_steps,
     collate,
@@ -20,7 +21,7 @@ from cotdistill.training.data.batches import (
     steps_of_epoch,
     task_groups,
 )
-from cotdistill.training.data.examples import Example, Region, make_examples
+from cotdistill.training.data.examples import Example, make_examples
 
 LENGTHS = [random.Random(n).randint(5, 300) for n in range(1003)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from cotdistill.models.tokens.template import encode_prompt
 from cotdistill.rationales.lengths import histogram
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.prompts import prompt_text
+from cotdistill.tasks.segments import REGIONS, Region
 from cotdistill.training.data.batches import collate
-from cotdistill.training.data.examples import REGIONS, Example, Region, make_example, make_examples, total_loss_tokens
+from cotdistill.training.data.examples import Example, make_example, make_examples, total_loss_tokens
 from cotdistill.training.data.lengths import Lengths, length_limit
 
 QUESTION = Question("q1", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
@@ -231,3 +233,27 @@ def test_an_examples_key_is_of_its_tokens_and_their_regions_alone(tokenizer: Pre
     assert renamed.key == example.key
     keys = {make_example(r, tokenizer).key for r in (RATIONALE, ANSWER_ONLY, Rationale(QUESTION, "7.", "me", 3, "cot"))}
     assert len(keys) == 3
+
+
+def test_keys_and_regions_are_what_they_were(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Stored signals are found by these keys: the plain way of making an example must give the same ones."""
+    example = make_example(RATIONALE, tokenizer)
+    prompt = encode_prompt(tokenizer, prompt_text(QUESTION, "rationale"))
+    response = tokenizer(f"{REASONING}\nThe answer is 7.", add_special_tokens=False)["input_ids"]
+    ids = [*prompt, *response, example.targets[-1]]
+    assert [*example.input_ids, example.targets[-1]] == ids
+    content = (ids[:-1], ids[-1], len(prompt) - 1)
+    assert example.key == blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def test_loss_may_lie_in_several_stretches(tokenizer: PreTrainedTokenizerFast) -> None:
+    """As in a conversation with several turns of the assistant."""
+    regions = [Region.PROMPT, Region.ANSWER, Region.END, Region.PROMPT, Region.PROMPT, Region.RATIONALE]
+    example = Example("turns", [1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7], regions)
+    assert example.loss_targets == [3, 4, 7]
+    assert (example.num_loss_tokens, example.prompt) == (3, [1, 2])
+    informed = Example("turns", example.input_ids, example.targets, regions, teacher_prompt=[8, 9, 2]).of_teacher()
+    assert informed.input_ids == [8, 9, 2, 3, 4, 5, 6]
+    assert informed.loss_targets == [3, 4, 7]
+    others = [[Region.PROMPT] * 3 + [Region.ANSWER] * 3, [Region.PROMPT] + [Region.ANSWER] * 5]
+    assert len({example.key, *(Example("", example.input_ids, example.targets, other).key for other in others)}) == 3

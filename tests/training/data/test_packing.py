@@ -23,6 +23,7 @@ from cotdistill.models.forward.packed_attention import NAME, attends_to_packed_t
 from cotdistill.models.load.loading import load_model, load_tokenizer
 from cotdistill.records import Question, Rationale
 from cotdistill.storage.jsonl import read_rows
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import (
     Batch,
     Layout,
@@ -33,7 +34,7 @@ from cotdistill.training.data.batches import (
     packed_batches,
     steps_of_epoch,
 )
-from cotdistill.training.data.examples import Example, Region, make_examples
+from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.data.layout import laid_out
 from cotdistill.training.loop import METRICS, train_student
 from cotdistill.training.losses.fused import summed_losses

@@ -24,9 +24,9 @@ from cotdistill.config import (
 )
 from cotdistill.errors import ConfigError
 from cotdistill.models.forward.heads import all_hidden_states, last_hidden_states
+from cotdistill.tasks.segments import REGIONS
 from cotdistill.training import loop as trainer
 from cotdistill.training.data.batches import collate, micro_batches
-from cotdistill.training.data.examples import REGIONS
 from cotdistill.training.loop import CHECKPOINT, train_student
 from cotdistill.training.losses.hidden_matching import layer_pairs
 from cotdistill.training.signals.live import LiveSignal

@@ -15,8 +15,9 @@ from cotdistill.config import AlphaBeta, CachedTeacher, ForwardKL, ModelConfig, 
 from cotdistill.errors import ArtifactError, ConfigError
 from cotdistill.models.load.loading import load_model
 from cotdistill.storage.jsonl import RowAppender
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import Batch, collate
-from cotdistill.training.data.examples import Example, Region
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.signals import stored as signal_store
 from cotdistill.training.signals.capture import capture, capture_size

@@ -18,6 +18,7 @@ from cotdistill.models.tokens.template import encode_prompt, encode_response
 from cotdistill.records import Question
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.prompts import prompt_text
+from cotdistill.tasks.segments import Region, Segment
 
 OPENING = "The answer is"
 MAX_ATTENTION_TOKENS = 1536
@@ -104,7 +105,9 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: 
 
 def _response(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str) -> tuple[list[int], int]:
     reasoning = clean_rationale(rationale)
-    return encode_response(tokenizer, f"{reasoning}\n{OPENING}" if reasoning else OPENING, f" {question.answer}.")
+    opening = Segment(f"{reasoning}\n{OPENING}" if reasoning else OPENING, Region.PROMPT)
+    ids, regions = encode_response(tokenizer, (opening, Segment(f" {question.answer}.", Region.ANSWER)))
+    return ids, regions.count(Region.PROMPT)
 
 
 @contextmanager

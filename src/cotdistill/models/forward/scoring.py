@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.models.forward.heads import Head, check_head, head_of, last_hidden_states
 from cotdistill.models.tokens.template import encode_prompt, encode_response
+from cotdistill.tasks.segments import Region, Segment
 
 _MAX_LOGITS = 2**24
 """How many logits are in memory at a time."""
@@ -64,8 +65,9 @@ def score_texts(
 def _encode(tokenizer: PreTrainedTokenizerBase, text: ScoredText) -> tuple[list[int], int]:
     """Token ids, and the place of the first one that is scored."""
     prompt = encode_prompt(tokenizer, text.prompt)
-    response, start = encode_response(tokenizer, text.opening, text.continuation)
-    return [*prompt, *response], len(prompt) + start
+    opening, continuation = Segment(text.opening, Region.PROMPT), Segment(text.continuation, Region.ANSWER)
+    response, regions = encode_response(tokenizer, (opening, continuation))
+    return [*prompt, *response], len(prompt) + regions.count(Region.PROMPT)
 
 
 def _batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[list[int]]:

@@ -1,8 +1,9 @@
 """How a prompt and a response become tokens: the same for training and evaluation.
 
-With a chat template the prompt is the user's turn followed by the opening of the assistant's. Nothing else is added,
-but a template may do so itself: SmolLM2's puts the system turn "You are a helpful AI assistant named SmolLM, trained by
-Hugging Face" in front where the conversation has none. Without a chat template the prompt is followed by a line break.
+With a chat template the prompt is the conversation followed by the opening of the assistant's turn. Nothing else is
+added, but a template may do so itself: SmolLM2's puts the system turn "You are a helpful AI assistant named SmolLM,
+trained by Hugging Face" in front where the conversation has none. Without a chat template the prompt is followed by a
+line break.
 
 Prompt and response are tokenised separately, so that a prompt gives the same tokens whatever follows. Together they are
 the tokens of the template's own rendering wherever the tokenizer never joins text over a line break followed by a
@@ -12,42 +13,108 @@ SentencePiece tokenizer may mark its first word with a space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import cast
 
-from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.errors import ModelError
+from cotdistill.models.tokens.framing import Framing, Message, framing, render, special_token_ids
+from cotdistill.tasks.segments import Region, Segment
+
+Prompt = str | Sequence[Message]
+"""A user's turn, or a conversation that ends with one."""
 
 PLAIN = "{prompt}\n"
-_MARKER = "cotdistill"
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of ``prompt`` up to where the model's response starts, with the beginning-of-text token if used.
 
-    Names of special tokens in the text of ``prompt`` become these tokens, as in the template.
+    Names of special tokens in it become these tokens, as in the template.
     """
+    return encode_prompts(tokenizer, [prompt])[0]
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """As :func:`encode_prompt` of each, tokenised together."""
+    if not prompts:
+        return []
+    frame = framing(tokenizer)
+    texts = [_prompt_text(tokenizer, frame, prompt) for prompt in prompts]
+    encoded = cast("list[list[int]]", tokenizer(texts, add_special_tokens=False)["input_ids"])
+    return [[*frame.beginning, *ids] for ids in encoded]
+
+
+def _prompt_text(tokenizer: PreTrainedTokenizerBase, frame: Framing, prompt: Prompt) -> str:
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if tokenizer.chat_template:
-        return _plain_ids(tokenizer, _render(tokenizer, [{"role": "user", "content": prompt}], open_turn=True))
-    ids = _plain_ids(tokenizer, PLAIN.format(prompt=prompt))
-    return [*_beginning(tokenizer), *ids]
+        return render(tokenizer, messages, in_parts=frame.in_parts, open_turn=True)
+    return "".join(PLAIN.format(prompt=message["content"]) for message in messages)
 
 
-def encode_response(tokenizer: PreTrainedTokenizerBase, first_part: str, second_part: str) -> tuple[list[int], int]:
-    """Token ids of a response, and the index of the first token of its second part.
+def encode_response(tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]) -> tuple[list[int], list[Region]]:
+    """Token ids of a response, and the region of each. The stop token is not included."""
+    return encode_responses(tokenizer, [segments])[0]
 
-    The two parts are tokenised as the one text that they are, without special tokens (names of such tokens in the
-    text are spelt out). A token on both sides of the seam belongs to the second part. The stop token is not included.
+
+def encode_responses(
+    tokenizer: PreTrainedTokenizerBase, responses: Sequence[Sequence[Segment]]
+) -> list[tuple[list[int], list[Region]]]:
+    """As :func:`encode_response` of each, tokenised together.
+
+    The texts of a response are tokenised as the one text that they are, without special tokens (names of such tokens
+    are spelt out, but in marks). A token on both sides of a seam belongs to what follows it.
     """
-    encoding = tokenizer(
-        first_part + second_part, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )
-    ids: list[int] = encoding["input_ids"]
-    ends = [end for _, end in encoding["offset_mapping"]]
-    start = next((index for index, end in enumerate(ends) if end > len(first_part)), len(ids))
-    return ids, start
+    frame = framing(tokenizer)
+    cut = [list(_stretches(frame, segments)) for segments in responses]
+    texts = ["".join(segment.text for segment in stretch) for stretches in cut for stretch in stretches]
+    if not texts:
+        return [([], []) for _ in responses]
+    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    pairs = zip(cast("list[list[int]]", encoded["input_ids"]), encoded["offset_mapping"], strict=True)
+    found: list[tuple[list[int], list[Region]]] = []
+    for stretches in cut:
+        ids: list[int] = []
+        regions: list[Region] = []
+        for stretch in stretches:
+            own, offsets = next(pairs)
+            if _is_special(frame, stretch):
+                ids.append(cast("int", tokenizer.convert_tokens_to_ids(stretch[0].text)))
+                regions.append(stretch[0].region)
+            else:
+                ids += own
+                regions += _regions(stretch, [end for _, end in offsets])
+        found.append((ids, regions))
+    return found
+
+
+def _is_special(frame: Framing, stretch: Sequence[Segment]) -> bool:
+    return len(stretch) == 1 and stretch[0].mark and bool(frame.special.fullmatch(stretch[0].text))
+
+
+def _stretches(frame: Framing, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """The segments, cut around the special tokens that marks name: nothing is ever joined over one."""
+    stretch: list[Segment] = []
+    for segment in segments:
+        place = 0
+        for name in frame.special.finditer(segment.text) if segment.mark else ():
+            yield [*stretch, segment._replace(text=segment.text[place : name.start()])]
+            yield [segment._replace(text=name[0])]
+            stretch, place = [], name.end()
+        stretch.append(segment._replace(text=segment.text[place:]))
+    yield stretch
+
+
+def _regions(stretch: Sequence[Segment], ends: Sequence[int]) -> list[Region]:
+    """The region of each token, from where tokens end in the stretch."""
+    reached = list(accumulate(ends, max))
+    regions: list[Region] = []
+    for segment, end in zip(stretch, accumulate(len(each.text) for each in stretch), strict=True):
+        regions += [segment.region] * (bisect_right(reached, end) - len(regions))
+    return regions + [stretch[-1].region] * (len(ends) - len(regions)) if stretch else []
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
@@ -61,21 +128,14 @@ def stop_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
     Raises ModelError if the tokenizer has neither.
     """
-    if tokenizer.chat_template:
-        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARKER}]
-        _, _, ending = _render(tokenizer, turns, open_turn=False).rpartition(_MARKER)
-        special = special_token_ids(tokenizer)
-        for token_id in _plain_ids(tokenizer, ending):
-            if token_id in special:
-                return token_id
-    end_of_text = cast("int | None", tokenizer.eos_token_id)
-    if end_of_text is None:
+    stop = framing(tokenizer).stop
+    if stop is None:
         raise ModelError(
             "its tokenizer has no token that ends a response",
             where=tokenizer.name_or_path,
             remedy="set eos_token in its tokenizer_config.json",
         )
-    return end_of_text
+    return stop
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -94,31 +154,3 @@ def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
         if token_id is not None and token_id not in (stop, tokenizer.eos_token_id):
             return token_id
     return stop
-
-
-def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    added = tokenizer.added_tokens_decoder.items()
-    return {token_id for token_id, token in added if token.special} | set(tokenizer.all_special_ids)
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, open_turn: bool) -> str:
-    try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_turn)
-    except (TemplateError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"its chat template fails on a plain question ({error})",
-            where=tokenizer.name_or_path,
-            remedy="correct the template in its folder",
-        ) from None
-    assert isinstance(text, str)
-    return text
-
-
-def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportReturnType]
-
-
-def _beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The beginning-of-text token, once, if the tokenizer itself puts one before a text."""
-    first = tokenizer("x")["input_ids"][:1]  # pyright: ignore[reportIndexIssue]
-    return list(first) if first == [tokenizer.bos_token_id] else []

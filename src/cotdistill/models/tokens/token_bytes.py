@@ -14,7 +14,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from cotdistill.errors import ModelError
-from cotdistill.models.tokens.template import special_token_ids
+from cotdistill.models.tokens.framing import special_token_ids
 
 SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from cotdistill.models.forward.heads import PackedTexts
 from cotdistill.models.generate.shared_prefix import num_shared
-from cotdistill.training.data.examples import Example, Region
+from cotdistill.tasks.segments import Region
+from cotdistill.training.data.examples import Example
 
 BUCKET_STEPS = 16
 """Steps are cut from windows of this many steps sorted by length: less padding, and a nearly random order."""
@@ -61,7 +62,7 @@ def task_groups(examples: Sequence[Example]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     for index, example in enumerate(examples):
-        explains = example.regions[-1] is Region.RATIONALE
+        explains = example.regions[-1] is not Region.END
         if explains and groups and examples[groups[-1][0]].id == example.id:
             groups[-1].append(index)
         else:

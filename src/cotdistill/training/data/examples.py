@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from hashlib import blake2b
 
 from transformers import PreTrainedTokenizerBase
@@ -19,25 +18,9 @@ from cotdistill.models.tokens.template import encode_prompt, encode_response, st
 from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
-from cotdistill.tasks.prompts import Target, asked_of, hint_of, prompt_text, response_parts
+from cotdistill.tasks.prompts import Target, asked_of, end_region, hint_of, prompt_text, response_segments
+from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
-
-
-class Region(IntEnum):
-    """What a target token belongs to; only regions after PROMPT carry loss. END is the stop token of an answer."""
-
-    PROMPT = 0
-    RATIONALE = 1
-    ANSWER = 2
-    END = 3
-
-
-REGIONS: dict[str, tuple[Region, ...]] = {
-    "all": (Region.RATIONALE, Region.ANSWER, Region.END),
-    "rationale": (Region.RATIONALE,),
-    "answer": (Region.ANSWER, Region.END),
-}
-"""The regions of tokens that a loss term named in a config sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +42,38 @@ class Example:
     @property
     def key(self) -> str:
         """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss."""
-        content: tuple[object, ...] = (self.input_ids, self.targets[-1], len(self) - self.num_loss_tokens)
+        start = self.num_prompt_tokens - 1
+        content: tuple[object, ...] = (self.input_ids, self.targets[-1], start)
+        if len(self) - start != self.num_loss_tokens:
+            content += ([place for place, region in enumerate(self.regions) if region],)
         if self.teacher_prompt is not None:
             content += (self.teacher_prompt,)
         return blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     @property
     def num_loss_tokens(self) -> int:
-        return sum(region != Region.PROMPT for region in self.regions)
+        return len(self) - self.regions.count(Region.PROMPT)
+
+    @property
+    def loss_targets(self) -> list[int]:
+        """The tokens that carry loss."""
+        return [target for target, region in zip(self.targets, self.regions, strict=True) if region]
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """How many tokens come before the first that carries loss."""
+        return next((place for place, region in enumerate(self.regions) if region), len(self)) + 1
 
     @property
     def prompt(self) -> list[int]:
-        return self.input_ids[: len(self) - self.num_loss_tokens + 1]
+        return self.input_ids[: self.num_prompt_tokens]
 
     def of_teacher(self) -> Example:
         """The same response, with the same loss tokens, after the teacher's prompt."""
         if self.teacher_prompt is None:
             return self
-        response = [*self.input_ids[len(self.prompt) :], self.targets[-1]]
-        return _behind(self.teacher_prompt, response, self.regions[-len(response) :], id=self.id)
+        start = self.num_prompt_tokens - 1
+        return _behind(self.teacher_prompt, self.targets[start:], self.regions[start:], id=self.id)
 
     def with_response(self, response: Sequence[int], regions: Sequence[Region]) -> Example:
         """The same prompts, the student's and the teacher's, with another response (including its stop token)."""
@@ -99,18 +95,13 @@ def make_example(
     """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt.
 
     ``target`` is what is asked for; by default the rationale and then the answer, or the answer if there is nothing
-    else. If only a rationale is asked for, the stop token belongs to it, so ``region: rationale`` is the task of
-    explaining, and ``region: answer`` that of answering. ``context`` is what a teacher will know in addition.
+    else. ``context`` is what a teacher will know in addition.
     """
     target = target or asked_of(rationale, "rationale_then_answer")[0]
     prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
-    response_ids, seam = encode_response(tokenizer, *response_parts(rationale, target))
-    first, second = Region.RATIONALE, Region.ANSWER
-    if target == "answer_then_rationale":
-        first, second = second, first
-    regions = [first] * seam + [second] * (len(response_ids) - seam)
-    last = Region.RATIONALE if target == "explain" else Region.END
-    example = _behind(prompt_ids, [*response_ids, stop_token_id(tokenizer)], [*regions, last], id=rationale.id)
+    ids, regions = encode_response(tokenizer, response_segments(rationale, target))
+    response = [*ids, stop_token_id(tokenizer)], [*regions, end_region(target)]
+    example = _behind(prompt_ids, *response, id=rationale.id)
     if context == "none":
         return example
     hinted = prompt_text(rationale.question, target, hint_of(rationale, context))
@@ -145,7 +136,7 @@ def make_examples(
             if too_long == "cut_reasoning":
                 kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length)
         fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
-        lengths.add(len(whole) + 1, whole.regions.count(Region.RATIONALE), fate)
+        lengths.add(len(whole) + 1, sum(map(whole.regions.count, (Region.REASONING, Region.RATIONALE))), fate)
         if kept is not None:
             examples.append(kept)
     num_too_long = lengths.fates["too_long"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, TokenLoss
 from cotdistill.models.forward.heads import Head
-from cotdistill.training.data.examples import REGIONS
+from cotdistill.tasks.segments import REGIONS
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherChunk, TeacherRows
 

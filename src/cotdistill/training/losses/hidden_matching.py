@@ -17,8 +17,8 @@ from transformers import PreTrainedConfig
 
 from cotdistill.config import HiddenMSE, HiddenTerm, LayerMap
 from cotdistill.errors import ConfigError
+from cotdistill.tasks.segments import REGIONS
 from cotdistill.training.data.batches import Batch
-from cotdistill.training.data.examples import REGIONS
 
 
 class HiddenMatching(nn.Module):

@@ -36,7 +36,7 @@ from cotdistill.errors import DataError, ModelError
 from cotdistill.models.tokens.template import stop_token_id
 from cotdistill.models.tokens.token_bytes import spelled, token_bytes
 from cotdistill.records import Rationale
-from cotdistill.tasks.prompts import asked_of, response_parts
+from cotdistill.tasks.prompts import asked_of, response_text
 from cotdistill.training.data.examples import Example, make_example
 
 END = "the stop token"
@@ -99,7 +99,7 @@ def align(
         (
             make_example(r, student, asked, context),
             make_example(r, teacher, asked, context),
-            "".join(response_parts(r, asked)),
+            response_text(r, asked),
         )
         for r in rationales
         for asked in asked_of(r, target)
@@ -176,7 +176,7 @@ def _by_bytes(
 
 def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] | None:
     """Where each response token ends in the text, in bytes; the stop token ends one byte after it."""
-    *tokens, _ = example.targets[-example.num_loss_tokens :]
+    *tokens, _ = example.loss_targets
     if any(token not in spelling for token in tokens):
         return None
     written = spelled([spelling[token] for token in tokens], text)
@@ -186,7 +186,7 @@ def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] 
 def _single_outcomes(example: Example, numbers: list[int], outcome_of: list[int]) -> list[int | None]:
     """The outcome of the one token of each span, or None if a span has several."""
     outcomes: list[int | None] = []
-    for number, token in zip(numbers, example.targets[-example.num_loss_tokens :], strict=True):
+    for number, token in zip(numbers, example.loss_targets, strict=True):
         if number < len(outcomes):
             outcomes[number] = None
         else:

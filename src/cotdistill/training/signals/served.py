@@ -78,8 +78,9 @@ def teacher_tokens(example: Example) -> list[int]:
 def rows_of(scores: TokenScores, example: Example, k: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
     """The rows of an example's loss tokens, most likely first, from a server's scores, which are not trusted."""
     _refuse_other_words(scores.places, teacher_tokens(example)[1:], tokenizer)
+    regions = example.of_teacher().regions
     best = [
-        _likeliest(place, k, len(tokenizer)) for place in scores.places[len(scores.places) - example.num_loss_tokens :]
+        _likeliest(place, k, len(tokenizer)) for place, region in zip(scores.places, regions, strict=True) if region
     ]
     return {
         "tokens": torch.tensor([[token for token, _ in row] for row in best], dtype=torch.int32),
