@@ -118,7 +118,7 @@ def test_rows_survive_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"n": 3, "te')
     with RowAppender(path) as appender:
-        assert [row["n"] for row in appender.rows] == [1, 2]
+        assert [row["n"] for row in appender.rows()] == [1, 2]
         appender.append({"n": 3})
     assert [row["n"] for row in read_rows(path)] == [1, 2, 3]
     assert next(iter(read_rows(path)))["text"] == "line\nbreak \u2028 and \ud83d lone surrogate"

@@ -21,7 +21,7 @@ from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
 from cotdistill.storage.finished import open_finished
-from cotdistill.storage.hashes import content_key
+from cotdistill.storage.hashes import content_key, content_key_of
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 
@@ -149,7 +149,7 @@ def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any
     config, compared = request.config, request.compared
     return {
         "version": VERSION,
-        "questions": content_key([question.to_row() for question in request.questions]),
+        "questions": content_key_of(question.to_row() for question in request.questions),
         "teacher": identity(request.teacher),
         "annotation": identity(config.model_copy(update=_SAID_APART)),
         "perturbation": PERTURBATION_VERSION if config.perturbation else None,

@@ -94,7 +94,7 @@ def _score(student: Model, texts: Sequence[ScoredText], file: Path) -> None:
     from cotdistill.models.load.loading import load_model, load_tokenizer, pick_device
 
     with RowAppender(file) as appender:
-        done = {row["place"] for row in appender.rows}
+        done = {row["place"] for row in appender.rows()}
         if len(done) == len(texts):
             return
         model = load_model(student, dtype=torch.float32, device=pick_device())

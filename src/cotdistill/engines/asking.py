@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from cotdistill.engines.costs import spent
 from cotdistill.engines.engine import (
@@ -54,21 +53,18 @@ def key_at(key: str, limit: int | None) -> str:
 
 
 class Answered:
-    """Completions by key."""
+    """Which completions a file holds, by key: where each begins and how many tokens it has, without its text."""
 
-    def __init__(self, completions: Iterable[Completion] = ()):
-        self._completions: dict[str, Completion] = {}
-        self._ended: dict[str, list[Completion]] = {}
+    def __init__(self, completions: Iterable[tuple[int, Completion]] = ()):
+        self._starts: dict[str, int] = {}
+        self._ended: dict[str, list[tuple[str, int]]] = {}
         self._tokens = [0, 0]
         self._longest = 0
-        for completion in completions:
-            self._take(completion)
+        for start, completion in completions:
+            self._take(start, completion)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._completions
-
-    def __getitem__(self, key: str) -> Completion:
-        return self._completions[key]
+        return key in self._starts
 
     def serving(self, key: str, limit: int | None) -> str:
         """The key of the completion that serves a request under this limit, there or not.
@@ -79,7 +75,7 @@ class Answered:
         asked = key_at(key, limit)
         if asked in self or limit is None:
             return asked
-        return next((each.key for each in self._ended.get(key, ()) if each.output_tokens <= limit), asked)
+        return next((ended for ended, tokens in self._ended.get(key, ()) if tokens <= limit), asked)
 
     def num_tokens(self) -> tuple[int, int]:
         return self._tokens[0], self._tokens[1]
@@ -87,34 +83,41 @@ class Answered:
     def longest(self) -> int:
         return self._longest
 
-    def _take(self, completion: Completion) -> None:
-        self._completions[completion.key] = completion
+    def _take(self, start: int, completion: Completion) -> None:
+        key = completion.key
+        self._starts[key] = start
         if not completion.truncated:
-            self._ended.setdefault(completion.key.partition(_LIMIT)[0], []).append(completion)
+            self._ended.setdefault(key.partition(_LIMIT)[0], []).append((key, completion.output_tokens))
         self._tokens[0] += completion.input_tokens
         self._tokens[1] += completion.output_tokens
         self._longest = max(self._longest, completion.output_tokens)
 
 
 class CompletionLog(Answered):
-    """Completions in a JSON Lines file; once added, a completion survives a kill of the process."""
+    """Completions in a JSON Lines file, read when asked for; once added, one survives a kill of the process."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = RowAppender(path)
-        super().__init__(_completion(row, path, number) for number, row in enumerate(self._file.rows, 1))
+        self._appender = RowAppender(path)
+        self._file = path.open("rb")
+        super().__init__(_placed(path))
+
+    def __getitem__(self, key: str) -> Completion:
+        self._file.seek(self._starts[key])
+        return Completion.from_row(json.loads(self._file.readline()))
 
     def add_all(self, completions: Collection[Completion]) -> None:
         """Save those that are not there yet, together."""
         new = [completion for completion in completions if completion.key not in self]
-        self._file.append_all(completion.to_row() for completion in new)
-        for completion in new:
-            self._take(completion)
+        starts = self._appender.append_all(completion.to_row() for completion in new)
+        for start, completion in zip(starts, new, strict=True):
+            self._take(start, completion)
 
     def __enter__(self) -> CompletionLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._appender.close()
         self._file.close()
 
 
@@ -123,18 +126,23 @@ def logged(path: Path) -> Answered:
 
     Raises DataError for any other line that is not a completion.
     """
-    if not path.is_file():
-        return Answered()
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        whole = ((number, line) for number, line in enumerate(lines, 1) if line.endswith("\n"))
-        return Answered(_completion(line, path, number) for number, line in whole)
+    return Answered(_placed(path)) if path.is_file() else Answered()
 
 
-def _completion(row: str | dict[str, Any], path: Path, line: int) -> Completion:
+def _placed(path: Path) -> Iterator[tuple[int, Completion]]:
+    """Each completion of a log with the byte at which its line begins, except for an incomplete last line."""
+    start = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip() and line.endswith(b"\n"):
+                yield start, _completion(line, f"{path}, line {number}")
+            start += len(line)
+
+
+def _completion(line: bytes, where: str) -> Completion:
     try:
-        return Completion.from_row(json.loads(row) if isinstance(row, str) else row)
+        return Completion.from_row(json.loads(line))
     except (ValueError, KeyError, TypeError, RecursionError):
-        where = f"{path}, line {line}"
         raise DataError("malformed completion", where=where, remedy="fix or delete that line") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ def canonical_json(value: Any) -> str:
 def content_key(value: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of ``value`` as canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def content_key_of(values: Iterable[Any]) -> str:
+    """:func:`content_key` of a list of ``values``, which are hashed one by one and never held together."""
+    digest = hashlib.sha256(b"[")
+    for place, value in enumerate(values):
+        digest.update(f"{',' if place else ''}{canonical_json(value)}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()[:16]
 
 
 def file_sha256(path: Path) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from cotdistill.errors import DataError
-from cotdistill.storage.atomic import write_text_atomically
+from cotdistill.storage.atomic import write_parts_atomically
 from cotdistill.storage.texts import parse_json, read_lines
 
 
@@ -44,28 +45,38 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    write_text_atomically(path, "".join(dump_row(row) + "\n" for row in rows))
+    """Write a JSON Lines file whole or not at all, row by row."""
+    write_parts_atomically(path, map(_line, rows))
 
 
 class RowAppender:
     """Appends rows to a JSON Lines file. Once :meth:`append` returns, its rows survive a kill of the process.
 
-    Opening the file drops an incomplete last line that a kill left. ``rows`` are those already in it.
+    Opening the file drops an incomplete last line that a kill left.
     """
 
     def __init__(self, path: Path):
         self.path = path
         _drop_torn_line(path)
-        self.rows: list[dict[str, Any]] = list(read_rows(path)) if path.exists() else []
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab")
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows that are in the file now, read one by one."""
+        return read_rows(self.path)
 
     def append(self, row: dict[str, Any]) -> None:
         self.append_all([row])
 
-    def append_all(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows together: a kill leaves all of them or, except in the shortest of moments, none."""
-        self._file.write("".join(dump_row(row) + "\n" for row in rows))
+    def append_all(self, rows: Iterable[dict[str, Any]]) -> list[int]:
+        """Append rows together: a kill leaves all of them or, except in the shortest of moments, none.
+
+        Returns the byte of the file at which each begins.
+        """
+        lines = list(map(_line, rows))
+        ends = list(accumulate(map(len, lines), initial=self._file.tell()))
+        self._file.write(b"".join(lines))
         self._file.flush()
+        return ends[:-1]
 
     def close(self) -> None:
         self._file.flush()
@@ -79,10 +90,25 @@ class RowAppender:
         self.close()
 
 
+def _line(row: dict[str, Any]) -> bytes:
+    return f"{dump_row(row)}\n".encode()
+
+
+_BLOCK = 1 << 16
+
+
 def _drop_torn_line(path: Path) -> None:
+    """Cut the file behind its last line break, which is looked for from the end, block by block."""
     if not path.exists():
         return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
+    with path.open("r+b") as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            end = start + found + 1 if found >= 0 else start
+            if found >= 0:
+                break
+        if end < size:
+            file.truncate(end)

@@ -243,7 +243,7 @@ def _forget_metrics_after(path: Path, step: int) -> None:
     """Otherwise metrics of steps that a kill undid would be written twice."""
     if path.exists():
         with RowAppender(path) as metrics:
-            kept = [row for row in metrics.rows if row["step"] <= step]
+            kept = [row for row in metrics.rows() if row["step"] <= step]
         write_rows(path, kept)
 
 

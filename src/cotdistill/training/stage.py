@@ -19,7 +19,7 @@ from cotdistill.models.load.loading import load_model, load_tokenizer, model_ide
 from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
-from cotdistill.storage.hashes import content_key
+from cotdistill.storage.hashes import content_key_of
 from cotdistill.storage.stages import Stage, open_stage
 from cotdistill.tasks.prompts import Target, target_of_student
 from cotdistill.training.card import model_card
@@ -63,7 +63,7 @@ def training_identity(
         "version": VERSION,
         "student": model_identity(student),
         "teacher": _signal_identity(config.signal),
-        "rationales": content_key([rationale.to_row() for rationale in rationales]),
+        "rationales": content_key_of(rationale.to_row() for rationale in rationales),
         "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
         "seed": seed,
     }

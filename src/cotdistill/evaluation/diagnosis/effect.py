@@ -77,7 +77,7 @@ def measure_effects(
         records = stage.path / "effects.jsonl"
         if not stage.finished:
             with RowAppender(records) as appender:
-                done = len(appender.rows)
+                done = sum(1 for _ in appender.rows())
                 _measure(model, dtype, questions[done:], texts, correct, appender)
             stage.finish(summarise(list(read_rows(records))), seeds={}, dropped={})
         done = stage.read()
@@ -101,7 +101,7 @@ def _measure(
     loaded = load_model(model, dtype=resolve_dtype(dtype, device), device=device)
     tokenizer = load_tokenizer(model)
     room = num_positions(loaded) or math.inf
-    done = len(appender.rows)
+    done = sum(1 for _ in appender.rows())
     with track("effects", done + len(questions), done=done) as progress:
         for question in questions:
             key = question.task, question.id

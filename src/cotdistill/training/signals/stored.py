@@ -77,8 +77,8 @@ class SignalWriter:
         described = {name: column.to_row() for name, column in columns.items()}
         write_json_atomically(folder / DESCRIPTION, description | {"columns": described})
         self._index = RowAppender(folder / INDEX)
-        self.keys = {row["key"] for row in self._index.rows}
-        self.num_rows = sum(row["num_rows"] for row in self._index.rows)
+        sizes = {row["key"]: row["num_rows"] for row in self._index.rows()}
+        self.keys, self.num_rows = set(sizes), sum(sizes.values())
         self._files = {name: (folder / f"{name}.bin").open("ab") for name in columns}
         for name, file in self._files.items():
             num_bytes = self.num_rows * columns[name].row_bytes
