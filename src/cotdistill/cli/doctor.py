@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from cotdistill.cli.common import BEGIN, AsJson, app
+from cotdistill.cli.common import BEGIN, AsJson, answer, app
 
 _PROCESSOR_ABILITIES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """What decides how fast matrix products are, by Linux's names."""
-_NO_PARTS = ("bench", "browser", "dev")
+_NO_PARTS = ("bench", "browser", "dev", "docs")
 """Extras for work on cotdistill itself."""
 
 
@@ -35,14 +33,14 @@ def doctor(as_json: AsJson = False) -> None:
         "cache": _cache(),
         "environment": _environment(),
     }
-    if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
-        return
+    answer(found, _lines(found), as_json)
+
+
+def _lines(found: dict[str, dict[str, Any]]) -> Iterator[str]:
     for heading, rows in found.items():
-        typer.echo(heading)
+        yield heading
         width = max((len(name) for name in rows), default=0)
-        for name, value in rows.items():
-            typer.echo(f"  {name:{width}}  {value}")
+        yield from (f"  {name:{width}}  {value}" for name, value in rows.items())
 
 
 def _versions() -> dict[str, str]:

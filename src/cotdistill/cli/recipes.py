@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cotdistill.cli.common import BEGIN, AsJson, app
+from cotdistill.cli.common import BEGIN, AsJson, answer, app, put
 
 recipe = typer.Typer(
     help="List the recipes, experiments with their results, or copy one to change it.", no_args_is_help=True
@@ -24,11 +23,9 @@ def list_recipes(as_json: AsJson = False) -> None:
     rows = re.findall(r"^\| \[([\w-]+)\]\S* \| (.+) \|$", (_root() / "README.md").read_text("utf-8"), re.MULTILINE)
     questions = dict(rows)
     found = {folder.name: {"question": questions[folder.name], "files": _experiments(folder)} for folder in _folders()}
-    if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
-        return
-    for name, row in found.items():
-        typer.echo(f"{name}: {row['question']}\n    {', '.join(row['files']) or '(no experiment file)'}")
+    files = {name: ", ".join(row["files"]) or "(no experiment file)" for name, row in found.items()}
+    lines = [line for name, row in found.items() for line in (f"{name}: {row['question']}", f"    {files[name]}")]
+    answer(found, lines, as_json)
 
 
 @recipe.command("copy")
@@ -46,9 +43,9 @@ def copy_recipe(
     if target.exists():
         raise ConfigError("it exists", where=target, remedy="give another folder with --to")
     shutil.copytree(folders[name], target, ignore=shutil.ignore_patterns("__pycache__"))
-    typer.echo(f"{target}/: {', '.join(sorted(file.name for file in target.iterdir()))}")
+    put(f"{target}/: {', '.join(sorted(file.name for file in target.iterdir()))}")
     if experiments := _experiments(target):
-        typer.echo(f"next: cotdistill plan {target / experiments[0]}")
+        put(f"next: cotdistill plan {target / experiments[0]}")
 
 
 def _root() -> Path:

@@ -30,17 +30,32 @@ def settings(
     as_json: AsJson = False,
 ) -> None:
     """Show what an experiment file may contain: every key of a section, or one key, with default and meaning."""
-    sections, holders = _find(key)
     if as_json:
+        sections, holders = _find(key)
         name = key.rpartition(".")[2]
         schemas = [model.model_json_schema() for model in sections or holders]
         put_json([s if sections else s["properties"][name] for s in schemas])
-    elif sections:
-        for number, model in enumerate(sections):
-            put(*([""] if number else []), *_describe(model, key))
     else:
-        for described in dict.fromkeys(tuple(_describe_key(model, key, key)) for model in holders):
-            put(*described)
+        put(*described(key).splitlines())
+
+
+def described(key: str) -> str:
+    """What is said of a section or of one key. Raises ConfigError for a key that no section has."""
+    sections, holders = _find(key)
+    if sections:
+        return "\n\n".join("\n".join(_describe(model, key)) for model in sections)
+    return "\n".join(dict.fromkeys("\n".join(_describe_key(model, key, key)) for model in holders))
+
+
+def section_keys(key: str = "", within: frozenset[type[Settings]] = frozenset()) -> Iterator[str]:
+    """The keys of all sections below ``key``, itself first; a section inside itself is not entered again."""
+    yield key
+    sections, _ = _find(key)
+    fields = {name: field for model in sections for name, field in model.model_fields.items()}
+    for name, field in fields.items():
+        inner = set(_sections(field.annotation))
+        if name not in _NOT_WRITTEN and inner - within:
+            yield from section_keys(f"{key}.{name}" if key else name, within | inner)
 
 
 def _find(key: str) -> tuple[list[type[Settings]], list[type[Settings]]]:
