@@ -40,12 +40,12 @@ def test_steps_are_sentences_and_lines_without_their_numbers(text: str, steps: i
 
 def test_a_description_counts_what_is_in_the_rows() -> None:
     rows = (
-        written("a", "We add the two numbers: 2 + 3 = 5.", teacher_agrees=True, input_tokens=100, output_tokens=10),
-        written("b", "We add the two numbers: 2 + 3 = 6.", teacher_agrees=False, input_tokens=300, output_tokens=30),
+        written("a", "We add the two numbers: 2 + 3 = 5.", teacher_agrees=True),
+        written("b", "We add the two numbers: 2 + 3 = 6.", teacher_agrees=False),
         written("c", "5."),
         written("d", None),
     )
-    described = describe(Rationales(rows, {"disagrees": 2}), Price(input=5, output=50))
+    described = describe(Rationales(rows, {"disagrees": 2}, tokens=(400, 40)), Price(input=5, output=50))
     assert (described.rows, described.dropped) == (4, {"disagrees": 2})
     assert described.words == pytest.approx((10 + 10 + 1) / 3)
     assert described.in_band == pytest.approx(2 / 3)

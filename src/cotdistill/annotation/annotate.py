@@ -49,14 +49,16 @@ def collect_rationales(
         raise ConfigError("a selection needs a folder for its scores", remedy="call annotate with runs")
     records: list[Rationale] = []
     left_out: list[Dropped] = []
-    for found in source_of(teacher, data_dir, completions).rationales(questions, annotation):
+    source = source_of(teacher, data_dir, completions)
+    for found in source.rationales(questions, annotation):
         if isinstance(found, Missing):
             left_out.append(Dropped(found.question.id, found.reason, found.evidence))
         elif refused := refusal(found, annotation.keep):
             left_out.append(refused)
         else:
             records.append(found)
-    return Rationales(tuple(records), count_by(dropped.reason for dropped in left_out), left_out=tuple(left_out))
+    dropped, tokens = count_by(dropped.reason for dropped in left_out), getattr(source, "tokens", (0, 0))
+    return Rationales(tuple(records), dropped, left_out=tuple(left_out), tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
             write_rows(stage.path / RATIONALES, (rationale.to_row() for rationale in kept))
             words = sum(map(num_learnt_words, kept))
             summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}
+            summary |= {"tokens": made.tokens} if any(made.tokens) else {}
+            summary |= {"reasoning": reasoning} if (reasoning := Rationales(tuple(kept)).reasoning) else {}
             stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
         return stage.path
 
@@ -136,7 +140,9 @@ def read_annotation(path: Path) -> Rationales:
     stage = open_finished(path)
     records = tuple(Rationale.from_row(row) for row in stage.rows(RATIONALES))
     left_out = tuple(Dropped(**row) for row in stage.rows(DROPPED))
-    return Rationales(records, count_by(dropped.reason for dropped in left_out), path, left_out)
+    tokens_in, tokens_out = stage.summary.get("tokens", (0, 0))
+    dropped = count_by(dropped.reason for dropped in left_out)
+    return Rationales(records, dropped, path, left_out, (tokens_in, tokens_out))
 
 
 def completions_folder(teacher: Teacher, runs: Path) -> Path:

@@ -27,7 +27,8 @@ class Description:
 
     ``in_band`` is the share whose length, in words and steps, is what the granularity asks for; ``agree`` the share
     whose teacher stated the gold answer, of those that stated one or could have; ``sound`` the share without a fault
-    among ``num_verified``; ``faults`` counts their first faults. Tokens and cost are those of a teacher that was asked.
+    among ``num_verified``; ``faults`` counts their first faults. Tokens and cost are those of all that a teacher was
+    asked, dropped or not; ``reasoning`` counts what became of what it thought.
     ``lengths`` are histograms of words: of rationales, of reasoning kept apart from them, of questions with all of it.
     """
 
@@ -47,6 +48,7 @@ class Description:
     input_tokens: int
     output_tokens: int
     cost: float | None
+    reasoning: dict[str, int]
     lengths: dict[str, dict[str, int]]
 
     def to_row(self) -> dict[str, Any]:
@@ -77,7 +79,6 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
     agreement = [one.meta["teacher_agrees"] for one in records if "teacher_agrees" in one.meta]
     checked = sorted((one for one in records if one.rationale is not None), key=_hash)[:NUM_VERIFIED]
     faults = count_by(found[0].reason for one in checked if (found := find_faults(one)))
-    tokens = [sum(one.meta.get(name, 0) for one in records) for name in ("input_tokens", "output_tokens")]
     return Description(
         teacher=first.teacher,
         format=first.format,
@@ -92,9 +93,10 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
         sound=1 - sum(faults.values()) / len(checked) if checked else None,
         num_verified=len(checked),
         faults=faults,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        cost=cost(price, *tokens) if price and any(tokens) else None,
+        input_tokens=rationales.tokens[0],
+        output_tokens=rationales.tokens[1],
+        cost=cost(price, *rationales.tokens) if price and any(rationales.tokens) else None,
+        reasoning=rationales.reasoning,
         lengths=_lengths(records),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cotdistill.rationales.faults import Reason
-from cotdistill.records import Question, Rationale
+from cotdistill.records import Question, Rationale, count_by
 
 DropReason = (
     Reason
@@ -60,13 +60,22 @@ class Dropped:
 class Rationales:
     """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does.
 
-    ``dropped`` counts what was dropped by reason; each is in ``left_out``.
+    ``dropped`` counts what was dropped by reason; each is in ``left_out``. ``tokens`` are those of all prompts and
+    completions that they came from, kept or not.
     """
 
     records: tuple[Rationale, ...]
     dropped: dict[str, int] = field(default_factory=dict)
     path: Path | None = None
     left_out: tuple[Dropped, ...] = ()
+    tokens: tuple[int, int] = (0, 0)
+
+    @property
+    def reasoning(self) -> dict[str, int]:
+        """What became of their teachers' reasoning, by ``teacher.reasoning``, and how many came with none; empty if
+        none had any."""
+        uses = [one.meta.get("reasoning", "none") for one in self.records]
+        return count_by(uses) if set(uses) - {"none"} else {}
 
     def __iter__(self) -> Iterator[Rationale]:
         return iter(self.records)

@@ -103,15 +103,17 @@ def _at_levels(
     """Rationales at each question's level, with its measured difficulty in ``meta["difficulty"]``."""
     found: dict[str, Rationale] = {}
     left_out: list[Dropped] = []
+    tokens: list[tuple[int, int]] = []
     for level in sorted(set(levels.values())):
         at_level = [question for question in questions if levels[question.id] == level]
         made = collect(at_level, teacher, annotation.model_copy(update={"granularity": level}))
         found |= {rationale.id: rationale for rationale in made}
         left_out += made.left_out
+        tokens.append(made.tokens)
     records = [found[question.id] for question in questions if question.id in found]
     if measured:
         records = [replace(one, meta=one.meta | {"difficulty": measured[one.id]}) for one in records]
-    return _rationales(records, left_out)
+    return _rationales(records, left_out, tokens)
 
 
 def _lowest_rank_surprisal(
@@ -125,10 +127,12 @@ def _lowest_rank_surprisal(
 ) -> Rationales:
     candidates: list[Rationale] = []
     refused: dict[str, Dropped] = {}
+    tokens: list[tuple[int, int]] = []
     for level in selection.levels or (annotation.granularity,):
         for draw in range(selection.num_draws):
             made = collect(questions, at_draw(teacher, draw), annotation.model_copy(update={"granularity": level}))
             candidates += made.records
+            tokens.append(made.tokens)
             refused |= {dropped.id: dropped for dropped in made.left_out}
     best: dict[str, tuple[float, Rationale]] = {}
     for candidate, score in zip(candidates, rationale_scores(candidates, student, runs), strict=True):
@@ -139,7 +143,7 @@ def _lowest_rank_surprisal(
     kept = set(order[: max(1, round(selection.keep_share * len(order)))])
     left_out = [refused[question.id] for question in questions if question.id not in best]
     left_out += [Dropped.of(best[name][1], "high_rank_surprisal", f"{best[name][0]}") for name in order[len(kept) :]]
-    return _rationales([best[question.id][1] for question in questions if question.id in kept], left_out)
+    return _rationales([best[question.id][1] for question in questions if question.id in kept], left_out, tokens)
 
 
 def at_draw(teacher: Teacher, draw: int) -> Teacher:
@@ -158,9 +162,12 @@ def at_draw(teacher: Teacher, draw: int) -> Teacher:
     return teacher.model_copy(update={"sampling": other})
 
 
-def _rationales(records: Sequence[Rationale], left_out: Sequence[Dropped]) -> Rationales:
+def _rationales(
+    records: Sequence[Rationale], left_out: Sequence[Dropped], tokens: Sequence[tuple[int, int]]
+) -> Rationales:
     dropped = count_by(one.reason for one in left_out)
-    return Rationales(tuple(records), dropped, left_out=tuple(left_out))
+    paid = sum(tokens_in for tokens_in, _ in tokens), sum(tokens_out for _, tokens_out in tokens)
+    return Rationales(tuple(records), dropped, left_out=tuple(left_out), tokens=paid)
 
 
 def _by_share(count: int, levels: Sequence[int], shares: Sequence[float]) -> list[int]:

@@ -73,6 +73,14 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+_USES = {
+    "as_response": "kept beside the rationale",
+    "as_rationale": "taken as the rationale",
+    "drop": "left out",
+    "none": "no reasoning",
+}
+
+
 def _text(
     described: dict[str, Description],
     grown: list[Growth],
@@ -99,6 +107,11 @@ def _text(
         for key, one in faults:
             counts = ", ".join(f"{reason} {count}" for reason, count in one.faults.items())
             lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts} of {one.num_verified} verified")
+    if thought := [(key, one.reasoning) for key, one in described.items() if one.reasoning]:
+        lines += ["", "## What became of the teachers' reasoning", ""]
+        for key, uses in thought:
+            counts = ", ".join(f"{_USES[use]} {count}" for use, count in uses.items())
+            lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts}")
     lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained)]
     lines += ["", f"![How many texts have how many words]({LENGTHS})"]
     if figure:

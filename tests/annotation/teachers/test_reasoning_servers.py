@@ -40,6 +40,7 @@ def test_paid_is_logged_is_counted_and_nothing_is_asked_for_twice(tmp_path: Path
             with contextlib.suppress(CotDistillError):
                 made = annotate(questions(6), teacher(url, limits=FEW), LEVEL, runs=tmp_path)
                 assert len(made) + sum(made.dropped.values()) == 6
+                assert made.tokens == tuple(map(sum, zip(*seen.paid, strict=True)))
             assert paid(tmp_path) == sorted(seen.paid)
             assert set(seen.answered.values()) <= {1}
 
@@ -53,6 +54,11 @@ def test_reasoning_is_told_apart_from_the_text_however_it_comes(tmp_path: Path, 
         apart, taught, dropped = by("as_response"), by("as_rationale"), by("drop")
         assert len(seen) == 3, "another use reads the same answers again"
     said = "One more than it was."
+    assert [made.reasoning for made in (apart, taught, dropped)] == [
+        {"as_response": 3},
+        {"as_rationale": 3},
+        {"drop": 3},
+    ]
     assert {(one.rationale, one.reasoning) for one in apart} == {(said, THOUGHT)}
     assert {(one.rationale, one.reasoning) for one in taught} == {(THOUGHT, None)}
     assert {(one.rationale, one.reasoning) for one in dropped} == {(said, None)}

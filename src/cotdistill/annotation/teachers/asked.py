@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class AskedSource:
 
     teacher: AskedTeacher
     folder: Path
+    _used: dict[str, tuple[int, int]] = field(default_factory=dict, init=False, compare=False)
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
@@ -50,6 +51,12 @@ class AskedSource:
         """
         with hold(self.folder), CompletionLog(self.folder / LOG) as log:
             yield from self._draw(questions, annotation, log)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Of the prompts and completions of all draws so far, each once, whenever they were paid for."""
+        used = self._used.values()
+        return sum(tokens_in for tokens_in, _ in used), sum(tokens_out for _, tokens_out in used)
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         written = {"granularity": annotation.granularity, "format": annotation.format}
@@ -80,6 +87,7 @@ class AskedSource:
             }
             new = [questions[place] for place in open_places if keys[place] not in log]
             failed = self._ask(new, annotation, draw, log) if new else {}
+            self._used.update({key: log[key].num_tokens for key in keys.values() if key in log})
             for place, key in keys.items():
                 problem = Failed(key, self._problem(log[key])) if key in log else failed[key]
                 if problem.reason:
