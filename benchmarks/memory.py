@@ -70,7 +70,7 @@ def measure(vocabulary: int, tokens: int, hidden: int) -> float:
             rows,
             Head(student),
             [student.weight],
-            LossInputs(targets, torch.ones_like(targets), signal),
+            LossInputs(targets, torch.ones(2, num_tokens), signal),
             (CrossEntropy(), ForwardKL()),
             num_loss_tokens=num_tokens,
             tokens_per_chunk=chunk_size(vocabulary),

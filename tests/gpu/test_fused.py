@@ -18,6 +18,7 @@ from cotdistill.training.data.batches import collate
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.fused import summed_losses
 from cotdistill.training.losses.teacher import NoTeacher
+from cotdistill.training.losses.weights import token_weights
 from cotdistill.training.signals.capture import capture
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -57,7 +58,7 @@ def plain(
         rows = signal.rows(batch) if signal else NoTeacher(len(batch.targets))
         chunk = rows.chunk(slice(0, len(batch.targets)))
         logits = outputs.logits.flatten(0, 1)[batch.positions]
-        sums = summed_losses(terms, logits, chunk, batch.targets, batch.regions)
+        sums = summed_losses(terms, logits, chunk, batch.targets, token_weights(terms, batch.regions, batch.owners))
         weights = torch.tensor([term.weight for term in terms], device=device)
         loss = (sums * weights).sum() / len(batch.targets)
     loss.backward()

@@ -8,13 +8,14 @@ import pytest
 import torch
 from tests.tiny import tiny_model
 
-from cotdistill.config import CrossEntropy, ForwardKL, LossConfig
+from cotdistill.config import CrossEntropy, ForwardKL, LossConfig, PositionWeights
 from cotdistill.models.forward.heads import head_of, head_parameters, last_hidden_states
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import collate, micro_batches
 from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import fused
 from cotdistill.training.losses.fused import LossInputs, fused_loss, summed_losses
+from cotdistill.training.losses.weights import token_weights
 from cotdistill.training.signals.live import HiddenRows, LiveSignal, LogitsChunk
 from cotdistill.training.step import DistillationLoss, accumulate
 
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 MIXED: tuple[LossConfig, ...] = (
     CrossEntropy(weight=0.5, region="answer"),
     ForwardKL(weight=2.0, region="rationale", temperature=2.0),
-    ForwardKL(weight=0.25),
+    ForwardKL(weight=0.25, positions=PositionWeights(first_share=0.7, end=0.0)),
 )
 
 
@@ -75,7 +76,11 @@ def test_fused_is_the_plain_loss_in_value_and_gradient(terms: tuple[LossConfig, 
     with torch.no_grad():
         teacher_logits = teacher(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.flatten(0, 1)
     sums = summed_losses(
-        terms, logits[batch.positions], LogitsChunk(teacher_logits[batch.positions]), batch.targets, batch.regions
+        terms,
+        logits[batch.positions],
+        LogitsChunk(teacher_logits[batch.positions]),
+        batch.targets,
+        token_weights(terms, batch.regions, batch.owners),
     )
     plain = (sums * torch.tensor([term.weight for term in terms])).sum() / len(batch.targets)
     plain.backward()
@@ -99,7 +104,7 @@ def test_chunks_and_blocks_change_nothing(
             hidden,
             head_of(student),
             head_parameters(student),
-            LossInputs(batch.targets, batch.regions, rows),
+            LossInputs(batch.targets, token_weights(MIXED, batch.regions, batch.owners), rows),
             MIXED,
             num_loss_tokens=len(batch.targets),
             tokens_per_chunk=size,
@@ -151,7 +156,7 @@ def test_a_head_padded_to_another_size_is_cut_to_the_shared_range() -> None:
             hidden.detach(),
             head_of(student),
             [],
-            LossInputs(batch.targets, batch.regions, rows),
+            LossInputs(batch.targets, token_weights(terms, batch.regions, batch.owners), rows),
             terms,
             num_loss_tokens=1,
             tokens_per_chunk=5,

@@ -19,6 +19,7 @@ from cotdistill.training.data.batches import collate
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.losses.fused import summed_losses
+from cotdistill.training.losses.weights import token_weights
 from cotdistill.training.signals.live import LiveSignal, LogitsChunk
 from cotdistill.training.stage import train
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -81,7 +82,9 @@ def test_the_fused_loss_of_an_adapted_student_is_the_plain_one(targets: Any) -> 
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.flatten(0, 1)[batch.positions]
         for model in (plain, teacher)
     )
-    sums = summed_losses(terms, logits, LogitsChunk(teacher_logits), batch.targets, batch.regions)
+    sums = summed_losses(
+        terms, logits, LogitsChunk(teacher_logits), batch.targets, token_weights(terms, batch.regions, batch.owners)
+    )
     expected = (sums * torch.tensor([term.weight for term in terms])).sum() / len(batch.targets)
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
-from pydantic import BeforeValidator, Field, NonNegativeInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 
 from cotdistill.config.base import Settings, Temperature
 from cotdistill.config.parts import Part, own_shorthand
@@ -21,8 +21,10 @@ __all__ = [
     "JensenShannon",
     "LayerMap",
     "LossConfig",
+    "LossTerm",
     "Losses",
     "OwnDivergence",
+    "PositionWeights",
     "RegionName",
     "ReverseKL",
     "SkewForwardKL",
@@ -35,23 +37,46 @@ RegionName = Literal["all", "rationale", "answer"]
 """Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
 
 
-class CrossEntropy(Settings):
+class PositionWeights(Settings):
+    """Weights of a term's tokens by their place in its region of a response.
+
+    The first ``first_share`` of them, rounded up, carry the loss, with weights that go evenly from ``start`` to
+    ``end``; the others carry none.
+    """
+
+    first_share: float = Field(default=1.0, gt=0, le=1)
+    start: float = Field(default=1.0, ge=0)
+    end: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def some_weight(self) -> PositionWeights:
+        if not self.start + self.end:
+            raise ValueError("start and end are both 0, so no token carries the loss; raise one of them")
+        return self
+
+
+class LossTerm(Settings):
+    """Base of all terms. A step's loss is the sum of all terms' weighted token losses over its number of response
+    tokens, whatever their weights, regions and positions: a term of fewer tokens is a smaller part of it."""
+
+    weight: float = Field(default=1.0, gt=0)
+    region: RegionName = "all"
+    positions: PositionWeights | None = Field(default=None, description="token weights along the region")
+
+
+class CrossEntropy(LossTerm):
     """Negative log-likelihood of the rationale's own tokens."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
-    weight: float = Field(default=1.0, gt=0)
-    region: RegionName = "all"
 
 
-class Divergence(Settings):
+class Divergence(LossTerm):
     """Base of the divergences between the teacher's and the student's next-token distributions.
 
     They are taken at a temperature and multiplied by its square; formulas and sources are in
     ``training/losses/divergences.py``.
     """
 
-    weight: float = Field(default=1.0, gt=0)
-    region: RegionName = "all"
     temperature: Temperature = Field(default=1.0, gt=0)
 
 
@@ -121,14 +146,12 @@ LayerMap = Literal["uniform", "last"] | Annotated[tuple[tuple[NonNegativeInt, No
 """Which layers are matched: pairs of student and teacher layer, 0 being the embeddings, or a name for such pairs."""
 
 
-class HiddenTerm(Settings):
+class HiddenTerm(LossTerm):
     """Base of the distances between hidden states, averaged over pairs of layers.
 
     See ``training/losses/hidden_matching.py``.
     """
 
-    weight: float = Field(default=1.0, gt=0)
-    region: RegionName = "all"
     layers: LayerMap = "uniform"
 
 

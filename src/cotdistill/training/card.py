@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import TrainingConfig
+from cotdistill.config import LossConfig, TrainingConfig
 from cotdistill.records import Rationale, Score, count_by
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.training.loop import TrainingSummary
@@ -24,7 +24,7 @@ def model_card(
         teacher += f", who reads the gold {config.signal.context}"
     adapter = config.adapter
     kept = "merged" if adapter and adapter.merge else "kept separate from its base"
-    losses = ", ".join(f"{term.weight:g} x {term.kind} on {term.region}" for term in config.loss)
+    losses = ", ".join(map(_term, config.loss))
     lines = [
         "---",
         "library_name: transformers",
@@ -74,3 +74,9 @@ def _rollouts(totals: dict[str, Any]) -> str:
 def _source(rationale: Rationale) -> str:
     level = f", granularity {rationale.granularity}" if rationale.granularity else ""
     return f"{rationale.question.task} by {rationale.teacher} ({rationale.format}{level})"
+
+
+def _term(term: LossConfig) -> str:
+    along = term.positions
+    where = f" (its first {along.first_share:.0%}, {along.start:g} to {along.end:g})" if along else ""
+    return f"{term.weight:g} x {term.kind} on {term.region}{where}"

@@ -19,6 +19,7 @@ from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
 from cotdistill.training.losses.hidden_matching import HiddenMatching
 from cotdistill.training.losses.teacher import NoTeacher, TeacherRows
+from cotdistill.training.losses.weights import token_weights
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 
 
@@ -54,7 +55,7 @@ class DistillationLoss(nn.Module):
             hidden.flatten(0, 1)[batch.positions],
             head_of(self.student),
             head_parameters(self.student),
-            LossInputs(batch.targets, batch.regions, teacher),
+            LossInputs(batch.targets, token_weights(self.token_terms, batch.regions, batch.owners), teacher),
             self.token_terms,
             num_loss_tokens=num_loss_tokens,
             tokens_per_chunk=chunk_size(self.student.config.get_text_config().vocab_size),

@@ -38,6 +38,7 @@ from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.data.layout import laid_out
 from cotdistill.training.loop import METRICS, train_student
 from cotdistill.training.losses.fused import summed_losses
+from cotdistill.training.losses.weights import token_weights
 from cotdistill.training.signals.aligned import AlignedSignal
 from cotdistill.training.signals.alignment import align
 from cotdistill.training.signals.capture import capture
@@ -117,7 +118,9 @@ def plain(
         logits = student(input_ids=batch.input_ids).logits[0, batch.positions]
         with torch.no_grad():
             theirs = teacher(input_ids=batch.input_ids).logits[0, batch.positions]
-        sums = summed_losses(terms, logits, LogitsChunk(theirs), batch.targets, batch.regions)
+        sums = summed_losses(
+            terms, logits, LogitsChunk(theirs), batch.targets, token_weights(terms, batch.regions, batch.owners)
+        )
         loss = loss + (sums * torch.tensor([term.weight for term in terms])).sum() / num_loss_tokens
     loss.backward()
     return loss.item(), {name: parameter.grad.clone() for name, parameter in student.named_parameters()}

@@ -40,7 +40,7 @@ def largest_tensor(vocab: int, num_tokens: int, terms: tuple[TokenLoss, ...]) ->
     linear.weight.data = head
     hidden = torch.randn(num_tokens, HIDDEN, generator=generator).requires_grad_()
     teacher = HiddenRows(torch.randn(num_tokens, HIDDEN, generator=generator), lambda rows: rows @ teacher_head.T)
-    inputs = LossInputs(torch.zeros(num_tokens, dtype=torch.long), torch.ones(num_tokens, dtype=torch.long), teacher)
+    inputs = LossInputs(torch.zeros(num_tokens, dtype=torch.long), torch.ones(len(terms), num_tokens), teacher)
     with LargestTensor((vocab, HIDDEN)) as largest:
         loss, _ = fused_loss(
             hidden,
@@ -78,7 +78,7 @@ def test_a_plain_head_gets_the_gradients_of_any_other(cap: float | None) -> None
     generator = torch.Generator().manual_seed(1)
     linear = torch.nn.Linear(HIDDEN, 30, bias=False)
     rows = torch.randn(11, HIDDEN, generator=generator)
-    inputs = LossInputs(torch.arange(11), torch.ones(11, dtype=torch.long), NoTeacher(11))
+    inputs = LossInputs(torch.arange(11), torch.ones(1, 11), NoTeacher(11))
 
     def gradients(head: Head) -> tuple[torch.Tensor, torch.Tensor]:
         linear.zero_grad()

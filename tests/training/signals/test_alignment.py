@@ -319,7 +319,7 @@ def test_chunks_change_nothing(alignment: Alignment) -> None:
             leaf,
             head_of(student),
             head_parameters(student),
-            LossInputs(batch.targets, batch.regions, signal.rows(batch)),
+            LossInputs(batch.targets, torch.ones(1, len(batch.targets)), signal.rows(batch)),
             (TotalVariation(),),
             num_loss_tokens=len(batch.targets),
             tokens_per_chunk=size,

@@ -147,8 +147,9 @@ class Batch:
 
     ``keys`` are those of the examples in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
     padded rows alone have, and so are the ``position_ids`` of all others: they start again with each example, at 0 or
-    behind what is shared, as ``texts`` then says. ``positions`` (flat, into ``[rows * length]``), ``targets`` and
-    ``regions`` are of the tokens that carry loss, ``[num_loss_tokens]``, example after example. ``longest`` is an
+    behind what is shared, as ``texts`` then says. ``positions`` (flat, into ``[rows * length]``), ``targets``,
+    ``regions`` and ``owners`` (the number of the example) are of the tokens that carry loss, ``[num_loss_tokens]``,
+    example after example. ``longest`` is an
     example's greatest length. ``teacher`` holds the same loss rows behind the prompts of a teacher who knows more; None
     where it reads the student's.
     """
@@ -162,6 +163,7 @@ class Batch:
     positions: Tensor
     targets: Tensor
     regions: Tensor
+    owners: Tensor
     longest: int
     teacher: Batch | None = None
 
@@ -185,8 +187,8 @@ def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
     input_ids, position_ids, is_token = torch.zeros(3, math.prod(shape), dtype=torch.long)
     input_ids[:shared] = torch.tensor(examples[0].input_ids[:shared])
     position_ids[:shared] = torch.arange(shared)
-    positions, targets, regions = [], [], []
-    for start, example in zip(starts, examples, strict=False):
+    positions, targets, regions, owners = [], [], [], []
+    for number, (start, example) in enumerate(zip(starts, examples, strict=False)):
         own = slice(start, start + len(example) - shared)
         input_ids[own] = torch.tensor(example.input_ids[shared:])
         position_ids[own] = torch.arange(shared, len(example))
@@ -197,6 +199,7 @@ def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
                 positions.append(place)
                 targets.append(target)
                 regions.append(int(region))
+                owners.append(number)
     has_context = any(example.teacher_prompt is not None for example in examples)
     return Batch(
         tuple(example.key for example in examples),
@@ -208,6 +211,7 @@ def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
         torch.tensor(positions),
         torch.tensor(targets),
         torch.tensor(regions),
+        torch.tensor(owners),
         longest,
         collate([example.of_teacher() for example in examples], layout) if has_context else None,
     )

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, TokenLoss
 from cotdistill.models.forward.heads import Head
-from cotdistill.tasks.segments import REGIONS
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherChunk, TeacherRows
 
@@ -32,10 +31,13 @@ BLOCK_LOGITS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What the losses of a micro-batch need besides the student's hidden states; tensors are ``[num_loss_tokens]``."""
+    """What the losses of a micro-batch need besides the student's hidden states.
+
+    ``targets`` are ``[num_loss_tokens]``, ``weights`` those of ``token_weights``, ``[num_terms, num_loss_tokens]``.
+    """
 
     targets: Tensor
-    regions: Tensor
+    weights: Tensor
     teacher: TeacherRows
 
 
@@ -55,20 +57,19 @@ def summed_losses(
     logits: Tensor,
     teacher: TeacherChunk,
     targets: Tensor,
-    regions: Tensor,
+    weights: Tensor,
 ) -> Tensor:
-    """The sum over tokens of each term's losses in its region, unweighted: ``[num_terms]``.
+    """The sum over tokens of each term's losses by the tokens' ``weights``, without the term's own: ``[num_terms]``.
 
     ``logits`` are the student's ``[num_tokens, vocab]``, ``teacher`` the teacher's distributions of the same tokens.
     """
     sums = []
-    for term in terms:
-        in_region = torch.isin(regions, torch.tensor(REGIONS[term.region], device=regions.device))
+    for term, counted in zip(terms, weights, strict=True):
         if isinstance(term, CrossEntropy):
             token_losses = losses.cross_entropy(logits, targets)
         else:
             token_losses = teacher.divergence(term, logits)
-        sums.append(torch.where(in_region, token_losses, 0.0).sum())
+        sums.append(torch.where(counted > 0, counted * token_losses, 0.0).sum())
     return torch.stack(sums)
 
 
@@ -82,7 +83,8 @@ def fused_loss(
     num_loss_tokens: int,
     tokens_per_chunk: int,
 ) -> tuple[Tensor, Tensor]:
-    """The weighted loss over ``num_loss_tokens`` (the whole step's), and each term's unweighted sum ``[num_terms]``.
+    """The weighted loss over ``num_loss_tokens`` (the whole step's), and each term's sum ``[num_terms]``, without its
+    own weight.
 
     ``hidden`` is ``[tokens, hidden]`` of the student at loss positions; ``head`` maps rows of it to logits and uses
     ``head_parameters``, which get their gradients through the loss.
@@ -119,7 +121,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 logits = head.logits(chunk)
             # The head's own backward does not read its logits (autograd would refuse it if it did).
             buffer = logits.detach()
-            tokens = inputs.targets[rows], inputs.regions[rows]
+            tokens = inputs.targets[rows], inputs.weights[:, rows]
             sums += _losses_in_blocks(terms, buffer, teacher, *tokens, weights if needs_gradient else None)
             if needs_gradient:
                 gradients = torch.autograd.grad(logits, [chunk, *rest], buffer)
@@ -144,15 +146,16 @@ def _losses_in_blocks(
     logits: Tensor,
     teacher: TeacherChunk,
     targets: Tensor,
-    regions: Tensor,
+    counted: Tensor,
     weights: Tensor | None,
 ) -> Tensor:
-    """Each term's sum ``[num_terms]``; given weights, the weighted loss's gradient takes the place of ``logits``."""
+    """Each term's sum ``[num_terms]`` of tokens by their weights ``counted``; given the terms' own ``weights``, the
+    weighted loss's gradient takes the place of ``logits``."""
     sums = torch.zeros(len(terms), device=logits.device)
     for rows in teacher.slices(block_size(logits)):
         with torch.set_grad_enabled(weights is not None):
             block = logits[rows].detach().requires_grad_(weights is not None)
-            block_sums = summed_losses(terms, block, teacher.chunk(rows), targets[rows], regions[rows])
+            block_sums = summed_losses(terms, block, teacher.chunk(rows), targets[rows], counted[:, rows])
             if weights is not None:
                 logits[rows] = torch.autograd.grad((block_sums * weights).sum(), block)[0]
         sums += block_sums.detach()

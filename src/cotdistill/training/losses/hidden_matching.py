@@ -17,8 +17,8 @@ from transformers import PreTrainedConfig
 
 from cotdistill.config import HiddenMSE, HiddenTerm, LayerMap
 from cotdistill.errors import ConfigError
-from cotdistill.tasks.segments import REGIONS
 from cotdistill.training.data.batches import Batch
+from cotdistill.training.losses.weights import token_weights
 
 
 class HiddenMatching(nn.Module):
@@ -40,22 +40,26 @@ class HiddenMatching(nn.Module):
         )
 
     def forward(self, student: Sequence[Tensor], teacher: Mapping[int, Tensor], batch: Batch) -> Tensor:
-        """The sum of each term's token losses in its region ``[num_terms]``, in float32; layers of a term are averaged.
+        """The sum of each term's weighted token losses ``[num_terms]``, in float32; layers of a term are averaged.
 
         ``student`` holds ``[rows, length, hidden]`` by layer, ``teacher`` ``[num_loss_tokens, hidden]`` by layer.
         """
         with torch.autocast(batch.targets.device.type, enabled=False):
-            return torch.stack([self._summed(index, student, teacher, batch) for index in range(len(self.terms))])
+            weights = token_weights(self.terms, batch.regions, batch.owners)
+            losses = [self._token_losses(index, student, teacher, batch) for index in range(len(self.terms))]
+            return (weights * torch.stack(losses)).sum(-1)
 
-    def _summed(self, index: int, student: Sequence[Tensor], teacher: Mapping[int, Tensor], batch: Batch) -> Tensor:
+    def _token_losses(
+        self, index: int, student: Sequence[Tensor], teacher: Mapping[int, Tensor], batch: Batch
+    ) -> Tensor:
+        """One term's ``[num_loss_tokens]``."""
         term, pairs = self.terms[index], self.pairs[index]
         projections = self.projections[index] or [nn.Identity()] * len(pairs)  # pyright: ignore[reportGeneralTypeIssues]
         token_losses = [
             distance(term, project(student[ours].flatten(0, 1)[batch.positions].float()), teacher[theirs].float())
             for (ours, theirs), project in zip(pairs, projections, strict=True)  # pyright: ignore[reportArgumentType]
         ]
-        regions = torch.tensor(REGIONS[term.region], device=batch.regions.device)
-        return torch.where(torch.isin(batch.regions, regions), torch.stack(token_losses).mean(0), 0.0).sum()
+        return torch.stack(token_losses).mean(0)
 
 
 def distance(term: HiddenTerm, student: Tensor, teacher: Tensor) -> Tensor:
