@@ -1,4 +1,4 @@
-"""The result of the last whole sweep, and the page of the documentation that is made of it."""
+"""The result of the last sweep of each family, and the page of the documentation that is made of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.models.families import FAMILIES
 from tests.sweep.cells import Cell
+
+from cotdistill.storage.atomic import write_text_atomically
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "families.json"
@@ -75,36 +78,37 @@ def checkout() -> str:
     return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
 
 
-def write(cells: Iterable[Cell], at: str) -> None:
-    """Record a sweep of the commit ``at``: for each family what did not go well, and how."""
-    families: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        own = families.setdefault(cell.family, {})
-        own[cell.feature] = cell.result if cell.result == "ok" else f"{cell.result}: {cell.detail}"
-    versions = {name: version(name) for name in ("torch", "transformers", "peft")}
-    found = {"date": str(date.today()), "commit": at, "versions": versions, "families": families}
-    RECORD.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def read() -> dict[str, Any]:
-    return json.loads(RECORD.read_text(encoding="utf-8"))
+    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+
+
+def write(family: str, cells: Iterable[Cell], at: str) -> None:
+    """Record how all features of a family went at the commit ``at``, in the place of what was recorded before."""
+    found = {cell.feature: "ok" if cell.result == "ok" else f"{cell.result}: {cell.detail}" for cell in cells}
+    versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
+    families = read() | {family: {"date": str(date.today()), "commit": at, "versions": versions, "cells": found}}
+    ordered = {name: families[name] for name in FAMILIES if name in families}
+    write_text_atomically(RECORD, json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_page() -> None:
-    PAGE.write_text(page(read()), encoding="utf-8")
+    write_text_atomically(PAGE, page(read()))
 
 
-def page(found: dict[str, Any]) -> str:
-    """The page, in Markdown, of what a sweep found."""
-    families: dict[str, dict[str, str]] = found["families"]
-    results = [result for own in families.values() for result in own.values()]
+def page(families: dict[str, Any]) -> str:
+    """The page, in Markdown, of what was recorded."""
+    results = [result for family in families.values() for result in family["cells"].values()]
     lines = list(dict.fromkeys(_generally(result) for result in results if result != "ok"))
     numbers = {line: number for number, line in enumerate(lines, start=1)}
-    rows = [[name, *(_mark(own.get(feature), numbers) for feature in TITLES)] for name, own in sorted(families.items())]
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    rows = [
+        [name, *(_mark(family["cells"].get(feature), numbers) for feature in TITLES)]
+        for name, family in sorted(families.items())
+    ]
+    dates = sorted({family["date"] for family in families.values()})
+    made = ", ".join(sorted({f"commit {family['commit']} ({family['versions']})" for family in families.values()}))
     faults = sum(not result.startswith(("ok", "refused")) for result in results)
     summary = (
-        f"{found['date']}, commit {found['commit']} ({versions}): {len(families)} families, {len(results)} cells, "
+        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {made}: {len(families)} families, {len(results)} cells, "
         f"{sum(result == 'ok' for result in results)} work, "
         f"{sum(result.startswith('refused') for result in results)} are refused, {faults} faults."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class Subject:
     def trained(self, runs: str, **settings: Any) -> Student:
         return cotdistill.train(self.student, RATIONALES, runs=self.folder / runs, **SETTINGS | settings)
 
+    @cache
     def expected(self, losses: Losses, *, size: float = 0.0, noise: bool = False) -> tuple[PreTrainedModel, list[Step]]:
         """What the reference makes of the student, disturbed by ``size`` first; with ``noise`` it draws as ours."""
         model = reference.disturbed(self.plain(), size) if size else self.plain()

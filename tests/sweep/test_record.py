@@ -21,12 +21,13 @@ def test_what_is_wrong_crashes_or_is_refused_where_it_must_work_is_a_fault(cell,
     assert record.is_fault(cell) is fault
 
 
-def test_a_refusal_is_shown_by_its_line_and_alike_ones_by_one(monkeypatch):
+def test_a_refusal_is_shown_by_its_line_and_alike_ones_by_one():
     line = "refused: training.packing, student: {}ForCausalLM lets a text see the one before it; set it to false"
-    families = {name: {"sft": "ok", "packed": line.format(name)} for name in ("Jamba", "Bamba")}
-    shown = record.page({"date": "2000-01-01", "commit": "abc", "versions": {"torch": "2"}, "families": families})
+    made = {"date": "2000-01-01", "commit": "abc", "versions": "torch 2"}
+    families = {name: made | {"cells": {"sft": "ok", "packed": line.format(name)}} for name in ("Jamba", "Bamba")}
+    shown = record.page(families)
     assert shown.count("lets a text see the one before it") == 1
-    assert "2 families, 4 cells, 2 work, 2 are refused, 0 faults" in shown
+    assert "2000-01-01, commit abc (torch 2): 2 families, 4 cells, 2 work, 2 are refused, 0 faults" in shown
 
 
 def test_the_sweep_finds_a_training_that_is_not_the_references(monkeypatch):

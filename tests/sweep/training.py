@@ -228,8 +228,12 @@ def saved(subject: Subject) -> Outcome:
 
 
 def _sizes(folder: Path) -> dict[str, Any]:
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return {name: value for name, value in described.items() if not name.endswith("_token_id")}
+    """All that the config says but its type and the tokens that begin and end texts, which are the tokenizer's."""
+
+    def kept(part: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in part.items() if name != "dtype" and not name.endswith("_token_id")}
+
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"), object_hook=kept)
 
 
 @feature

@@ -7,11 +7,12 @@ import random
 import pytest
 import torch
 from tests.models.families import VOCAB, make
+from tests.sweep import reference
 from transformers import PreTrainedModel
 
 from cotdistill.errors import ModelError
 from cotdistill.models.generate import generation
-from cotdistill.models.generate.abilities import can_share, way_of
+from cotdistill.models.generate.abilities import can_move_rows, can_share, way_of
 from cotdistill.models.generate.beams import beam_search
 from cotdistill.models.generate.generation import Sampling
 
@@ -91,6 +92,14 @@ def test_what_prompts_begin_with_is_held_once_only_where_the_model_then_writes_t
 def test_positions_that_depend_on_the_longest_text_beside_do_not(num_shared):
     """Prompts of 2 to 49 tokens, of a model whose positions change at 24."""
     check(make("phi3_long"), num_shared)
+
+
+@pytest.mark.parametrize("family", ["minimax", "llama", "qwen3_5"])
+def test_beams_are_those_of_whole_texts_also_where_a_state_stays_when_rows_change_places(family):
+    model, prompts = make(family), prompts_of(0)[:3]
+    found = beam_search(model, prompts, num_beams=3, max_new_tokens=8, stop_token_ids={0, 7})
+    assert [output.token_ids for output in found] == [reference.beams(model, p, 8, {0, 7}) for p in prompts]
+    assert can_move_rows(model) is (family != "minimax")
 
 
 @pytest.mark.parametrize("family", ["rwkv", "recurrent_gemma", "mamba", "qwen3_5"])

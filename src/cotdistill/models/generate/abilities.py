@@ -39,6 +39,7 @@ _SLOW = {
 
 _ways: WeakKeyDictionary[PreTrainedModel, Way] = WeakKeyDictionary()
 _sharing: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+_moving: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 def way_of(model: PreTrainedModel) -> Way:
@@ -80,6 +81,30 @@ def can_share(model: PreTrainedModel) -> bool:
             and _gives(model, way, _whole_texts(model), num_shared=_SHARED)
         )
     return _sharing[model]
+
+
+def can_move_rows(model: PreTrainedModel) -> bool:
+    """Whether rows of a batch may change places while they are written, as beams do: MiniMax's states of the texts
+    before would stay where they are."""
+    if model not in _moving:
+        _moving[model] = way_of(model).side_by_side and _moves_rows(model)
+    return _moving[model]
+
+
+@torch.inference_mode()
+def _moves_rows(model: PreTrainedModel) -> bool:
+    texts, order, then = torch.tensor([_WRITTEN[1], _PROMPTS[0][:4]], device=model.device), [1, 0], [[12], [9]]
+    try:
+        state = model(input_ids=texts, use_cache=True).past_key_values
+        state.reorder_cache(torch.tensor(order, device=model.device))
+        next_tokens = torch.tensor(then, device=model.device)
+        found = model(input_ids=next_tokens, past_key_values=state, use_cache=True).logits[:, -1].float()
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception:  # as below
+        return False
+    whole = torch.cat([texts[order], next_tokens], dim=1)
+    return not _differ(found, model(input_ids=whole, use_cache=False).logits[:, -1].float(), model)
 
 
 def _candidates(model: PreTrainedModel) -> Iterator[Way]:

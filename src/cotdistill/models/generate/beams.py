@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from cotdistill.models.generate.abilities import way_of
+from cotdistill.models.generate.abilities import can_move_rows
 from cotdistill.models.generate.generation import Generated
 
 
@@ -36,8 +36,8 @@ def beam_search(
         eos_token_id=stops,
         pad_token_id=stops[0],
     )
-    together = way_of(model).side_by_side
-    if not together:  # beams are rows too, which change places
+    together = can_move_rows(model)
+    if not together:
         settings.use_cache = False
     size = len(prompts) if together else 1
     for start in range(0, len(prompts), size):

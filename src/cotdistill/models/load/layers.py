@@ -84,7 +84,7 @@ def _unfit(model: PreTrainedModel, place: tuple[nn.Module, str], num_layers: int
         _cut(model, place, kept)
         return _difference(model, expected)
     except Exception as error:  # in whatever way a family of models cannot be cut, and there are hundreds
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     finally:
         setattr(*place, layers)
         _number(layers)

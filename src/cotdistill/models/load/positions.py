@@ -9,7 +9,7 @@ from cotdistill.config import ModelConfig
 from cotdistill.models.load.source import config_folder
 
 _KEYS = ("max_position_embeddings", "n_positions", "index_topk")
-"""What configs call them; ``models/generate/generation.py`` says why the number of chosen tokens is among them."""
+"""What configs call them; ``models/forward/positions.py`` says why the number of chosen tokens is among them."""
 
 
 def stated_positions(model: ModelConfig) -> int | None:
