@@ -85,7 +85,7 @@ def _loss(
     with_hidden = bool(losses.hidden)
     found = _read(model, batch, with_hidden)
     expected = None
-    if teacher is not None:
+    if teacher is not None and (losses.divergence or losses.hidden):
         with torch.no_grad():
             expected = _read(teacher, batch, with_hidden)
     loss = torch.zeros(())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class Subject:
             self.tokenizer.save_pretrained(folder / name)
         end = self.tokenizer.convert_tokens_to_ids(ROLE_END)
         self.stops = {0, end, self.tokenizer.eos_token_id}
-        self.texts = []
+        self.texts: list[Text] = []
+        self.references: dict[tuple[Losses, float, bool], tuple[PreTrainedModel, list[Step]]] = {}
         for rationale in RATIONALES:
             prompt = encode_prompt(self.tokenizer, prompt_text(rationale.question, "rationale"))
             response = self.tokenizer("".join(response_parts(rationale)), add_special_tokens=False)["input_ids"]
@@ -87,16 +88,17 @@ class Subject:
     def trained(self, runs: str, **settings: Any) -> Student:
         return cotdistill.train(self.student, RATIONALES, runs=self.folder / runs, **SETTINGS | settings)
 
-    @cache
     def expected(self, losses: Losses, *, size: float = 0.0, noise: bool = False) -> tuple[PreTrainedModel, list[Step]]:
         """What the reference makes of the student, disturbed by ``size`` first; with ``noise`` it draws as ours."""
-        model = reference.disturbed(self.plain(), size) if size else self.plain()
-        teacher = self.plain("teacher") if losses.divergence or losses.hidden else None
-        steps = reference.train(
-            model, self.texts, losses, teacher, num_steps=NUM_STEPS, num_tokens=len(self.tokenizer),
-            noise=(lambda step: loop.step_seed(0, step)) if noise else None,
-        )  # fmt: skip
-        return model, steps
+        key = (losses, size, noise)
+        if key not in self.references:
+            model = reference.disturbed(self.plain(), size) if size else self.plain()
+            steps = reference.train(
+                model, self.texts, losses, self.plain("teacher"), num_steps=NUM_STEPS, num_tokens=len(self.tokenizer),
+                noise=(lambda step: loop.step_seed(0, step)) if noise else None,
+            )  # fmt: skip
+            self.references[key] = (model, steps)
+        return self.references[key]
 
 
 def steps_of(student: Student) -> list[Step]:
