@@ -174,9 +174,10 @@ def evaluate_student(config: CellConfig, student: Student | None, work: Work) ->
     """Test the student, or the untrained model if there is none, on the cell's evaluation tasks."""
     from cotdistill.evaluation.evaluate import evaluate
 
-    # A student keeps the code of the model that it was made from.
-    trusted = config.student.trust_remote_code
-    model = ModelConfig(model=str(student.model), trust_remote_code=trusted) if student else config.student
+    model = config.student
+    if student:  # it keeps the code of the model that it was made from, and adapters need that model's weights
+        trust = {name: getattr(model, name) for name in ("trust_remote_code", "allow_pickle")}
+        model = ModelConfig(model=str(student.model), **trust)
     return evaluate(
         model,
         _test_questions(config, work),

@@ -115,8 +115,9 @@ def merge_saved(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
         raise ModelError(
             f"there are no LoRA adapters in {ADAPTER_WEIGHTS}", where=folder, remedy="merge them into their model"
         )
-    adapted: Any = get_peft_model(base, config)
-    report = set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS))
+    # Without memory until their weights are read: the config may name any rank.
+    adapted: Any = get_peft_model(base, config, low_cpu_mem_usage=True)
+    report = set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS), low_cpu_mem_usage=True)
     missing = [name for name in report.missing_keys if "lora_" in name] + list(report.unexpected_keys)
     if missing:
         raise ModelError(f"its adapters do not fit the model ({missing[0]})", where=folder)

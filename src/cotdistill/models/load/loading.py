@@ -12,11 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from cotdistill.config import Dtype, ModelConfig, Quantize
 from cotdistill.errors import ModelError
 from cotdistill.models.load.adapters import four_bit, merge_saved
+from cotdistill.models.load.bounds import no_larger_than
 from cotdistill.models.load.conversion import load_gguf
 from cotdistill.models.load.layers import keep_layers
 from cotdistill.models.load.own_tokens import as_in_file
 from cotdistill.models.load.quiet import no_progress_bars
 from cotdistill.models.load.source import base_of, is_adapter, locate, model_identity, no_weights
+from cotdistill.models.load.untrusted import PICKLES, SAFE
 from cotdistill.models.tokens.dates import fix_date
 
 __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
@@ -64,9 +66,10 @@ def load_model(
     with no_progress_bars():
         try:
             if is_adapter(path):
-                model = merge_saved(load_model(base_of(path), dtype=dtype, device=device), path)
+                model = merge_saved(load_model(base_of(config, path), dtype=dtype, device=device), path)
             elif gguf:
-                model = load_gguf(gguf, dtype=dtype)
+                with no_larger_than([gguf], config.model):
+                    model = load_gguf(gguf, dtype=dtype)
             else:
                 model = _from_folder(config, path, dtype, torch.device(device), quantize)
         except (ModelError, torch.OutOfMemoryError, MemoryError):
@@ -109,15 +112,16 @@ def _from_folder(
     if not config.allow_pickle and not any(folder.glob("*.safetensors")):
         raise no_weights(config, folder)
     packing = {"quantization_config": four_bit(dtype), "device_map": {"": device}} if quantize == "4bit" else {}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        use_safetensors=None if config.allow_pickle else True,
-        trust_remote_code=config.trust_remote_code,
-        local_files_only=True,
-        output_loading_info=True,
-        **packing,
-    )
+    with no_larger_than([file for file in folder.iterdir() if file.name.endswith((SAFE, *PICKLES))], config.model):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=None if config.allow_pickle else True,
+            trust_remote_code=config.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **packing,
+        )
     model, report = loaded
     # Transformers would fill what is missing with random numbers and warn.
     if missing := sorted(report["missing_keys"]):

@@ -6,7 +6,6 @@ Nothing here loads torch, so that runs can be planned without it.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -14,13 +13,14 @@ from pathlib import Path
 from cotdistill.config import ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.load import builtin, hub
+from cotdistill.models.load.untrusted import GGUF, PICKLES, SAFE, check_folder, read_object
 from cotdistill.storage.hashes import file_sha256
 
 CONFIG_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".tiktoken")
-WEIGHT_SUFFIXES = (".safetensors", ".gguf")
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth")
+WEIGHT_SUFFIXES = (SAFE, GGUF)
 ADAPTER_CONFIG = "adapter_config.json"
 BASE_MODEL = "base_model.json"
+_MOST_ADAPTERS = 8
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -37,22 +37,22 @@ def model_identity(config: ModelConfig) -> str:
     if is_hub_name(config.model):
         return f"{config.model}@{hub.resolve_commit(config.model, config.revision)}{cut}"
     path = locate(config)
-    base = f"+{model_identity(base_of(path))}" if is_adapter(path) else ""
+    base = f"+{model_identity(base_of(config, path))}" if is_adapter(path) else ""
     return f"sha256:{_files_sha256(_model_files(config, path))}{base}{cut}"
 
 
 def locate(config: ModelConfig) -> Path:
     """The model's folder on this machine, or its GGUF file; fetched or converted first if needed.
 
-    Raises ModelError if there is none.
+    Raises ModelError if there is none, or if it may not be read (:func:`check_folder`).
     """
     if config.model.startswith(builtin.PREFIX):
         return builtin.builtin_folder(config.model)
-    if is_hub_name(config.model):
-        return hub.fetch(config, _suffixes(config))
-    path = Path(config.model)
+    path = hub.fetch(config, _suffixes(config)) if is_hub_name(config.model) else Path(config.model)
     if not path.exists():
         raise ModelError("no such model folder", where=config.model, remedy=hub.ELSEWHERE)
+    if path.is_dir():
+        check_folder(config, path)
     return path
 
 
@@ -63,29 +63,52 @@ def is_adapter(folder: Path) -> bool:
 def config_folder(config: ModelConfig) -> Path:
     """The folder with the model's architecture: its own, or that of the model that its adapters belong to."""
     path = locate(config)
-    return config_folder(base_of(path)) if is_adapter(path) else path
+    return config_folder(base_of(config, path)) if is_adapter(path) else path
 
 
-def base_of(folder: Path) -> ModelConfig:
-    """The model that the adapters in ``folder`` belong to.
+def base_of(config: ModelConfig, folder: Path) -> ModelConfig:
+    """The model that the adapters in ``folder``, which ``config`` names, belong to.
 
-    Raises ModelError if the folder does not say, or if the model has changed since they were trained.
+    Raises ModelError if the folder does not say, if it names itself, if the base needs to be trusted with more than
+    ``config`` is, or if it has changed since the adapters were trained.
     """
-    try:
-        if not (folder / BASE_MODEL).is_file():  # made by another tool
-            described = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-            return ModelConfig(model=described["base_model_name_or_path"], revision=described.get("revision"))
-        described = json.loads((folder / BASE_MODEL).read_text(encoding="utf-8"))
-        base, identity = ModelConfig.model_validate(described["model"]), described["identity"]
-    except (ValueError, KeyError, TypeError):
-        raise ModelError("it does not say which model its adapters belong to", where=folder) from None
-    if model_identity(base) != identity:
+    base, identity = _named_base(folder)
+    _refuse_circle(folder, base)
+    for name in ("trust_remote_code", "allow_pickle"):
+        if getattr(base, name) and not getattr(config, name):
+            problem = f"the model of its adapters, {base.model}, needs {name}"
+            raise ModelError(problem, where=folder, remedy=f"set {name}: true if you trust it")
+    if identity is not None and model_identity(base) != identity:
         raise ModelError(
             f"its adapters belong to another version of {base.model}",
             where=folder,
             remedy="restore that version, or train again (merge: true needs no base)",
         )
     return base
+
+
+def _named_base(folder: Path) -> tuple[ModelConfig, str | None]:
+    """The model that adapters name, and its identity where they were made by us."""
+    ours = (folder / BASE_MODEL).is_file()
+    described = read_object(folder / (BASE_MODEL if ours else ADAPTER_CONFIG))
+    try:
+        if ours:
+            return ModelConfig.model_validate(described["model"]), str(described["identity"])
+        name, revision = described["base_model_name_or_path"], described.get("revision")
+        return ModelConfig(model=name or None, revision=revision), None
+    except (ValueError, KeyError):
+        raise ModelError("it does not say which model its adapters belong to", where=folder) from None
+
+
+def _refuse_circle(folder: Path, base: ModelConfig) -> None:
+    seen = [folder.resolve()]
+    while is_adapter(place := Path(base.model)) and len(seen) < _MOST_ADAPTERS:
+        if place.resolve() in seen:
+            raise ModelError("its adapters belong to themselves", where=folder, remedy="name a model as their base")
+        seen.append(place.resolve())
+        base, _ = _named_base(place)
+    if len(seen) == _MOST_ADAPTERS:
+        raise ModelError(f"{len(seen)} adapters belong to each other", where=folder, remedy="merge some of them")
 
 
 def is_hub_name(name: str) -> bool:
@@ -101,22 +124,23 @@ def is_hub_name(name: str) -> bool:
 def _suffixes(config: ModelConfig) -> tuple[str, ...]:
     """The endings of files that this config allows to read."""
     code = (".py",) if config.trust_remote_code else ()
-    pickle = PICKLE_SUFFIXES if config.allow_pickle else ()
+    pickle = PICKLES if config.allow_pickle else ()
     return (*CONFIG_SUFFIXES, *WEIGHT_SUFFIXES, *code, *pickle)
 
 
 def _model_files(config: ModelConfig, path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    files = [file for file in path.iterdir() if file.is_file() and file.name.endswith(_suffixes(config))]
-    if not any(file.name.endswith((*WEIGHT_SUFFIXES, *PICKLE_SUFFIXES)) for file in files):
+    candidates = (*path.iterdir(), *path.glob("additional_chat_templates/*"))
+    files = [file for file in candidates if file.is_file() and file.name.endswith(_suffixes(config))]
+    if not any(file.name.endswith((*WEIGHT_SUFFIXES, *PICKLES)) for file in files):
         raise no_weights(config, path)
     return sorted(files)
 
 
 def no_weights(config: ModelConfig, path: Path) -> ModelError:
     """The error for a folder without weights that may be loaded."""
-    if any(file.name.endswith(PICKLE_SUFFIXES) for file in path.iterdir()):
+    if any(file.name.endswith(PICKLES) for file in path.iterdir()):
         return ModelError(
             "its weights are pickle files, which can run code when loaded",
             where=config.model,
