@@ -94,8 +94,8 @@ def _named_base(folder: Path) -> tuple[ModelConfig, str | None]:
     try:
         if ours:
             return ModelConfig.model_validate(described["model"]), str(described["identity"])
-        name, revision = described["base_model_name_or_path"], described.get("revision")
-        return ModelConfig(model=name or None, revision=revision), None
+        named = {"model": described["base_model_name_or_path"] or None, "revision": described.get("revision")}
+        return ModelConfig.model_validate(named), None
     except (ValueError, KeyError):
         raise ModelError("it does not say which model its adapters belong to", where=folder) from None
 
