@@ -22,7 +22,7 @@ from cotdistill.config import LiveTeacher, ModelConfig
 from cotdistill.models.load.quiet import no_progress_bars
 from cotdistill.models.tokens.template import encode_prompt
 from cotdistill.records import Question, Rationale
-from cotdistill.tasks.prompts import prompt_text, response_parts
+from cotdistill.tasks.prompts import prompt_text, response_text
 from cotdistill.training import loop
 from cotdistill.training.stage import Student
 
@@ -61,7 +61,7 @@ class Subject:
         self.references: dict[tuple[Losses, float, bool], tuple[PreTrainedModel, list[Step]]] = {}
         for rationale in RATIONALES:
             prompt = encode_prompt(self.tokenizer, prompt_text(rationale.question, "rationale"))
-            response = self.tokenizer("".join(response_parts(rationale)), add_special_tokens=False)["input_ids"]
+            response = self.tokenizer(response_text(rationale), add_special_tokens=False)["input_ids"]
             self.texts.append(Text([*prompt, *response, end], len(prompt)))
 
     @property
