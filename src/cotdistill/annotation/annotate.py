@@ -9,6 +9,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+from cotdistill.annotation.compress import compress, compression_identity
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import VERSION as PERTURBATION_VERSION
@@ -16,7 +17,7 @@ from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import source_of
-from cotdistill.config import AnnotationConfig, Model, Teacher, identity
+from cotdistill.config import AnnotationConfig, Compression, Model, Rewritten, Teacher, identity
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
@@ -115,7 +116,8 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
                 made = select(clean, teacher, annotation, student=request.student, collect=collect, runs=runs)
             else:
                 made = collect(clean, teacher, annotation)
-            kept = perturb(made.records, annotation.perturbation) if annotation.perturbation else made.records
+            kept, tokens = _compressed(made, annotation, runs)
+            kept = perturb(kept, annotation.perturbation) if annotation.perturbation else kept
             kept, beyond = within_words(kept, annotation.max_total_words) if annotation.max_total_words else (kept, [])
             everything = (*leaked, *made.left_out, *beyond)
             dropped = count_by(one.reason for one in everything)
@@ -126,10 +128,29 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
             write_rows(stage.path / RATIONALES, (rationale.to_row() for rationale in kept))
             words = sum(map(num_learnt_words, kept))
             summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}
-            summary |= {"tokens": made.tokens} if any(made.tokens) else {}
-            summary |= {"reasoning": reasoning} if (reasoning := Rationales(tuple(kept)).reasoning) else {}
+            summary |= {"tokens": tokens} if any(tokens) else {}
+            found = Rationales(tuple(kept))
+            told = {"reasoning": found.reasoning, "compressed": found.compressed}
+            summary |= {name: counts for name, counts in told.items() if counts}
             stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
         return stage.path
+
+
+def _compressed(
+    made: Rationales, annotation: AnnotationConfig, runs: Path
+) -> tuple[Sequence[Rationale], tuple[int, int]]:
+    """The rationales as ``annotation.compress`` wants them, and the tokens of all that teachers were asked."""
+    compression = annotation.compress
+    if compression is None:
+        return made.records, made.tokens
+    folder = _compression_folder(compression, runs)
+    kept, (tokens_in, tokens_out) = compress(made.records, compression, folder)
+    return kept, (made.tokens[0] + tokens_in, made.tokens[1] + tokens_out)
+
+
+def _compression_folder(compression: Compression, runs: Path) -> Path:
+    """Where the completions of a teacher that rewrites are kept."""
+    return completions_folder(compression.teacher, runs) if isinstance(compression, Rewritten) else runs
 
 
 def read_annotation(path: Path) -> Rationales:
@@ -153,7 +174,9 @@ def completions_folder(teacher: Teacher, runs: Path) -> Path:
 def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any]:
     """Everything that can change what :func:`make_annotation` makes from a request."""
     config, compared = request.config, request.compared
-    return {
+    compression = config.compress
+    compressed = compression and compression_identity(compression, _compression_folder(compression, runs))
+    return ({"compression": compressed} if compressed else {}) | {
         "version": VERSION,
         "questions": content_key_of(question.to_row() for question in request.questions),
         "teacher": identity(request.teacher),

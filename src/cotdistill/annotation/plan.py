@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation.annotate import AnnotationRequest, annotation_identity, completions_folder, without_leaks
+from cotdistill.annotation.compress import planned
 from cotdistill.annotation.select import levels_of
 from cotdistill.annotation.teachers.asked import AskedSource
 from cotdistill.config import AnnotationConfig, AskedTeacher, Teacher
@@ -49,16 +50,21 @@ def plan(request: AnnotationRequest, runs: Path) -> Plan:
     clean, _, _ = without_leaks(request)
     finished = is_finished(path)
     teacher = request.teacher
-    left = NOTHING if finished else _left_to_ask(clean, teacher, request.config, completions_folder(teacher, runs))
+    left = NOTHING
+    if not finished:
+        left = _left_to_ask(clean, teacher, request.config, completions_folder(teacher, runs))
+        left += planned(clean, request.config, runs)
     return Plan(len(clean), finished, left, path)
 
 
 def plan_typical(num_questions: int, teacher: Teacher, annotation: AnnotationConfig) -> Estimate:
     """The same for a number of questions that are not at hand; they are assumed to be of typical length."""
-    if not isinstance(teacher, AskedTeacher):
-        return NOTHING
-    source, typical = AskedSource(teacher, Path()), Question("", "", "train", "word " * TYPICAL_WORDS, "0", "number")
-    return _over_levels(annotation, lambda at_level: source.estimate([typical], at_level)).times(num_questions)
+    typical = Question("", "", "train", "word " * TYPICAL_WORDS, "0", "number")
+    found = planned([typical], annotation, Path())
+    if isinstance(teacher, AskedTeacher):
+        source = AskedSource(teacher, Path())
+        found += _over_levels(annotation, lambda at_level: source.estimate([typical], at_level))
+    return found.times(num_questions)
 
 
 def _left_to_ask(

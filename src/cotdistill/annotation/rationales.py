@@ -77,6 +77,11 @@ class Rationales:
         uses = [one.meta.get("reasoning", "none") for one in self.records]
         return count_by(uses) if set(uses) - {"none"} else {}
 
+    @property
+    def compressed(self) -> dict[str, int]:
+        """How many are shortened, and of those that are not, why, by ``annotation.compress``; empty without it."""
+        return count_by(one.meta["compressed"] for one in self.records if "compressed" in one.meta)
+
     def __iter__(self) -> Iterator[Rationale]:
         return iter(self.records)
 

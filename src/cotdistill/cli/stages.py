@@ -49,7 +49,7 @@ def annotate(
     for name, result in results.items():
         stage = result.stage("annotation")
         counts = {"rationales": stage.summary["rationales"], "dropped": stage.dropped}
-        counts |= {"reasoning": stage.summary["reasoning"]} if "reasoning" in stage.summary else {}
+        counts |= {name: stage.summary[name] for name in ("reasoning", "compressed") if name in stage.summary}
         rows[name] = counts | {"path": str(stage.path)}
     if results:
         say(f"data card: {_write_data_card(experiment, results, runs)}")

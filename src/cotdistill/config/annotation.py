@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,15 +16,18 @@ __all__ = [
     "AnnotationConfig",
     "AnswerOnlyTeacher",
     "AskedTeacher",
+    "Compression",
     "Corrupted",
     "DatasetTeacher",
     "HumanTeacher",
+    "KeepFirst",
     "OpenAITeacher",
     "OwnTeacher",
     "Padded",
     "Perturbation",
     "ProceduralTeacher",
     "Removed",
+    "Rewritten",
     "ScriptedTeacher",
     "Shuffled",
     "Swapped",
@@ -182,6 +185,29 @@ class Padded(_Perturbation):
     filler: str = Field(default="...", pattern=r"\S")
 
 
+class KeepFirst(Settings):
+    """The first share of a rationale, by sentences (rounded up) or words: ``{keep_first: 0.5}``."""
+
+    kind: Literal["first"] = "first"
+    keep_first: float = Field(gt=0, lt=1)
+    unit: Literal["sentences", "words"] = "sentences"
+
+
+class Rewritten(Settings):
+    """A teacher's version, where it states the same answer in fewer words: ``{teacher: {kind: openai, ...}}``."""
+
+    kind: Literal["rewritten"] = "rewritten"
+    teacher: Annotated[AskedTeacher, Field(discriminator="kind")]
+
+
+def _compression(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "rewritten" if "teacher" in value else "first"} | value
+    return value
+
+
+Compression = KeepFirst | Rewritten
+
 Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
 
 
@@ -203,6 +229,9 @@ class AnnotationConfig(Settings):
     prompt: Part | None = Field(
         default=None,
         description="your own function of (question, granularity, format, gold), instead of our prompts",
+    )
+    compress: Annotated[Annotated[Compression, Field(discriminator="kind")] | None, BeforeValidator(_compression)] = (
+        Field(default=None, description="shorter rationales: their first share, or a teacher's rewriting")
     )
     perturbation: Annotated[
         Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)

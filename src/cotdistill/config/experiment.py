@@ -105,7 +105,7 @@ def with_models(config: CellConfig, replace: Callable[[ModelConfig], ModelConfig
     return changed.model_copy(update={"training": config.training.model_copy(update={"signal": signal})})
 
 
-_OF_RATIONALES = ("keep", "answer_conditioned", "perturbation")
+_OF_RATIONALES = ("keep", "answer_conditioned", "compress", "perturbation")
 
 
 def settled(config: CellConfig) -> CellConfig:

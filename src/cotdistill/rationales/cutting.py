@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,12 @@ def cut(text: str, most: int) -> str | None:
         if fitting := bisect_right(ends, most):
             return text[: ends[fitting - 1]]
     return None
+
+
+def first_share(text: str, share: float) -> str:
+    """The first ``share`` of the sentences of ``text``, rounded up; all of a text of one sentence."""
+    ends = [*_ends(text), len(text.rstrip())]
+    return text[: ends[math.ceil(round(share * len(ends), 6)) - 1]]
 
 
 def _ends(text: str) -> list[int]:

@@ -50,7 +50,7 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
         example_question=example_question,
         example_rationale=example_rationale,
         known_answer=known,
-        question=_asked(question.question, question.choices),
+        question=asked_text(question.question, question.choices),
     )
 
 
@@ -93,10 +93,11 @@ def _example(answer_type: AnswerType, granularity: int, format: Format) -> tuple
         answer=answer,
     )
     closing = f"The answer is {answer.strip('()')}."
-    return _asked(facts["question"], facts["choices"]), f"{render(solution, granularity, format)}\n{closing}"
+    return asked_text(facts["question"], facts["choices"]), f"{render(solution, granularity, format)}\n{closing}"
 
 
-def _asked(question: str, choices: Any) -> str:
+def asked_text(question: str, choices: Any) -> str:
+    """A question with its choices."""
     return "\n".join([question, *(f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(choices or ()))])
 
 
