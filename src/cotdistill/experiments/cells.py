@@ -8,10 +8,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import load_experiment
 from cotdistill.errors import line_of, printable
+from cotdistill.experiments.handing import Cells, handed
 from cotdistill.experiments.make import make_cell
-from cotdistill.experiments.plan import Cell, Plan, plan
+from cotdistill.experiments.plan import Cell
 from cotdistill.experiments.result import cell_path
 from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import write_json_atomically
@@ -21,7 +21,7 @@ from cotdistill.storage.locks import unattended
 _LONGEST_ERROR = 2000  # characters
 
 
-def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
+def run_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Any]:
     """Make what is missing from a cell, and return its state, which is also written to its file.
 
     What goes wrong in the cell is part of its state. Raises ArtifactError if not even that can be written.
@@ -34,7 +34,7 @@ def run_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
         if line is None:
             traceback.print_exc()
         state = failed(line or f"{type(error).__name__}: {error}")
-    write_json_atomically(cell_path(cell, work.runs / plan.experiment.name), state)
+    write_json_atomically(cell_path(cell, work.runs / plan.name), state)
     return state
 
 
@@ -43,13 +43,12 @@ def failed(error: str) -> dict[str, Any]:
     return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR], "stages": {}, "seconds": None}
 
 
-def run_cell_by_id(file: str, id: str, until: Until) -> dict[str, Any]:
-    """:func:`run_cell` for a process that knows only the experiment's file, ``runs/<name>/experiment.yaml``."""
-    planned = plan(load_experiment(Path(file)))
-    return run_cell(planned.cell(id), planned, Work(Path(file).parents[1], _say, until))
+def run_handed(text: str, runs: str, until: Until) -> dict[str, Any]:
+    """:func:`run_cell` for a process that was handed the cell, in the folder of all ``runs``."""
+    return run_cell(*handed(text), Work(Path(runs), _say, until))
 
 
-def _made(cell: Cell, plan: Plan, work: Work) -> dict[str, Any]:
+def _made(cell: Cell, plan: Cells, work: Work) -> dict[str, Any]:
     stages = make_cell(cell, plan, work)
     return {
         "status": "done" if work.until == "evaluate" else "begun",

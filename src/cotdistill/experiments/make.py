@@ -19,7 +19,8 @@ from cotdistill.config import (
     arm_of,
     with_models,
 )
-from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.experiments.handing import Cells
+from cotdistill.experiments.plan import Cell
 from cotdistill.experiments.work import Work, reasons
 from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import Question
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from cotdistill.training.stage import Student
 
 
-def make_cell(cell: Cell, plan: Plan, work: Work) -> dict[str, Path]:
+def make_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Path]:
     """Make what is missing from a cell; returns the folder of each of its stages, by noun."""
     until = work.until
     if until == "annotate" and cell.untrained:
@@ -78,7 +79,7 @@ def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work)
     return evaluation
 
 
-def with_trained_models(cell: Cell, plan: Plan, work: Work) -> CellConfig:
+def with_trained_models(cell: Cell, plan: Cells, work: Work) -> CellConfig:
     """The cell with the folder of each student of another arm that it uses; one that is missing is trained first."""
 
     def trained(model: ModelConfig) -> ModelConfig:
@@ -93,7 +94,7 @@ def with_trained_models(cell: Cell, plan: Plan, work: Work) -> CellConfig:
     return with_models(cell.config, trained)
 
 
-def with_first_models(cell: Cell, plan: Plan) -> CellConfig:
+def with_first_models(cell: Cell, plan: Cells) -> CellConfig:
     """The cell with each student of another arm replaced by the model that its training starts from, to be checked."""
 
     def first(model: ModelConfig) -> ModelConfig:

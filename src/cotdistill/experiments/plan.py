@@ -75,6 +75,10 @@ class Plan:
     cells: tuple[Cell, ...]
     comparisons: tuple[ArmPair, ...]
 
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
     @cached_property
     def arms(self) -> dict[str, tuple[Cell, ...]]:
         """The cells of each arm, one per seed. An untrained arm has one cell, since the seed does not matter to it."""

@@ -19,7 +19,7 @@ from cotdistill.experiments.executors.on_ray import run_on_ray
 from cotdistill.experiments.executors.serial import run_serial
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
-from cotdistill.experiments.shared import all_stage_keys
+from cotdistill.experiments.shared import sharers_apart, unfinished_stages
 from cotdistill.experiments.view import watch
 from cotdistill.experiments.work import LoadTask, Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
@@ -64,13 +64,15 @@ def run_experiment(
     chosen = cells_of_arm(planned, arm)
     _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, work.load)
     with disk_errors(path), hold(path):
-        missing = _missing(planned, chosen, path, until, say)
-        file = _write_file(experiment, path)
+        missing = _missing(chosen, path, until, say)
+        needs = unfinished_stages(missing, chosen, planned)
+        missing = sharers_apart(missing, needs)
+        _write_file(experiment, path)
         with watch(len(chosen), len(chosen) - len(missing), say, alone=executor == "local" and jobs == 1) as view:
             if missing and executor == "ray":
-                run_on_ray(missing, file, until=until, resources=experiment.resources, view=view)
+                run_on_ray(missing, planned, work.runs, until=until, view=view)
             elif missing and jobs > 1:
-                run_local(missing, planned, file, until=until, jobs=jobs, view=view)
+                run_local(missing, needs, planned, work.runs, until=until, jobs=jobs, view=view)
             elif missing:
                 run_serial(missing, planned, work, view)
         for cell, error in view.failures:
@@ -95,25 +97,23 @@ def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
     return [cell for cell in planned.distinct if arm in (None, cell.factors[ARM_FACTOR])]
 
 
-def _write_file(experiment: Experiment, path: Path) -> Path:
+def _write_file(experiment: Experiment, path: Path) -> None:
     file = path / FILE
     text = experiment.to_yaml()
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         write_text_atomically(file, text)
-    return file
 
 
-def _missing(planned: Plan, cells: Sequence[Cell], path: Path, until: Until, say: Callable[[str], None]) -> list[Cell]:
+def _missing(cells: Sequence[Cell], path: Path, until: Until, say: Callable[[str], None]) -> list[Cell]:
     """The cells to make: those that are not done, and those with a damaged finished stage."""
     results = [read_cell(cell, path) for cell in cells]
     done = [result for result in results if result.status == "done"]
     damaged = _damaged(done, say)
-    missing = [
+    return [
         result.cell
         for result in results
         if result.status != "done" or until == "capture" or not damaged.isdisjoint(result.stages.values())
     ]
-    return _sharers_apart(planned, missing)
 
 
 def _damaged(results: Sequence[CellResult], say: Callable[[str], None]) -> set[Path]:
@@ -131,18 +131,6 @@ def _problem(folder: Path) -> ArtifactError | None:
     except ArtifactError as error:
         return error
     return None
-
-
-def _sharers_apart(planned: Plan, cells: list[Cell]) -> list[Cell]:
-    """The first cell to need each stage goes first, so that no two of those that start together share one."""
-    seen: set[str] = set()
-    first: list[Cell] = []
-    others: list[Cell] = []
-    for cell in cells:
-        keys = all_stage_keys(cell, planned)
-        (first if seen.isdisjoint(keys) else others).append(cell)
-        seen |= keys
-    return first + others
 
 
 def _keep_error(cell: Cell, error: str, path: Path) -> None:

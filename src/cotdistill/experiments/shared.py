@@ -6,6 +6,7 @@ anything is loaded, which cells share a stage.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cotdistill.config import CachedTeacher, identity
@@ -51,6 +52,61 @@ def all_stage_keys(cell: Cell, plan: Plan) -> set[str]:
     """The keys of a cell's stages, and of those of the students of other arms that it uses."""
     others = (all_stage_keys(plan.cell(id), plan) for id in cell.uses.values())
     return set(stage_keys(cell).values()).union(*others)
+
+
+Needs = Mapping[str, set[str]]
+"""The keys of the unfinished stages that cells need, by id."""
+
+
+def unfinished_stages(missing: Iterable[Cell], cells: Iterable[Cell], plan: Plan) -> Needs:
+    """What each of the ``missing`` cells needs of what no other of the ``cells`` has made."""
+    needs = {cell.id: all_stage_keys(cell, plan) for cell in missing}
+    made: set[str] = set().union(*(all_stage_keys(cell, plan) for cell in cells if cell.id not in needs))
+    return {id: keys - made for id, keys in needs.items()}
+
+
+class Queue:
+    """Cells to make, in order. One that shares an unfinished stage with a running one goes after those that do not.
+
+    A stage that some cell has made is forgotten: others read it.
+    """
+
+    def __init__(self, cells: Sequence[Cell], needs: Needs):
+        self._pending = {cell.id: cell for cell in cells}
+        self._needs = {id: set(needs[id]) for id in self._pending}
+        self._users: dict[str, list[str]] = {}
+        for id, keys in self._needs.items():
+            for key in keys:
+                self._users.setdefault(key, []).append(id)
+        self._running: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def next(self) -> Cell:
+        """Take the first cell that needs nothing that a running one may be making, or else one that will wait."""
+        busy: set[str] = set().union(*(self._needs[id] for id in self._running))
+        id = next((id for id in self._pending if busy.isdisjoint(self._needs[id])), next(iter(self._pending)))
+        self._running.add(id)
+        return self._pending.pop(id)
+
+    def ended(self, cell: Cell, *, made: bool) -> None:
+        """Say that a cell runs no more, and whether its stages are ``made``."""
+        self._running.remove(cell.id)
+        for key in list(self._needs[cell.id]) if made else ():
+            for user in self._users[key]:
+                self._needs[user].discard(key)
+
+
+def sharers_apart(cells: Sequence[Cell], needs: Needs) -> list[Cell]:
+    """The first cell to need each stage goes first, so that no two of those that start together share one."""
+    seen: set[str] = set()
+    first: list[Cell] = []
+    others: list[Cell] = []
+    for cell in cells:
+        (first if seen.isdisjoint(needs[cell.id]) else others).append(cell)
+        seen |= needs[cell.id]
+    return first + others
 
 
 def _tokens_of(student: list[Any]) -> Any:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.experiments.cells import failed
 from cotdistill.experiments.executors.worker import work
+from cotdistill.experiments.handing import hand
 from cotdistill.experiments.plan import Cell, Plan
-from cotdistill.experiments.shared import all_stage_keys
+from cotdistill.experiments.shared import Needs, Queue
 from cotdistill.experiments.view import View
 from cotdistill.experiments.work import Until
 
@@ -47,40 +48,40 @@ class _Worker:
     connection: Connection
 
 
-def run_local(cells: Sequence[Cell], planned: Plan, file: Path, *, until: Until, jobs: int, view: View) -> None:
-    """Make ``cells``, at most ``jobs`` at a time. Whatever ends this process ends its workers too."""
-    needs = {cell.id: all_stage_keys(cell, planned) for cell in cells}
-    pending = list(cells)
+def run_local(
+    cells: Sequence[Cell], needs: Needs, planned: Plan, runs: Path, *, until: Until, jobs: int, view: View
+) -> None:
+    """Make ``cells`` in this order, those apart that share an unfinished stage, at most ``jobs`` at a time.
+
+    Whatever ends this process ends its workers too.
+    """
+    pending = Queue(cells, needs)
+    folder = runs / planned.name
     running: list[_Worker] = []
     try:
         while pending or running:
             while pending and len(running) < jobs:
-                cell = _next(pending, running, needs)
+                cell = pending.next()
                 slot = min(set(range(jobs)) - {worker.slot for worker in running})
-                running.append(_start(cell, slot, file, until, jobs))
+                running.append(_start(cell, slot, hand(cell, planned), folder, until, jobs))
                 view.started(cell)
             wait([worker.process.sentinel for worker in running], timeout=_REFRESH_SECONDS)
             for worker in [worker for worker in running if not worker.process.is_alive()]:
                 running.remove(worker)
-                view.ended(worker.cell, _state(worker, file.parent))
+                state = _state(worker, folder)
+                pending.ended(worker.cell, made=state["status"] != "failed")
+                view.ended(worker.cell, state)
     finally:
         for worker in running:
             worker.process.kill()
             worker.process.join()
 
 
-def _next(pending: list[Cell], running: list[_Worker], needs: dict[str, set[str]]) -> Cell:
-    """Take the first cell that needs nothing that a running one may be making, or else one that will wait for it."""
-    busy: set[str] = set().union(*(needs[worker.cell.id] for worker in running))
-    free = (place for place, cell in enumerate(pending) if busy.isdisjoint(needs[cell.id]))
-    return pending.pop(next(free, 0))
-
-
-def _start(cell: Cell, slot: int, file: Path, until: Until, jobs: int) -> _Worker:
+def _start(cell: Cell, slot: int, text: str, folder: Path, until: Until, jobs: int) -> _Worker:
     context = _context()
     ours, theirs = context.Pipe()
-    log = log_path(file.parent, cell)
-    arguments = (str(file), cell.id, until, theirs, str(log), _threads(jobs), _device(slot))
+    log = log_path(folder, cell)
+    arguments = (text, str(folder.parent), until, theirs, str(log), _threads(jobs), _device(slot))
     process = context.Process(target=work, args=arguments)
     process.start()
     theirs.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cotdistill.config import Resources
 from cotdistill.errors import ConfigError
-from cotdistill.experiments.cells import failed, run_cell_by_id
-from cotdistill.experiments.plan import Cell
+from cotdistill.experiments.cells import failed, run_handed
+from cotdistill.experiments.handing import hand
+from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.view import View
 from cotdistill.experiments.work import Until
 
@@ -18,12 +19,13 @@ _FORWARDED = ("COTDISTILL_DATA", "COTDISTILL_CACHE", "HF_HOME", "HF_HUB_OFFLINE"
 """Variables of this process that tasks see too. Secrets are not among them: each node has its own."""
 
 
-def run_on_ray(cells: Sequence[Cell], file: Path, *, until: Until, resources: Resources, view: View) -> None:
+def run_on_ray(cells: Sequence[Cell], planned: Plan, runs: Path, *, until: Until, view: View) -> None:
     """Make ``cells`` on the cluster that RAY_ADDRESS names, or on the one that this machine is part of.
 
-    ``file`` and the folder of runs must be at the same path on all nodes. Raises ConfigError if there is no ray or no
+    The folder of ``runs`` must be at the same path on all nodes. Raises ConfigError if there is no ray or no
     cluster.
     """
+    resources = planned.experiment.resources
     try:
         import ray
         from ray.exceptions import RayError
@@ -44,8 +46,8 @@ def run_on_ray(cells: Sequence[Cell], file: Path, *, until: Until, resources: Re
             max_retries=resources.max_retries,
             max_calls=1,
             runtime_env={"env_vars": _environment(resources)},
-        )(run_cell_by_id)
-        waiting = {task.remote(str(file), cell.id, until): cell for cell in cells}
+        )(run_handed)
+        waiting = {task.remote(hand(cell, planned), str(runs), until): cell for cell in cells}
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=0.5)
             for reference in ended:

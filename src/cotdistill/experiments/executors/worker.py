@@ -10,14 +10,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from cotdistill.errors import CotDistillError, line_of
-from cotdistill.experiments.cells import failed, run_cell_by_id
+from cotdistill.experiments.cells import failed, run_handed
 from cotdistill.experiments.work import Until
 
 
 def work(
-    file: str, id: str, until: Until, connection: Connection, log: str, num_threads: int, device: str | None
+    cell: str, runs: str, until: Until, connection: Connection, log: str, num_threads: int, device: str | None
 ) -> None:
-    """Make the cell and send its state, as JSON, over ``connection``.
+    """Make a cell, as ``handing`` writes it, and send its state, as JSON, over ``connection``.
 
     The other end belongs to the process that started this one: it closes when that process ends, however it ends, and
     then this one ends too.
@@ -31,7 +31,7 @@ def work(
 
     torch.set_num_threads(num_threads)
     try:
-        state = run_cell_by_id(file, id, until)
+        state = run_handed(cell, runs, until)
     except (CotDistillError, OSError) as error:
         state = failed(line_of(error) or "")
     connection.send_bytes(json.dumps(state).encode())
