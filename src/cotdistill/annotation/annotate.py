@@ -17,10 +17,11 @@ from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import source_of
-from cotdistill.config import AnnotationConfig, Compression, Model, Rewritten, Teacher, identity
+from cotdistill.config import AnnotationConfig, Compression, Model, PromptFile, Rewritten, Teacher, identity
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
+from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.hashes import content_key, content_key_of
 from cotdistill.storage.jsonl import write_rows
@@ -30,6 +31,8 @@ VERSION = 6
 """Raised whenever a change of code changes what an annotation holds."""
 
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"
+PROMPT = "prompt"
+"""The name of the user's own prompt file in the folder, which keeps its ending."""
 
 
 def collect_rationales(
@@ -125,6 +128,10 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
             if not kept:
                 counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
                 raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
+            if isinstance(annotation.prompt, PromptFile):
+                write_text_atomically(
+                    stage.path / f"{PROMPT}{Path(annotation.prompt).suffix}", annotation.prompt.source
+                )
             write_rows(stage.path / RATIONALES, (rationale.to_row() for rationale in kept))
             words = sum(map(num_learnt_words, kept))
             summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}

@@ -15,6 +15,7 @@ from cotdistill.config import (
     loss,
     model,
     parts,
+    prompt,
     selection,
     task,
     training,
@@ -31,6 +32,7 @@ from cotdistill.config.experiment import *
 from cotdistill.config.loss import *
 from cotdistill.config.model import *
 from cotdistill.config.parts import *
+from cotdistill.config.prompt import *
 from cotdistill.config.selection import *
 from cotdistill.config.task import *
 from cotdistill.config.training import *
@@ -48,6 +50,7 @@ __all__ += experiment.__all__
 __all__ += loss.__all__
 __all__ += model.__all__
 __all__ += parts.__all__
+__all__ += prompt.__all__
 __all__ += selection.__all__
 __all__ += task.__all__
 __all__ += training.__all__

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.engine import Sampling, ScriptedModel, ServedModel, TransformersModel, VLLMModel
-from cotdistill.config.parts import Part, own_shorthand
+from cotdistill.config.parts import Part, is_part, own_shorthand
+from cotdistill.config.prompt import PromptFile
 from cotdistill.config.selection import Level, Selection
 from cotdistill.records import Format
 
@@ -211,6 +212,13 @@ Compression = KeepFirst | Rewritten
 Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
 
 
+def _part_or_file(value: Any) -> str:
+    return "part" if isinstance(value, Part) or is_part(value) else "file"
+
+
+OwnPrompt = Annotated[Annotated[Part, Tag("part")] | Annotated[PromptFile, Tag("file")], Discriminator(_part_or_file)]
+
+
 class AnnotationConfig(Settings):
     """Which rationales: ``granularity`` 1 (coarse) to 6 (fine), ``format``, and which of them to keep.
 
@@ -226,9 +234,10 @@ class AnnotationConfig(Settings):
     answer_conditioned: bool = Field(
         default=False, description="show the gold answer to an asked teacher; its rationales are marked as such"
     )
-    prompt: Part | None = Field(
+    prompt: OwnPrompt | None = Field(
         default=None,
-        description="your own function of (question, granularity, format, gold), instead of our prompts",
+        description="instead of our prompts: your own function of (question, granularity, format, gold), a file of "
+        "text, or one of messages (.yaml, .json), with $question, $choices and $gold",
     )
     compress: Annotated[Annotated[Compression, Field(discriminator="kind")] | None, BeforeValidator(_compression)] = (
         Field(default=None, description="shorter rationales: their first share, or a teacher's rewriting")
@@ -246,3 +255,13 @@ class AnnotationConfig(Settings):
         default="questions",
         description="drop evaluation questions, matched by all words (questions) or also by 13 words in a row (ngrams)",
     )
+
+    @model_validator(mode="after")
+    def gold_answer_where_it_is_said_to_be_shown(self) -> AnnotationConfig:
+        if isinstance(self.prompt, PromptFile) and self.prompt.shows_gold != self.answer_conditioned:
+            raise ValueError(
+                f"{self.prompt} shows the right answer ($gold); set answer_conditioned: true, or leave it out"
+                if self.prompt.shows_gold
+                else f"answer_conditioned is set, but {self.prompt} names no $gold"
+            )
+        return self

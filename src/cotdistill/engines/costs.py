@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from cotdistill.config import Limits, Price, ServedModel
-from cotdistill.engines.engine import Prompt
+from cotdistill.engines.engine import Prompt, conversation
 from cotdistill.errors import ConfigError
 
 PRICES_OF = "2026-03"
@@ -28,7 +28,10 @@ _CHARACTERS_PER_TOKEN = 4
 
 def estimated_tokens(prompt: Prompt) -> int:
     """About how many tokens a text has for most tokenizers; English has four characters per token."""
-    return len(prompt) // _CHARACTERS_PER_TOKEN + 1 if isinstance(prompt, str) else len(prompt)
+    messages = conversation(prompt)
+    if messages is None:
+        return len(prompt)
+    return sum(len(message["content"]) // _CHARACTERS_PER_TOKEN + 1 for message in messages)
 
 
 def price_of(asked: object) -> Price | None:

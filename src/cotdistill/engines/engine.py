@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cotdistill.config import Price
+from cotdistill.config import Message, Price
 from cotdistill.tasks.reasoning import Split, join_reasoning, split_reasoning
 
 TRUNCATED_REASONING, BROKEN_OFF, REFUSED, EMPTY = "truncated_reasoning", "broken_off", "refused", "empty_completion"
@@ -15,8 +15,16 @@ MALFORMED = "malformed_answer"
 _PROBLEMS = {"refusal": REFUSED, "content_filter": REFUSED, "error": BROKEN_OFF, MALFORMED: MALFORMED}
 """What a finish reason says about an answer that is of no use, whatever it holds."""
 
-Prompt = str | Sequence[int]
-"""A text, or token ids that are used as they are."""
+Prompt = str | Sequence[int] | Sequence[Message]
+"""A user's turn, token ids that are used as they are, or a conversation that ends with a user's turn."""
+
+
+def conversation(prompt: Prompt) -> list[dict[str, str]] | None:
+    """The messages of a prompt by role and content, or None for token ids."""
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    messages = [message._asdict() for message in prompt if isinstance(message, Message)]
+    return messages or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cotdistill.config import Price
 from cotdistill.engines.costs import cost, estimated_tokens
+from cotdistill.engines.engine import Prompt
 
 _WORDS_TO_TOKENS = 1.5
 
@@ -49,7 +50,7 @@ def money(cost: float | None) -> str:
 NOTHING = Estimate(0, 0, 0, 0.0)
 
 
-def estimate(prompts: Iterable[str], typical_words: int, price: Price | None) -> Estimate:
+def estimate(prompts: Iterable[Prompt], typical_words: int, price: Price | None) -> Estimate:
     """For one draw per prompt, with completions of ``typical_words``."""
     sizes = [estimated_tokens(prompt) for prompt in prompts]
     tokens_in, tokens_out = sum(sizes), int(len(sizes) * typical_words * _WORDS_TO_TOKENS)

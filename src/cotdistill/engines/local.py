@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import Price, Sampling
 from cotdistill.engines.asking import PROMPT_TOO_LONG
-from cotdistill.engines.engine import Completion, Failed, Kept, Request
+from cotdistill.engines.engine import Completion, Failed, Kept, Request, conversation
 from cotdistill.models.tokens.template import encode_prompt, special_token_ids
 from cotdistill.tasks.reasoning import is_mark, marks_open
 
@@ -75,11 +75,12 @@ class LocalEngine(ABC):
         return self._num_positions is None or len(prompt) + self._sampling.max_new_tokens <= self._num_positions
 
     def _encode(self, request: Request) -> Sequence[int]:
-        if not isinstance(request.prompt, str):
-            return request.prompt
+        messages = conversation(request.prompt)
+        if messages is None:
+            return cast("Sequence[int]", request.prompt)
         if request.raw:
             return self._tokenizer(request.prompt)["input_ids"]  # pyright: ignore[reportReturnType]
-        return encode_prompt(self._tokenizer, request.prompt)
+        return encode_prompt(self._tokenizer, messages)
 
 
 def batches(encoded: Batch, max_batch_size: int) -> list[Batch]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cotdistill.config import ServedModel
 from cotdistill.engines.costs import Budget, estimated_tokens, price_of
-from cotdistill.engines.engine import MALFORMED, Completion, Failed, Kept, Request, Scored, TokenScores
+from cotdistill.engines.engine import MALFORMED, Completion, Failed, Kept, Request, Scored, TokenScores, conversation
 from cotdistill.engines.exchange import Exchange, Unanswered
 from cotdistill.engines.replies import completion_of, scores_of, words_of
 from cotdistill.errors import ConfigError, ModelError
@@ -132,8 +132,8 @@ class OpenAIEngine:
     def _prompt(self, request: Request) -> dict[str, Any]:
         if request.raw:
             return {"prompt": request.prompt}
-        turns = [("system", self._served.system), ("user", request.prompt)]
-        return {"messages": [{"role": role, "content": text} for role, text in turns if text is not None]}
+        system = [] if self._served.system is None else [{"role": "system", "content": self._served.system}]
+        return {"messages": [*system, *(conversation(request.prompt) or ())]}
 
     async def _answer(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
         """The server's answer as plain values. Raises Unanswered, or ModelError if further requests are pointless."""

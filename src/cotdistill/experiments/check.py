@@ -103,7 +103,7 @@ def _check_parts(config: CellConfig) -> None:
         return
     if isinstance(config.teacher, OwnTeacher):
         config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
-    if config.annotation.prompt:
+    if isinstance(config.annotation.prompt, Part):
         config.annotation.prompt.check("question", "granularity", "format", "gold", settings={})
     for term in config.training.loss:
         if isinstance(term, OwnDivergence):

@@ -11,14 +11,22 @@ from typing import Any
 
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Missing
-from cotdistill.annotation.teachers.prompting import own_prompt, prompts_fingerprint, teacher_prompt
-from cotdistill.config import AnnotationConfig, AskedTeacher, Sampling, ScriptedTeacher, ServedModel
+from cotdistill.annotation.teachers.prompting import prompt_of, prompts_fingerprint
+from cotdistill.config import (
+    AnnotationConfig,
+    AskedTeacher,
+    Message,
+    PromptFile,
+    Sampling,
+    ScriptedTeacher,
+    ServedModel,
+)
 from cotdistill.engines.asking import CompletionLog, ask, key_at, logged, refuse_failures
 from cotdistill.engines.costs import FREE, price_of
 from cotdistill.engines.engine import EMPTY, Completion, Engine, Failed, Request
 from cotdistill.engines.estimate import Estimate, estimate
 from cotdistill.engines.opening import identity_of, name_of, open_engine
-from cotdistill.errors import printable
+from cotdistill.errors import ConfigError, printable
 from cotdistill.granularities import COARSEST, GRANULARITIES
 from cotdistill.progress import track
 from cotdistill.records import Question, Rationale
@@ -147,11 +155,12 @@ class AskedSource:
         """It is apart from the key of a question: what ended by itself is not asked for again under another limit."""
         return None if isinstance(self.teacher, ScriptedTeacher) else self.teacher.sampling.max_new_tokens
 
-    def _prompt(self, question: Question, annotation: AnnotationConfig) -> str:
-        conditioned = annotation.answer_conditioned
-        if annotation.prompt:
-            return own_prompt(annotation.prompt, question, annotation)
-        return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
+    def _prompt(self, question: Question, annotation: AnnotationConfig) -> str | tuple[Message, ...]:
+        own, system = annotation.prompt, getattr(self.teacher, "system", None)
+        if isinstance(own, PromptFile) and own.has_system and system is not None:
+            remedy = f"delete teacher.system, or the system message of {own}"
+            raise ConfigError("the teacher has two system messages", where=f"teacher {self._name}", remedy=remedy)
+        return prompt_of(question, annotation)
 
     def _key(self, question: Question, annotation: AnnotationConfig, draw: int) -> str:
         return content_key([self._model, self._prompt(question, annotation), self._sampling, draw])

@@ -8,15 +8,17 @@ agree.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from cotdistill.config import AnnotationConfig, Part
+from cotdistill.config import AnnotationConfig, Message, Part, PromptFile
 from cotdistill.errors import ConfigError
 from cotdistill.records import AnswerType, Format, Question
 from cotdistill.storage.hashes import content_key
+from cotdistill.tasks.own_prompts import choice_lines, filled
 from cotdistill.tasks.procedural.problem import Solution, Step, Wording
 from cotdistill.tasks.procedural.rendering import check_written, render
 from cotdistill.tasks.prompts import answer_name
@@ -54,10 +56,18 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
     )
 
 
-def own_prompt(part: Part, question: Question, annotation: AnnotationConfig) -> str:
-    """The prompt of the user's own function, which gets the gold answer only if that may be in the prompt.
+def prompt_of(question: Question, annotation: AnnotationConfig) -> str | tuple[Message, ...]:
+    """What a teacher is asked about a question: by the user's own function or file, else by our prompt."""
+    own, conditioned = annotation.prompt, annotation.answer_conditioned
+    if own is None:
+        return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
+    return filled(own, question) if isinstance(own, PromptFile) else _by_function(own, question, annotation)
 
-    Raises ConfigError if the function returns anything but text.
+
+def _by_function(part: Part, question: Question, annotation: AnnotationConfig) -> str:
+    """The function gets the gold answer only if that may be in the prompt.
+
+    Raises ConfigError if it returns anything but text.
     """
     gold = question.answer if annotation.answer_conditioned else None
     prompt = part.call(question, annotation.granularity, annotation.format, gold)
@@ -96,9 +106,9 @@ def _example(answer_type: AnswerType, granularity: int, format: Format) -> tuple
     return asked_text(facts["question"], facts["choices"]), f"{render(solution, granularity, format)}\n{closing}"
 
 
-def asked_text(question: str, choices: Any) -> str:
+def asked_text(question: str, choices: Sequence[str] | None) -> str:
     """A question with its choices."""
-    return "\n".join([question, *(f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(choices or ()))])
+    return "\n".join([question, *choice_lines(choices)])
 
 
 @cache
