@@ -79,7 +79,7 @@ class LocalEngine(ABC):
         if messages is None:
             return cast("Sequence[int]", request.prompt)
         if request.raw:
-            return self._tokenizer(request.prompt)["input_ids"]  # pyright: ignore[reportReturnType]
+            return self._tokenizer(messages[-1]["content"])["input_ids"]  # pyright: ignore[reportReturnType]
         return encode_prompt(self._tokenizer, messages)
 
 
