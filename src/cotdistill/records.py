@@ -31,9 +31,33 @@ ACCURACY = "accuracy"
 """The metric of a prediction's own verdict; those of its samples are in ``evaluation/statistics/metrics.py``."""
 
 
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation; ``reasoning`` is what an assistant thought before it, kept apart."""
+
+    role: Role
+    content: str
+    reasoning: str | None = None
+
+    def to_row(self) -> dict[str, str]:
+        row = {"role": self.role, "content": self.content}
+        return row if self.reasoning is None else row | {"reasoning_content": self.reasoning}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Turn:
+        return cls(row["role"], row["content"], row.get("reasoning_content"))
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of a task. ``answer`` is the gold answer in canonical form (see ``tasks/answers/reading.py``)."""
+    """One item of a task. ``answer`` is the gold answer in canonical form (see ``tasks/answers/reading.py``).
+
+    ``turns`` are what was said before it, a system message first if there is one; a row has them only then, and
+    ``human_reasoning`` likewise.
+    """
 
     id: str
     task: str
@@ -44,9 +68,11 @@ class Question:
     choices: tuple[str, ...] | None = None
     human_rationale: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    turns: tuple[Turn, ...] | None = None
+    human_reasoning: str | None = None
 
     def to_row(self) -> dict[str, Any]:
-        return {
+        row = {
             "id": self.id,
             "task": self.task,
             "split": self.split,
@@ -57,6 +83,11 @@ class Question:
             "rationale": self.human_rationale,
             "meta": self.meta,
         }
+        if self.human_reasoning is not None:
+            row["reasoning"] = self.human_reasoning
+        if self.turns:
+            row["turns"] = [turn.to_row() for turn in self.turns]
+        return row
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Question:
@@ -71,7 +102,13 @@ class Question:
             choices=tuple(choices) if choices else None,
             human_rationale=row.get("rationale"),
             meta=row.get("meta") or {},
+            turns=_turns(row),
+            human_reasoning=row.get("reasoning"),
         )
+
+
+def _turns(row: dict[str, Any]) -> tuple[Turn, ...] | None:
+    return tuple(map(Turn.from_row, row["turns"])) if row.get("turns") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +146,7 @@ class Rationale:
     def from_row(cls, row: dict[str, Any]) -> Rationale:
         choices = row.get("choices")
         asked = (row["id"], row["task"], row["split"], row["question"], row["answer"], row["answer_type"])
-        question = Question(*asked, tuple(choices) if choices else None)
+        question = Question(*asked, tuple(choices) if choices else None, turns=_turns(row))
         written = (row["rationale"], row["teacher"], row["granularity"], row["format"])
         return cls(question, *written, row.get("meta") or {}, row.get("reasoning"))
 

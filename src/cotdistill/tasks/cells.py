@@ -61,9 +61,7 @@ def scalar(value: Any, name: str, place: str) -> str | None:
             ) from None
     if isinstance(value, str):
         text = value.strip()
-        if not text.isascii() and (found := _SURROGATE.search(text)):
-            problem = f"{name} holds half a character (U+{ord(found[0]):04X}) at {found.start() + 1}"
-            raise DataError(problem, where=place, remedy="write the whole character, or delete it")
+        refuse_half_characters(text, name, place)
         return None if not text or (len(text) < 6 and text.casefold() in _MISSING) else text
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -74,6 +72,13 @@ def scalar(value: Any, name: str, place: str) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise DataError(f"{name} is {_kind(value)}", where=place, remedy="give a text" + _hint(value, name))
+
+
+def refuse_half_characters(text: str, name: str, place: str) -> None:
+    """Raise DataError for half of a surrogate pair, which no file can hold."""
+    if not text.isascii() and (found := _SURROGATE.search(text)):
+        problem = f"{name} holds half a character (U+{ord(found[0]):04X}) at {found.start() + 1}"
+        raise DataError(problem, where=place, remedy="write the whole character, or delete it")
 
 
 def _is_chat(value: Any) -> bool:

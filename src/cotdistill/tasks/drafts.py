@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cotdistill.errors import DataError, nearest
-from cotdistill.tasks.answers.typography import last_box
+from cotdistill.records import AnswerType, Turn
 from cotdistill.tasks.cells import answer_of, scalar, text_of
 from cotdistill.tasks.choices import letter, read_choices
+from cotdistill.tasks.conversations import (
+    Conversation,
+    LeftOut,
+    conversation,
+    conversation_of,
+    is_messages,
+    turn_of,
+)
+from cotdistill.tasks.reasoning import split_reasoning
+from cotdistill.tasks.replies import read_prompt, read_reply, split_solution
 
 Column = Literal["id", "question", "answer", "choices", "rationale"]
 Row = Mapping[str, Any]
 
-_GSM8K = re.compile(r"(?:(?P<rationale>.*)\n)?[ \t]*####[ \t]*(?P<answer>[^\n]*\S)\s*", re.DOTALL)
-"""A solution, then #### and the answer: the form of GSM8K (arXiv 2110.14168)."""
-_CALCULATOR = re.compile(r"<<[^<>]*>>")
-"""GSM8K's annotations ``<<48/2=24>>``."""
 _ALPACA: dict[Column, str] = {"question": "instruction", "answer": "output"}
 _ALPACA_SOLVED: dict[Column, str] = {"question": "instruction", "rationale": "output"}
 """Alpaca's columns except the input, and those of a table with answers beside them."""
-_CHATS = ("messages", "conversations", "conversation")
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """``own_id``: the id is the row's own, not made from its content; ``is_list``: the answer was a list."""
+    """``own_id``: the id is the row's own, not made from its content; ``is_list``: the answer was a list.
+
+    ``answer_type`` is what the question itself asks for in our own words, if it does.
+    """
 
     place: str
     id: str
@@ -40,6 +47,14 @@ class Draft:
     choices: tuple[str, ...] | None
     labelled: bool
     rationale: str | None
+    reasoning: str | None = None
+    turns: tuple[Turn, ...] | None = None
+    answer_type: AnswerType | None = None
+
+    @property
+    def asked(self) -> str:
+        """The question with what was said before it."""
+        return "\n".join([*(turn.content for turn in self.turns or ()), self.question])
 
 
 def draft_of(row: Row, place: str, columns: Mapping[Column, str], name: str, *, whole_answers: bool) -> Draft:
@@ -48,27 +63,86 @@ def draft_of(row: Row, place: str, columns: Mapping[Column, str], name: str, *, 
     With ``whole_answers``, an answer is the whole cell; otherwise a solution before ``####`` or around a box becomes
     the rationale. Raises DataError for a row that cannot be used.
     """
+    row = _flat(row, place, columns)
     cells = _Cells(row, place, columns)
-    question = cells.question()
+    asked = read_prompt(cells.question())
+    question, turns = asked.question, _turns(row.get("turns"), place)
     raw_answer = cells.value("answer")
     answer, solution = answer_of(raw_answer, place), None
     if answer is None:
         raise DataError("question has no answer", where=place, remedy="fill in or delete that row")
     if not whole_answers:
         answer, solution = split_solution(answer)
-    choices, labels = read_choices(cells.value("choices"), place) or (None, ())
+    choices, labels = read_choices(cells.value("choices"), place) or (asked.choices, ())
     if answer in labels:
         answer = letter(labels.index(answer))
+    reasoning = text_of(row.get("reasoning"), "reasoning", place)
     rationale = text_of(cells.value("rationale"), "rationale", place) or solution
+    if rationale is None:
+        rationale, reasoning = reasoning, None
     own_id = "id" in columns or "id" in row
-    id_ = scalar(cells.value("id"), "id", place) if own_id else _made_id(name, question, choices, answer)
+    id_ = scalar(cells.value("id"), "id", place) if own_id else _made_id(name, question, choices, answer, turns=turns)
     if id_ is None:
         raise DataError("row has no id", where=place, remedy="give every row an id, or no row")
     is_list = isinstance(raw_answer, list)
-    return Draft(place, id_, own_id, question, answer, is_list, choices, bool(labels), rationale)
+    written = (question, answer, is_list, choices, bool(labels), rationale, reasoning)
+    return Draft(place, id_, own_id, *written, turns, asked.answer_type)
 
 
-def _made_id(name: str, *content: Any) -> str:
+def _flat(row: Row, place: str, columns: Mapping[Column, str]) -> Row:
+    """The row with the columns of a table where it holds a conversation, a reply that states an answer, or both.
+
+    A gold answer in a column of its own goes before the one that a reply states. Raises LeftOut for a conversation that
+    we cannot use.
+    """
+    found = _conversation(row, place, columns)
+    has_gold = columns.get("answer", "answer") in row
+    if found is None:
+        return row if has_gold or "output" not in row else _flat_alpaca(row)
+    flat = dict(row) | {columns.get("question", "question"): found.question, "turns": found.turns or None}
+    if found.reply is None:
+        return flat
+    answer, rationale, reasoning = read_reply(found.reply)
+    if has_gold:
+        return flat | {"rationale": found.reply.content, "reasoning": found.reply.reasoning}
+    if answer is None:
+        problem = "the reply states no answer that could be compared"
+        remedy = (
+            'end it with "The answer is ...", name a column of gold answers (columns: {answer: NAME}), or delete it'
+        )
+        raise LeftOut("no_stated_answer", problem, place, remedy)
+    return flat | {"answer": answer, "rationale": rationale, "reasoning": reasoning}
+
+
+def _conversation(row: Row, place: str, columns: Mapping[Column, str]) -> Conversation | None:
+    asked = row.get(columns.get("question", "question"))
+    if isinstance(asked, list) and is_messages(asked) and len(asked) > 1:
+        return conversation([turn_of(message, place) for message in asked], place)
+    return None if asked is not None or "question" in columns else conversation_of(row, place)
+
+
+def _flat_alpaca(row: Row) -> Row:
+    """An output that states an answer behind what it says, or thinks before; others are answers as a whole."""
+    if not isinstance(row["output"], str):
+        return row
+    split = split_reasoning(row["output"])
+    answer, rationale, reasoning = read_reply(Turn("assistant", split.visible, split.reasoning))
+    if answer in (None, row["output"].strip()):
+        return row
+    return dict(row) | {"answer": answer, "output": rationale, "reasoning": reasoning}
+
+
+def _turns(value: Any, place: str) -> tuple[Turn, ...] | None:
+    if not value:
+        return None
+    if not is_messages(value) and not all(isinstance(turn, Turn) for turn in value):
+        raise DataError("turns are no messages", where=place, remedy='write [{"role": "user", "content": "..."}, ...]')
+    return tuple(turn if isinstance(turn, Turn) else turn_of(turn, place) for turn in value)
+
+
+def _made_id(name: str, *content: Any, turns: tuple[Turn, ...] | None) -> str:
+    if turns:
+        content += ([turn.to_row() for turn in turns],)
     return f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]}"
 
 
@@ -86,8 +160,6 @@ class _Cells:
         column = self._columns.get(name, name)
         if column not in self._row and (name in ("question", "answer") or name in self._mapped):
             remedy = f"{nearest(column, filter(None, self._row))} (map it with columns: {{{name}: NAME}})"
-            if chat := next((chat for chat in _CHATS if chat in self._row), None):
-                remedy = f"write the content of {chat} as separate columns: question, rationale and answer"
             raise DataError(f"no column {column!r}", where=self._place, remedy=remedy)
         return self._row.get(column)
 
@@ -97,13 +169,3 @@ class _Cells:
             raise DataError("row has no question", where=self._place, remedy="fill in or delete that row")
         given = text_of(self._row.get("input"), "input", self._place) if self._is_alpaca else None
         return f"{question}\n\n{given}" if given else question
-
-
-def split_solution(answer: str) -> tuple[str, str | None]:
-    """``(answer, rationale)`` of a gold answer that is a solution: the answer after ``####`` or in the last box."""
-    if (found := _GSM8K.fullmatch(answer)) is not None:
-        return found["answer"], _CALCULATOR.sub("", found["rationale"] or "").strip() or None
-    if box := last_box(answer):
-        whole, held = box
-        return held or answer, None if answer.strip("$ .") == whole else answer
-    return answer, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from cotdistill.errors import DataError
 from cotdistill.records import AnswerType, Question
 from cotdistill.tasks.answers.types import is_number, read_gold
 from cotdistill.tasks.choices import first_index, letter
+from cotdistill.tasks.conversations import LeftOut
 from cotdistill.tasks.drafts import Draft, draft_of
 from cotdistill.tasks.hub import read_split
 from cotdistill.tasks.tables import read_table
@@ -20,6 +22,8 @@ from cotdistill.tasks.task import Task, refuse_repeated_ids
 
 Row = Mapping[str, Any]
 
+_MAX_LEFT_OUT = 0.5
+"""The share of conversations that may be left out."""
 _NAMED = 3
 """This many rows that do not fit are named; the others are counted."""
 
@@ -31,20 +35,19 @@ def load_own(config: OwnQuestions) -> Task:
     from their content, and exact repetitions of such rows are dropped and counted. Raises DataError naming file, line
     and remedy.
     """
-    train, train_repeated = _drafts(config, "train")
-    test, test_repeated = _drafts(config, "test")
+    dropped: Counter[str] = Counter()
+    train, test = (_drafts(config, side, dropped) for side in ("train", "test"))
     types = _answer_types([*train, *test], config)
     name = test_name = config.side_name("train" if config.train else "test")
     if config.test is None:
         train, test = _held_out(train, config)
     else:
         test_name = config.side_name("test")
-    dropped = {"repeated": train_repeated + test_repeated}
     return Task(
         name,
         tuple(_question(name, "train", draft, *types[draft.place]) for draft in train[: config.num_train]),
         tuple(_question(test_name, "test", draft, *types[draft.place]) for draft in test[: config.num_test]),
-        {reason: count for reason, count in dropped.items() if count},
+        dict(sorted(dropped.items())),
     )
 
 
@@ -55,26 +58,44 @@ def place_of(config: OwnQuestions, side: Literal["train", "test"]) -> str:
     return f"{config.hub if isinstance(config, HubTask) else config.function}, {side}"
 
 
-def _drafts(config: OwnQuestions, side: Literal["train", "test"]) -> tuple[list[Draft], int]:
-    """The rows of one side as drafts, and the number of repeated ones dropped."""
+def _drafts(config: OwnQuestions, side: Literal["train", "test"], dropped: Counter[str]) -> list[Draft]:
+    """The rows of one side as drafts; those that are repeated and conversations that we cannot use are counted.
+
+    Raises the error of the first such conversation if their share is above ``_MAX_LEFT_OUT``.
+    """
     if (config.train if side == "train" else config.test) is None:
-        return [], 0
+        return []
     rows = _rows(config, side)
     drafts: list[Draft] = []
-    num_repeated = 0
+    left_out: list[LeftOut] = []
     made_ids: set[str] = set()
     whole = config.answer_type == "text"
     for place, row in rows:
-        draft = draft_of(row, place, config.columns, config.side_name(side), whole_answers=whole)
+        try:
+            draft = draft_of(row, place, config.columns, config.side_name(side), whole_answers=whole)
+        except LeftOut as error:
+            left_out.append(error)
+            continue
         if not draft.own_id and draft.id in made_ids:
-            num_repeated += 1
+            dropped["repeated"] += 1
             continue
         made_ids.add(draft.id)
         drafts.append(draft)
+    _refuse_many(left_out, len(drafts))
+    dropped.update(error.reason for error in left_out)
     if not drafts:
         raise DataError("no rows", where=place_of(config, side), remedy="give at least one question")
     refuse_repeated_ids((draft.id, draft.place) for draft in drafts)
-    return drafts, num_repeated
+    return drafts
+
+
+def _refuse_many(left_out: Sequence[LeftOut], kept: int) -> None:
+    total = len(left_out) + kept
+    if len(left_out) > _MAX_LEFT_OUT * total:
+        first = left_out[0]
+        reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(e.reason for e in left_out).items())
+        problem = f"{first.problem} (of {total} rows {len(left_out)} cannot be used: {reasons})"
+        raise DataError(problem, where=first.where, remedy=first.remedy)
 
 
 def _rows(config: OwnQuestions, side: Literal["train", "test"]) -> Iterable[tuple[str, Row]]:
@@ -105,7 +126,7 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
     """The drafts to train on, and those to test on."""
     sides: tuple[list[Draft], list[Draft]] = [], []
     for draft in drafts:
-        sides[_is_held_out(draft.question, config.test_share)].append(draft)
+        sides[_is_held_out(draft.asked, config.test_share)].append(draft)
     if not all(sides):
         problem = f"no questions left for {'testing' if sides[0] else 'training'}"
         raise DataError(
@@ -128,7 +149,8 @@ def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, firs
         kind = f"not one of its choices {list(draft.choices)}" if draft.choices else f"not of type {answer_type}"
         remedy = "fix that row" if draft.choices else "fix that row or set answer_type"
         raise DataError(f"answer {draft.answer!r:.80} is {kind}", where=draft.place, remedy=remedy)
-    return Question(draft.id, task, split, draft.question, answer, answer_type, draft.choices, draft.rationale)
+    asked = (draft.id, task, split, draft.question, answer, answer_type, draft.choices, draft.rationale)
+    return Question(*asked, turns=draft.turns, human_reasoning=draft.reasoning)
 
 
 # ---- types ----------------------------------------------------------------------------------------------------------
@@ -139,6 +161,12 @@ def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> dict[str, tu
     else letter if there are choices, else inferred."""
     if config.answer_type != "auto":
         return {draft.place: (config.answer_type, None) for draft in drafts}
+    if asked := [draft for draft in drafts if draft.answer_type is not None]:
+        others = [draft for draft in drafts if draft.answer_type is None]
+        known: dict[str, tuple[AnswerType, int | None]] = {
+            draft.place: (draft.answer_type, None) for draft in asked if draft.answer_type
+        }
+        return known | (_answer_types(others, config) if others else {})
     without_choices = [draft for draft in drafts if draft.choices is None]
     inferred = _inferred_type(without_choices)
     if inferred == "number":

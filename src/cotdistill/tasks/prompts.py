@@ -17,7 +17,7 @@ distilling step-by-step (Hsieh et al. 2023, arXiv 2305.02301)."""
 
 _PREFIXES: dict[Target, str] = {"predict": "predict: ", "explain": "explain: "}
 
-_ANSWER_NAMES: dict[AnswerType, str] = {
+ANSWER_NAMES: dict[AnswerType, str] = {
     "number": "the number",
     "letter": "the letter of the right choice",
     "yes_no": "Yes or No",
@@ -30,24 +30,25 @@ _ANSWER_NAMES: dict[AnswerType, str] = {
 
 def answer_name(answer_type: AnswerType) -> str:
     """What an answer of this type is called in an instruction."""
-    return _ANSWER_NAMES[answer_type]
+    return ANSWER_NAMES[answer_type]
 
 
 def prompt_text(question: Question, target: Target, hint: str = "") -> str:
     """The question, its choices as "(A) ..." lines, a hint for a teacher, and one sentence that says what to reply."""
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]
     asked = _PREFIXES.get(target, "") + question.question
-    return "\n".join([asked, *choices, *([hint] if hint else []), _instruction(question.answer_type, target)])
+    return "\n".join([asked, *choices, *([hint] if hint else []), instruction(question.answer_type, target)])
 
 
-def _instruction(answer_type: AnswerType, target: Target) -> str:
+def instruction(answer_type: AnswerType, target: Target) -> str:
+    """The sentence that says what to reply."""
     if target in ("answer", "predict"):
-        return f'Reply with "The answer is" and {_ANSWER_NAMES[answer_type]}, nothing else.'
+        return f'Reply with "The answer is" and {ANSWER_NAMES[answer_type]}, nothing else.'
     if target == "answer_then_rationale":
-        return f'Start with "The answer is" and {_ANSWER_NAMES[answer_type]}, then explain it step by step.'
+        return f'Start with "The answer is" and {ANSWER_NAMES[answer_type]}, then explain it step by step.'
     if target == "explain":
         return "Think step by step, without stating the answer."
-    return f'Think step by step, then finish with "The answer is" and {_ANSWER_NAMES[answer_type]}.'
+    return f'Think step by step, then finish with "The answer is" and {ANSWER_NAMES[answer_type]}.'
 
 
 def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]:

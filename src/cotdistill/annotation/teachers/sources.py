@@ -6,7 +6,7 @@ A source gives what there is and says why something is missing; ``annotate`` dec
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,7 +104,8 @@ class HumanSource:
         released = {task: ReleasedRows.read(path) for task, path in self._files(questions).items()}
         for question in questions:
             if question.human_rationale:
-                yield _from_text(question, question.human_rationale, "human", None, "human")
+                written = _from_text(question, question.human_rationale, "human", None, "human")
+                yield replace(written, reasoning=question.human_reasoning)
             elif question.task in released and (row := released[question.task].find(question)):
                 yield _from_release(question, row, "human", None, "human")
             else:
