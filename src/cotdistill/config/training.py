@@ -11,13 +11,16 @@ from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Tempera
 from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
+from cotdistill.config.prompt import PromptFile
 
 __all__ = [
     "Alignment",
     "Attention",
     "CachedTeacher",
+    "GoldContext",
     "LiveTeacher",
     "OnPolicy",
+    "OwnContext",
     "SignalConfig",
     "TeacherContext",
     "TooLong",
@@ -33,8 +36,18 @@ TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answ
 """What a student is taught to write; ``tasks/prompts.py`` has the wording."""
 
 
-TeacherContext = Literal["none", "rationale", "answer"]
+GoldContext = Literal["none", "rationale", "answer"]
 """What a teacher's prompt holds besides the student's: nothing, the gold rationale with its answer, the gold answer."""
+
+
+class OwnContext(Settings):
+    """A prompt of the teacher's own, in a file, for example one that asks it to be concise."""
+
+    prompt: PromptFile
+
+
+TeacherContext = GoldContext | OwnContext
+"""What a teacher reads in place of the student's prompt."""
 
 
 class LiveTeacher(Settings):
@@ -42,7 +55,8 @@ class LiveTeacher(Settings):
 
     A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
     ``sorted_probability`` (ULD) for total_variation (``training/signals/alignment.py`` says what they compare). With a
-    ``context``, a model can be its own teacher: it reads the gold rationale or gold answer in its prompt.
+    ``context``, a model can be its own teacher: it reads the gold rationale or gold answer in its prompt, or a prompt
+    of its own (``context: {prompt: FILE}``).
     """
 
     kind: Literal["live"] = "live"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from cotdistill.config import TeacherContext, TrainingTarget
+from cotdistill.config import GoldContext, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.segments import Region, Segment
@@ -99,7 +99,7 @@ def response_text(rationale: Rationale, target: Target = "rationale") -> str:
     return "".join(segment.text for segment in response_segments(rationale, target))
 
 
-def hint_of(rationale: Rationale, context: TeacherContext) -> str:
+def hint_of(rationale: Rationale, context: GoldContext) -> str:
     """What a teacher may know that its student does not: the gold answer, alone or after the rationale."""
     known = {
         "none": "",

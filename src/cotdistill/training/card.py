@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cotdistill.config import LossConfig, TrainingConfig
+from cotdistill.config import LossConfig, OwnContext, TeacherContext, TrainingConfig
 from cotdistill.records import Rationale, Score, count_by
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.training.loop import TrainingSummary
@@ -21,7 +21,7 @@ def model_card(
     sources = count_by(_source(rationale) for rationale in rationales)
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
-        teacher += f", who reads the gold {config.signal.context}"
+        teacher += f", who reads {_read(config.signal.context)}"
     adapter = config.adapter
     kept = "merged" if adapter and adapter.merge else "kept separate from its base"
     losses = ", ".join(map(_term, config.loss))
@@ -80,3 +80,9 @@ def _term(term: LossConfig) -> str:
     along = term.positions
     where = f" (its first {along.first_share:.0%}, {along.start:g} to {along.end:g})" if along else ""
     return f"{term.weight:g} x {term.kind} on {term.region}{where}"
+
+
+def _read(context: TeacherContext) -> str:
+    if isinstance(context, OwnContext):
+        return f"a prompt of its own ({Path(context.prompt).name})"
+    return f"the gold {context}"

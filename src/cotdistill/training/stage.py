@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, TrainingConfig, identity
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, OwnContext, TrainingConfig, identity
 from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
@@ -80,7 +80,8 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     if isinstance(signal, CachedTeacher) and signal.store != "hidden":
         settings |= store_settings(signal)
     if signal.context != "none":
-        settings["context"] = signal.context
+        own = isinstance(signal.context, OwnContext)
+        settings["context"] = signal.context.prompt.identity if own else signal.context
     return {"model": identity, **settings} if settings else identity
 
 
@@ -167,6 +168,8 @@ def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks, say: Calla
     write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
     card = model_card(job.student.model, job.rationales, job.config, trained.totals, recipe)
     write_text_atomically(folder / "README.md", card)
+    if job.config.signal and isinstance(context := job.config.signal.context, OwnContext):
+        write_text_atomically(stage.path / f"teacher_prompt{Path(context.prompt).suffix}", context.prompt.source)
     notes = {"lengths": trained.lengths.to_row()}
     stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped, notes=notes)
 

@@ -11,9 +11,11 @@ from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from cotdistill.config import (
     CachedTeacher,
     ForwardKL,
+    GoldContext,
     LiveTeacher,
     LossConfig,
     ModelConfig,
+    OwnContext,
     TeacherContext,
     TrainingConfig,
 )
@@ -33,7 +35,7 @@ from cotdistill.training.stage import train, training_identity
 from cotdistill.training.step import DistillationLoss, accumulate
 
 CPU = torch.device("cpu")
-CONTEXTS: tuple[TeacherContext, ...] = ("rationale", "answer")
+CONTEXTS: tuple[GoldContext, ...] = ("rationale", "answer")
 RATIONALES = [
     Rationale(Question(f"q{n}", "own", "train", f"What is {n} + 5?", str(n + 5), "number"), text, "me", None, "human")
     for n, text in enumerate(("0 + 5 = 5.", "1 and 5 make 6.\nSo it is 6.", None))
@@ -65,7 +67,7 @@ def test_a_hint_holds_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_only_the_teachers_prompt_differs(context: TeacherContext) -> None:
+def test_only_the_teachers_prompt_differs(context: GoldContext) -> None:
     tokenizer = tiny_tokenizer()
     for plain, hinted, rationale in zip(examples("none"), examples(context), RATIONALES, strict=True):
         assert (hinted.input_ids, hinted.targets, hinted.regions) == (plain.input_ids, plain.targets, plain.regions)
@@ -117,6 +119,43 @@ def test_a_model_learns_from_itself(tmp_path: Path) -> None:
     assert "who reads the gold answer" in (made.model / "README.md").read_text(encoding="utf-8")
     other = config.model_copy(update={"signal": LiveTeacher(model=model, context="rationale")})
     assert training_identity(model, RATIONALES, other, 0) != training_identity(model, RATIONALES, config, 0)
+
+
+def own_context(path: Path, text: str) -> OwnContext:
+    path.write_text(text, encoding="utf-8")
+    return OwnContext.model_validate({"prompt": str(path)})
+
+
+def test_a_teacher_reads_a_prompt_of_its_own(tmp_path: Path) -> None:
+    concise = own_context(tmp_path / "concise.txt", "$question\nBe concise. (It is $gold.)")
+    for plain, told, rationale in zip(examples("none"), examples(concise), RATIONALES, strict=True):
+        text = f"{rationale.question.question}\nBe concise. (It is {rationale.question.answer}.)"
+        assert told.of_teacher().prompt == encode_prompt(tiny_tokenizer(), text)
+        assert (told.prompt, told.targets) == (plain.prompt, plain.targets)
+    chat = own_context(
+        tmp_path / "chat.yaml", "- {role: system, content: Be concise.}\n- {role: user, content: $question}"
+    )
+    messages = [{"role": "system", "content": "Be concise."}, {"role": "user", "content": "What is 0 + 5?"}]
+    assert examples(chat)[0].of_teacher().prompt == encode_prompt(tiny_tokenizer(), messages)
+    assert step_loss(own_teacher(), examples(chat)) > 1e-3
+
+
+def test_a_training_is_known_by_its_teachers_prompt_and_keeps_it(tmp_path: Path) -> None:
+    model = ModelConfig(model=str(save_tiny(tmp_path / "model")))
+
+    def told(path: Path, text: str) -> TrainingConfig:
+        signal = LiveTeacher(model=model, context=own_context(path, text))
+        return TrainingConfig.model_validate({"loss": ["forward_kl"], "dtype": "float32", "signal": signal})
+
+    config = told(tmp_path / "a.txt", "$question Be concise.")
+    key = training_identity(model, RATIONALES, config, 0)
+    assert training_identity(model, RATIONALES, told(tmp_path / "b.txt", "$question Be concise.\n"), 0) == key
+    assert training_identity(model, RATIONALES, told(tmp_path / "b.txt", "$question Be brief."), 0) != key
+    again = TrainingConfig.model_validate_json(config.model_dump_json())
+    assert training_identity(model, RATIONALES, again, 0) == key, "as other processes get it"
+    made = train(model, RATIONALES, config, seed=0, runs=tmp_path)
+    assert (made.path / "teacher_prompt.txt").read_text("utf-8") == "$question Be concise."
+    assert "who reads a prompt of its own (a.txt)" in (made.model / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_prompt_over_the_teachers_positions_is_refused_in_one_line() -> None:

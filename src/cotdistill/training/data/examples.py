@@ -18,7 +18,8 @@ from cotdistill.models.tokens.template import encode_prompt, encode_response, st
 from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
-from cotdistill.tasks.prompts import Target, asked_of, end_region, hint_of, prompt_text, response_segments
+from cotdistill.tasks.own_prompts import teachers_prompt
+from cotdistill.tasks.prompts import Target, asked_of, end_region, prompt_text, response_segments
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -104,8 +105,7 @@ def make_example(
     example = _behind(prompt_ids, *response, id=rationale.id)
     if context == "none":
         return example
-    hinted = prompt_text(rationale.question, target, hint_of(rationale, context))
-    return replace(example, teacher_prompt=encode_prompt(tokenizer, hinted))
+    return replace(example, teacher_prompt=encode_prompt(tokenizer, teachers_prompt(rationale, target, context)))
 
 
 def make_examples(
