@@ -80,8 +80,8 @@ def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
     if isinstance(signal, CachedTeacher) and signal.store != "hidden":
         settings |= store_settings(signal)
     if signal.context != "none":
-        own = isinstance(signal.context, OwnContext)
-        settings["context"] = signal.context.prompt.identity if own else signal.context
+        context = signal.context
+        settings["context"] = context.prompt.identity if isinstance(context, OwnContext) else context
     return {"model": identity, **settings} if settings else identity
 
 
