@@ -16,7 +16,7 @@ import yaml
 from cotdistill.config import load_experiment
 from cotdistill.config.claims import load_claims
 from cotdistill.errors import ConfigError
-from cotdistill.evaluation.statistics.comparisons import OVER_SEEDS, compare, margin_p_value
+from cotdistill.evaluation.statistics.comparisons import OVER_SEEDS, beyond_ratio, compare, margin_p_value
 from cotdistill.evaluation.stored import write_predictions
 from cotdistill.experiments.claims import ClaimResult, check_claims
 from cotdistill.experiments.plan import Cell, plan
@@ -171,6 +171,45 @@ def test_equivalence_needs_a_difference_that_is_shown_to_be_within_the_margin(tm
     record(tmp_path, by_level(30, 31, 50))
     results = check(tmp_path, equivalence(20, 2), equivalence(2, 2), equivalence(8, 3), equivalence(60, 3))
     assert [each.verdict for each in results] == ["supported", "not enough data", "contradicted", "supported"]
+
+
+def ratio(a: dict, b: dict, **bound: object) -> dict:
+    return {"kind": "ratio", "a": a, "b": b, **bound}
+
+
+def test_a_ratio_is_supported_only_where_it_is_shown_to_be_on_its_side_of_the_bound(tmp_path: Path) -> None:
+    record(tmp_path, by_level(30, 31, 50))
+    claims = [
+        ratio(FINE, COARSE, at_least=0.91),
+        ratio(COARSE, FINE, at_least=0.91),
+        ratio({LEVEL: 2}, COARSE, at_least=0.99),
+        ratio(COARSE, FINE, at_most=0.91),
+        ratio(FINE, COARSE, of="output_tokens", at_most=0.43),
+        ratio(FINE, COARSE, of="output_tokens", at_most=1.5),
+    ]
+    results = check(tmp_path, *claims)
+    expected = ["supported", "contradicted", "not enough data", "supported", "contradicted", "supported"]
+    assert [each.verdict for each in results] == expected
+    assert "tokens of outputs of" in str(results[4].parts[0][0])
+    assert "-0.6 tokens" in str(results[4].parts[0][0])
+
+
+def test_with_one_seed_a_ratio_is_a_t_test_over_items() -> None:
+    from scipy.stats import ttest_1samp
+
+    random = Random(3)
+    a, b = (predictions(sum(random.random() < chance for _ in range(80)), 80) for chance in (0.6, 0.7))
+    found = beyond_ratio([(a, b)], 0.9, names=("a", "b"))
+    differences = [one.correct - 0.9 * other.correct for one, other in zip(a, b, strict=True)]
+    reference = ttest_1samp(differences, 0.0)
+    assert found.p_value == pytest.approx(reference.pvalue)
+    assert found.interval == pytest.approx(tuple(reference.confidence_interval()))
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_least": 0.5, "at_most": 0.9}, {"at_least": 0}])
+def test_a_ratio_needs_one_bound(tmp_path: Path, bounds: dict) -> None:
+    with pytest.raises(ConfigError):
+        check(tmp_path, ratio(FINE, COARSE, **bounds))
 
 
 def test_equivalence_is_in_holms_family_like_any_other_comparison(tmp_path: Path) -> None:

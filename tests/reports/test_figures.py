@@ -9,14 +9,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from scipy.stats import ttest_1samp
 from tests.reports import material
 
 from cotdistill.evaluation.diagnosis.flips import Flip
-from cotdistill.evaluation.statistics.comparisons import pooled
+from cotdistill.evaluation.statistics.comparisons import pooled, score, tokens_interval
+from cotdistill.records import Prediction
 from cotdistill.reports import Evidence
 from cotdistill.reports.effect import effect_groups, effect_table, write_effect
+from cotdistill.reports.evidence import Arm, Cell
+from cotdistill.reports.facts import mean_output_tokens
 from cotdistill.reports.figures.canvas import without_shared_words
-from cotdistill.reports.figures.cost import draw_cost
+from cotdistill.reports.figures.cost import draw_cost, draw_tokens
 from cotdistill.reports.figures.effect import draw_effect
 from cotdistill.reports.figures.flips import draw_compared_flips, draw_flips
 from cotdistill.reports.figures.seeds import draw_power
@@ -145,3 +149,28 @@ def test_the_effect_figure_has_every_mean_in_its_row(tmp_path):
 def test_without_attention_there_is_one_panel():
     bare = [row | {"attention": {}} for row in EFFECTS]
     assert len(draw_effect(effect_groups(bare)).figure.axes) == 1
+
+
+def written(number: int, right: bool, tokens: int) -> Prediction:
+    return Prediction(str(number), "own", "1", "", None, "correct" if right else "wrong", 5, tokens)
+
+
+def test_accuracy_over_tokens_has_both_intervals_of_each_trained_arm():
+    """Three arms that write 10, 20 and 20 tokens; the base is a line, not a point."""
+    cells = {
+        name: [Cell(seed, [written(i, i % share == 0, tokens + i % 3) for i in range(60)]) for seed in seeds]
+        for name, share, tokens, seeds in (("base", 9, 5, [0]), ("short", 2, 9, [0]), ("long", 3, 19, [0, 1]))
+    }
+    arms = {
+        name: Arm(score(of[0].predictions), {"output_tokens": mean_output_tokens(of[0].predictions)}, cells=of)
+        for name, of in cells.items()
+    }
+    drawing = draw_tokens(Evidence("own", "", arms))
+    assert drawing is not None
+    (axes,) = drawing.figure.axes
+    points = [bars for bars in axes.containers if bars.has_xerr and bars.has_yerr]
+    assert [round(float(bars.lines[0].get_xdata()[0])) for bars in points] == [10, 20]
+    low, high = tokens_interval([cells["short"][0].predictions])
+    reference = ttest_1samp([one.num_output_tokens for one in cells["short"][0].predictions], 0).confidence_interval()
+    assert (low, high) == pytest.approx(tuple(reference))
+    assert draw_tokens(Evidence("own", "", {"one": arms["short"]})) is None

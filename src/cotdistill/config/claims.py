@@ -68,7 +68,25 @@ class Trend(Settings):
     b: Side
 
 
-ClaimTest = Annotated[Difference | Equivalence | PeakInside | Trend, Field(discriminator="kind")]
+class Ratio(Settings):
+    """The accuracy of arms ``a``, or how many tokens they write, is ``at_least`` or ``at_most`` this many times that of
+    arms ``b``: ``{a: half, b: whole, at_least: 0.91}``."""
+
+    kind: Literal["ratio"]
+    a: Side
+    b: Side
+    of: Literal["accuracy", "output_tokens"] = "accuracy"
+    at_least: float | None = Field(default=None, gt=0)
+    at_most: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def one_bound(self) -> Ratio:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a ratio needs one bound; give at_least or at_most")
+        return self
+
+
+ClaimTest = Annotated[Difference | Equivalence | PeakInside | Ratio | Trend, Field(discriminator="kind")]
 
 
 class Claim(Settings):

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cotdistill.config import Factors, load_experiment
-from cotdistill.config.claims import Claim, Claims, Difference, Equivalence, PeakInside, Trend
+from cotdistill.config.claims import Claim, Claims, ClaimTest, Difference, Equivalence, PeakInside, Ratio, Trend
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.outcomes import Outcomes
-from cotdistill.evaluation.statistics.comparisons import holm_p_values, margin_p_value, pooled, trend
+from cotdistill.evaluation.statistics.comparisons import beyond_ratio, holm_p_values, margin_p_value, pooled, trend
 from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.experiments.plan import arm_pairs, other_factors
 from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult, load_result, seed_pairs
+from cotdistill.records import ACCURACY
 
 SIGNIFICANT = 0.05
 
@@ -32,8 +33,9 @@ Pairs = dict[int, tuple[Outcomes, Outcomes]]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: a minus b, or, for a
-    trend, the growth of the gain from one level to the next. If there is no comparison, ``problem`` says why.
+    """One comparison that a claim needs. ``difference`` and its 95 % interval are fractions: a minus b, for a trend the
+    growth of the gain from one level to the next, for a ratio how far a is on the claimed side of its bound, in
+    fractions or tokens, as ``unit`` says. If there is no comparison, ``problem`` says why.
     ``p_value`` tests that there is no difference or, with a ``margin`` (a fraction), that the difference is at least
     that large, either way. With one seed all this is about these students, with several about arms, as ``method`` says.
     """
@@ -48,6 +50,7 @@ class Finding:
     method: str | None = None
     problem: str | None = None
     margin: float | None = None
+    unit: Literal["points", "tokens"] = "points"
 
     @property
     def sign(self) -> int:
@@ -60,10 +63,8 @@ class Finding:
     def __str__(self) -> str:
         if self.difference is None or self.interval is None:
             return f"{self.label}: {self.problem}"
-        low, high = (100 * bound for bound in self.interval)
-        statistics = (
-            f"{100 * self.difference:+.1f} points ({low:+.1f} to {high:+.1f}), Holm's p {self.adjusted_p_value:.2g}"
-        )
+        found, low, high = ((100 if self.unit == "points" else 1) * each for each in (self.difference, *self.interval))
+        statistics = f"{found:+.1f} {self.unit} ({low:+.1f} to {high:+.1f}), Holm's p {self.adjusted_p_value:.2g}"
         seeds = "1 seed, of these students" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
         return f"{self.label}: {statistics}, {self.n} questions, {seeds}"
 
@@ -152,14 +153,14 @@ def _load(file: Path, runs: Path, where: str) -> ExperimentResult:
         raise ConfigError(error.problem, where=f"{where}, {error.where}", remedy=error.remedy) from None
 
 
-def _parts(
-    test: Difference | Equivalence | PeakInside | Trend, result: ExperimentResult, where: str
-) -> tuple[Part, ...]:
+def _parts(test: ClaimTest, result: ExperimentResult, where: str) -> tuple[Part, ...]:
     if isinstance(test, Trend):
         return _trend_parts(test, result, where)
     if isinstance(test, PeakInside):
         return _peak_parts(test, result, where)
     pairs = [(result.arms[a], result.arms[b]) for a, b in _arm_pairs(result, test.a, test.b, where)]
+    if isinstance(test, Ratio):
+        return tuple((_bounded(a, b, test),) for a, b in pairs)
     if isinstance(test, Equivalence):
         return tuple((_compare(a, b, margin=test.margin_points / 100),) for a, b in pairs)
     return tuple((_compare(a, b, task),) for a, b in pairs for task in test.tasks or (None,))
@@ -182,6 +183,24 @@ def _compare(a: ArmResult, b: ArmResult, task: str | None = None, margin: float 
         return Finding(label, problem=str(error))
     n, seeds = found.n, found.num_seeds
     return Finding(label, found.difference, found.interval, p_value, None, n, seeds, found.method, margin=margin)
+
+
+def _bounded(a: ArmResult, b: ArmResult, test: Ratio) -> Finding:
+    """How far a is beyond the bound; positive where the claim holds."""
+    share, side, word = (test.at_least, 1, "least") if test.at_least else (test.at_most, -1, "most")
+    assert share is not None, "the config wants one bound"
+    of, unit = ("accuracy", "points") if test.of == ACCURACY else ("tokens of outputs", "tokens")
+    label = f"{of} of {a.name} at {word} {share:.0%} of {b.name}'s"
+    pairs = list(_predictions(a, b).values())
+    if not pairs:
+        return Finding(label, problem="no seed for which both arms are done")
+    try:
+        found = beyond_ratio(pairs, share, metric=test.of, names=(a.name, b.name))
+    except DataError as error:
+        return Finding(label, problem=str(error))
+    low, high = sorted(side * bound for bound in found.interval)
+    measured = (side * found.difference, (low, high), found.p_value, None, len(pairs[0][0]), len(pairs))
+    return Finding(label, *measured, found.method, unit=unit)
 
 
 def _predictions(a: ArmResult, b: ArmResult, task: str | None = None) -> Pairs:

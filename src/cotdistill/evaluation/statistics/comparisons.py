@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.items import Pairs, checked, joined_outcomes
+from cotdistill.evaluation.statistics.metrics import OUTPUT_TOKENS
 from cotdistill.evaluation.statistics.proportions import LEVEL, wilson_interval
 from cotdistill.evaluation.statistics.seeds import Variance, variance_of
 from cotdistill.evaluation.stored import Answers
@@ -228,6 +229,34 @@ def margin_p_value(pairs: Pairs, margin: float, *, names: tuple[str, str]) -> fl
     outcomes = np.concatenate([outcomes, extra], axis=2)
     distance = margin - abs(float(outcomes[0].mean() - outcomes[1].mean()))
     return variance_of(outcomes, (1, -1)).p_value(distance, outcomes.shape[1])
+
+
+def beyond_ratio(pairs: Pairs, share: float, *, metric: str = ACCURACY, names: tuple[str, str]) -> Change:
+    """How far the mean of ``metric`` of a is above ``share`` times that of b, in the metric's unit.
+
+    Interval and p are those of the t-test of ``seeds.py`` on this difference, with one seed over items alone. Raises
+    DataError as :func:`compare` does.
+    """
+    import numpy as np
+
+    outcomes, weights = joined_outcomes(pairs, names, metric), (1.0, -share)
+    num_seeds, variance = outcomes.shape[1], variance_of(outcomes, weights)
+    difference = float(np.tensordot(weights, outcomes.mean(axis=(1, 2)), 1))
+    reach, p_value = variance.half_width(num_seeds), variance.p_value(difference, num_seeds)
+    method = OVER_SEEDS if num_seeds > 1 else "t-test over items, t interval"
+    return Change(difference, (difference - reach, difference + reach), p_value, method, p_value, variance)
+
+
+def tokens_interval(seeds: Sequence[Answers]) -> tuple[float, float]:
+    """The 95 % interval of an arm's mean number of output tokens, for new items and, if there are several, new seeds.
+
+    Raises DataError if seeds answered different items.
+    """
+    import numpy as np
+
+    values = joined_outcomes([(one, one) for one in seeds], ("an arm", "itself"), OUTPUT_TOKENS)[:1]
+    mean, reach = float(values.mean()), variance_of(values, (1,)).half_width(len(seeds))
+    return (max(0.0, mean - reach), mean + reach) if np.isfinite(reach) else (mean, mean)
 
 
 def mean_interval(values: Sequence[float], *, num_resamples: int = 2000) -> tuple[float, float, float]:

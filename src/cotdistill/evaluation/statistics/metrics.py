@@ -42,6 +42,10 @@ class MetricScore:
         return asdict(self) | {"interval": list(self.interval)}
 
 
+OUTPUT_TOKENS = "output_tokens"
+"""The number of tokens that a question's completions have, as a metric of claims and figures."""
+
+
 def parts_of(metric: str) -> tuple[str, int]:
     """``pass@4`` as ("pass", 4); accuracy as ("accuracy", 1)."""
     kind, _, k = metric.partition("@")
@@ -55,6 +59,8 @@ def metric_values(answers: Answers, metric: str) -> np.ndarray:
     outcomes = outcomes_of(answers)
     if metric == ACCURACY:
         return outcomes.correct.astype(np.float64)
+    if metric == OUTPUT_TOKENS:
+        return outcomes.num_output_tokens.astype(np.float64)
     kind, k = parts_of(metric)
     for place in np.flatnonzero(outcomes.num_samples < k):
         id_, drawn = outcomes.items.ids[place], outcomes.num_samples[place]

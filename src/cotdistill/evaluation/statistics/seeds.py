@@ -110,7 +110,7 @@ class Variance:
         return high
 
 
-def variance_of(outcomes: np.ndarray, weights: Sequence[int]) -> Variance:
+def variance_of(outcomes: np.ndarray, weights: Sequence[float]) -> Variance:
     """The variance of the sum of ``weights`` times the arms' mean outcomes, from ``outcomes`` [arms, seeds, units].
 
     Units are items, or tasks with their means if tasks are drawn too; seeds and units are the same for all arms.

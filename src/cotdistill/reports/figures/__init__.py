@@ -7,7 +7,7 @@ from cotdistill.errors import ConfigError
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.arms import draw_accuracy, draw_gain, draw_strength
 from cotdistill.reports.figures.canvas import Drawing, write_figure
-from cotdistill.reports.figures.cost import draw_cost
+from cotdistill.reports.figures.cost import draw_cost, draw_tokens
 from cotdistill.reports.figures.curves import draw_curves
 from cotdistill.reports.figures.flips import draw_compared_flips
 from cotdistill.reports.figures.granularity import draw_granularity, draw_length
@@ -31,6 +31,7 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_power,
         draw_strength,
         draw_cost,
+        draw_tokens,
         draw_length,
         draw_example_lengths,
         draw_curves,
