@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.errors import ModelError
+from cotdistill.models.tokens.trial import CHARACTERS, SECONDS, ends
 
 Message = Mapping[str, str]
 """A turn of a conversation: its ``role``, its ``content`` and, of an assistant's, perhaps its ``reasoning_content``."""
@@ -82,9 +82,12 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, i
         turns = [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
     try:
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_turn)
-    except (TemplateError, ValueError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # it is a program by anybody
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
-            f"its chat template fails on a plain question ({error})",
+            f"its chat template fails on a plain question ({reason})",
             where=tokenizer.name_or_path,
             remedy="correct the template in its folder",
         ) from None
@@ -105,9 +108,10 @@ def _ask(tokenizer: PreTrainedTokenizerBase) -> Framing:
         first = tokenizer("x")["input_ids"][:1]  # pyright: ignore[reportIndexIssue]
         beginning = tuple(first) if first == [tokenizer.bos_token_id] else ()
         return Framing("", _OPENING, _CLOSING, "", False, False, eos, beginning, pattern)
-    in_parts, opened = _opened(tokenizer)
     question, answer = {"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}
     thought = answer | dict.fromkeys(_REASONING_NAMES, _THOUGHT)
+    _try_out(tokenizer, [question, thought])
+    in_parts, opened = _opened(tokenizer)
     plain, whole = (
         render(tokenizer, [question, turn], in_parts=in_parts, open_turn=False) for turn in (answer, thought)
     )
@@ -117,6 +121,22 @@ def _ask(tokenizer: PreTrainedTokenizerBase) -> Framing:
     ids = cast("list[int]", tokenizer(ending, add_special_tokens=False)["input_ids"])
     stop = next((token_id for token_id in ids if token_id in special), eos)
     return Framing(opened, opening, closing, empty, prefilled, in_parts, stop, (), pattern)
+
+
+def _try_out(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> None:
+    """Raise ModelError for a template that never ends, or writes what no model can read."""
+
+    def write() -> str:
+        texts = [render(tokenizer, turns, in_parts=False, open_turn=True) for turns in (messages[:1], messages)]
+        return max(texts, key=len)
+
+    if not ends(write):
+        raise ModelError(
+            f"its chat template takes more than {SECONDS} seconds or a gigabyte for a plain question, or writes more "
+            f"than {CHARACTERS:,} characters",
+            where=tokenizer.name_or_path,
+            remedy="correct the template in its folder",
+        )
 
 
 def _opened(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, str]:
