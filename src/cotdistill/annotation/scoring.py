@@ -21,7 +21,7 @@ from cotdistill.records import Question, Rationale
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.storage.stages import open_stage
-from cotdistill.tasks.prompts import prompt_text, response_text
+from cotdistill.tasks.prompts import prompt_of, response_text
 
 if TYPE_CHECKING:
     from cotdistill.models.forward.scoring import ScoredText, TextScore
@@ -40,7 +40,7 @@ def difficulties(questions: Sequence[Question], student: Model, runs: Path) -> l
     """How hard each question is for ``student``: the surprisal of the gold answer without a rationale, in nats."""
     from cotdistill.models.forward.scoring import ScoredText
 
-    texts = [ScoredText(prompt_text(q, "answer"), _OPENING, f" {q.answer}.") for q in questions]
+    texts = [ScoredText(prompt_of(q, "answer"), _OPENING, f" {q.answer}.") for q in questions]
     return [round(score.surprisal, 4) for score in score_under(student, texts, runs)]
 
 
@@ -51,7 +51,7 @@ def rationale_scores(rationales: Sequence[Rationale], student: Model, runs: Path
     texts = []
     for rationale in rationales:
         target = "answer" if rationale.rationale is None else "rationale"
-        texts.append(ScoredText(prompt_text(rationale.question, target), "", response_text(rationale)))
+        texts.append(ScoredText(prompt_of(rationale.question, target), "", response_text(rationale)))
     return score_under(student, texts, runs)
 
 

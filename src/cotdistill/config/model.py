@@ -33,6 +33,9 @@ class ModelConfig(Settings):
     revision: str | None = None
     keep_layers: int | None = Field(default=None, ge=1, description="keep only this many layers, evenly spaced")
     trust_remote_code: bool = False
+    system: str | None = Field(
+        default=None, description="a system message of its own, in training and evaluation alike; saved with a student"
+    )
     date: dt.date = Field(default=dt.date(2025, 1, 1), description="the date that its chat template writes as today's")
     allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cotdistill.config import (
     EvaluationConfig,
+    Message,
     Model,
     Sampling,
     ServedModel,
@@ -40,6 +41,8 @@ def asked_model(model: Model, config: EvaluationConfig) -> ServedModel | Transfo
     )
     engine = {name: getattr(config.engine, name) for name in type(config.engine).model_fields}
     if isinstance(config.engine, ServerSettings):
+        if model.system is not None:
+            engine["system"] = model.system
         return ServedModel(model=model.model, sampling=sampling, **engine)
     if isinstance(config.engine, VLLMSettings):
         return VLLMModel(model=model, sampling=sampling, dtype=config.dtype, **engine)
@@ -51,7 +54,7 @@ class Asked:
     """Questions with their prompts. ``first_statement`` says which statement of a completion is its answer."""
 
     questions: Sequence[Question]
-    prompts: Sequence[str]
+    prompts: Sequence[str | tuple[Message, ...]]
     first_statement: bool = False
 
     def requests(self, config: EvaluationConfig) -> Iterator[Request]:

@@ -21,7 +21,7 @@ from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 from cotdistill.tasks.few_shot import few_shot_texts
-from cotdistill.tasks.prompts import Target, prompt_text
+from cotdistill.tasks.prompts import Target, prompt_of
 from cotdistill.tasks.task import refuse_repeated_questions
 
 VERSION = 4
@@ -54,13 +54,17 @@ def evaluation_identity(model: Model, asked: Asked, config: EvaluationConfig) ->
         dtype = config.dtype
     return {
         "version": VERSION,
-        "model": settings.at if isinstance(settings, ServedModel) else model_identity(model),
+        "model": _served(settings) if isinstance(settings, ServedModel) else model_identity(model),
         "questions": content_key([(q.task, q.id, q.answer, q.answer_type) for q in asked.questions]),
         "prompts": content_key(list(asked.prompts)),
         "evaluation": identity(_decoding(config)),
         "dtype": dtype,
         "first_statement": asked.first_statement,
     }
+
+
+def _served(model: ServedModel) -> list[Any] | dict[str, Any] | str:
+    return model.at if model.system is None else {"at": model.at, "system": model.system}
 
 
 def _decoding(config: EvaluationConfig) -> EvaluationConfig:
@@ -97,7 +101,7 @@ def evaluate(
     if few_shot:
         texts = few_shot_texts(questions, config.few_shot, data_dir)
     else:
-        texts = [prompt_text(each, target) for each in questions]
+        texts = [prompt_of(each, target) for each in questions]
     asked = Asked(questions, texts, first_statement=target == "answer_then_rationale" and not few_shot)
     with open_stage(runs, "evaluation", evaluation_identity(model, asked, config)) as stage:
         if not stage.finished:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cotdistill.config import Message, OwnContext, PromptFile, TeacherContext
 from cotdistill.records import Question, Rationale
-from cotdistill.tasks.prompts import Target, hint_of, prompt_text
+from cotdistill.tasks.prompts import Target, hint_of, in_conversation, prompt_of
 
 
 def filled(prompt: PromptFile, question: Question) -> str | tuple[Message, ...]:
@@ -15,12 +15,11 @@ def filled(prompt: PromptFile, question: Question) -> str | tuple[Message, ...]:
     return messages[0].content if len(messages) == 1 else messages
 
 
-def teachers_prompt(rationale: Rationale, target: Target, context: TeacherContext) -> str | list[dict[str, str]]:
+def teachers_prompt(rationale: Rationale, target: Target, context: TeacherContext) -> str | tuple[Message, ...]:
     """What the teacher of a signal reads where the student reads its prompt for ``target``."""
     if not isinstance(context, OwnContext):
-        return prompt_text(rationale.question, target, hint_of(rationale, context))
-    prompt = filled(context.prompt, rationale.question)
-    return prompt if isinstance(prompt, str) else [message._asdict() for message in prompt]
+        return prompt_of(rationale.question, target, hint_of(rationale, context))
+    return in_conversation(rationale.question, filled(context.prompt, rationale.question))
 
 
 def choice_lines(choices: Sequence[str] | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from cotdistill.config import GoldContext, TrainingTarget
+from cotdistill.config import GoldContext, Message, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.segments import Region, Segment
@@ -38,6 +38,30 @@ def prompt_text(question: Question, target: Target, hint: str = "") -> str:
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]
     asked = _PREFIXES.get(target, "") + question.question
     return "\n".join([asked, *choices, *([hint] if hint else []), instruction(question.answer_type, target)])
+
+
+def prompt_of(question: Question, target: Target, hint: str = "") -> str | tuple[Message, ...]:
+    """:func:`prompt_text` behind the turns that came before the question, if there are any.
+
+    What an assistant thought in earlier turns is not shown again, as templates of thinking models have it.
+    """
+    asked = prompt_text(question, target, hint)
+    return in_conversation(question, asked)
+
+
+def in_conversation(question: Question, asked: str | tuple[Message, ...]) -> str | tuple[Message, ...]:
+    """What is asked about a question, behind the turns that came before it; alone if there are none.
+
+    Of messages, the last comes behind the turns, and a system message among them goes before the conversation's.
+    """
+    if not question.turns:
+        return asked
+    turns = (Message(turn.role, turn.content) for turn in question.turns)
+    if isinstance(asked, str):
+        return (*turns, Message("user", asked))
+    *before, last = asked
+    is_own = any(message.role == "system" for message in before)
+    return (*before, *(turn for turn in turns if not (is_own and turn.role == "system")), last)
 
 
 def instruction(answer_type: AnswerType, target: Target) -> str:

@@ -21,7 +21,7 @@ from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.own_prompts import choice_lines, filled
 from cotdistill.tasks.procedural.problem import Solution, Step, Wording
 from cotdistill.tasks.procedural.rendering import check_written, render
-from cotdistill.tasks.prompts import answer_name
+from cotdistill.tasks.prompts import answer_name, in_conversation
 
 PROMPTS = Path(__file__).with_name("prompts")
 
@@ -57,11 +57,16 @@ def teacher_prompt(question: Question, granularity: int | None, format: Format, 
 
 
 def prompt_of(question: Question, annotation: AnnotationConfig) -> str | tuple[Message, ...]:
-    """What a teacher is asked about a question: by the user's own function or file, else by our prompt."""
+    """What a teacher is asked about a question, by the user's own function or file, else by our prompt.
+
+    It stands behind what was said before the question; a file's own system message goes before the conversation's.
+    """
     own, conditioned = annotation.prompt, annotation.answer_conditioned
     if own is None:
-        return teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
-    return filled(own, question) if isinstance(own, PromptFile) else _by_function(own, question, annotation)
+        asked = teacher_prompt(question, annotation.granularity, annotation.format, answer_conditioned=conditioned)
+    else:
+        asked = filled(own, question) if isinstance(own, PromptFile) else _by_function(own, question, annotation)
+    return in_conversation(question, asked)
 
 
 def _by_function(part: Part, question: Question, annotation: AnnotationConfig) -> str:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cotdistill.models.tokens.template import encode_prompt, encode_response
 from cotdistill.records import Question
 from cotdistill.tasks.answers.stripping import clean_rationale
-from cotdistill.tasks.prompts import prompt_text
+from cotdistill.tasks.prompts import prompt_of
 from cotdistill.tasks.segments import Region, Segment
 
 OPENING = "The answer is"
@@ -98,7 +98,7 @@ def num_tokens(tokenizer: PreTrainedTokenizerBase, question: Question, rationale
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, question: Question, rationale: str) -> tuple[list[int], int, int]:
     """Token ids of prompt and response, where the response starts, and where the answer after the opening does."""
-    prompt = encode_prompt(tokenizer, prompt_text(question, "rationale"))
+    prompt = encode_prompt(tokenizer, prompt_of(question, "rationale"))
     response, start = _response(tokenizer, question, rationale)
     return [*prompt, *response], len(prompt), len(prompt) + start
 

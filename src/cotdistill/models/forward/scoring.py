@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.models.forward.heads import Head, check_head, head_of, last_hidden_states
-from cotdistill.models.tokens.template import encode_prompt, encode_response
+from cotdistill.models.tokens.template import Prompt, encode_prompt, encode_response
 from cotdistill.tasks.segments import Region, Segment
 
 _MAX_LOGITS = 2**24
@@ -21,7 +21,7 @@ _MAX_LOGITS = 2**24
 class ScoredText(NamedTuple):
     """A prompt, how the response begins, and how it continues; only the tokens of ``continuation`` are scored."""
 
-    prompt: str
+    prompt: Prompt
     opening: str
     continuation: str
 

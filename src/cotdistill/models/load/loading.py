@@ -20,6 +20,7 @@ from cotdistill.models.load.quiet import no_progress_bars
 from cotdistill.models.load.source import base_of, is_adapter, locate, model_identity, no_weights
 from cotdistill.models.load.untrusted import PICKLES, SAFE
 from cotdistill.models.tokens.dates import fix_date
+from cotdistill.models.tokens.system import set_system
 
 __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
 
@@ -48,6 +49,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
         tokenizer = as_in_file(tokenizer, folder, name=config.model)
     tokenizer.name_or_path = config.model
     fix_date(tokenizer, config.date)
+    set_system(tokenizer, config.system)
     return tokenizer
 
 

@@ -32,6 +32,8 @@ def model_identity(config: ModelConfig) -> str:
     cut = f"+keep_layers={config.keep_layers}" if config.keep_layers else ""
     if config.date != ModelConfig.model_fields["date"].default:
         cut += f"+date={config.date}"
+    if config.system is not None:
+        cut += f"+system={config.system!r}"
     if config.model == builtin.SMOLLM2:
         return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
     if is_hub_name(config.model):

@@ -20,11 +20,12 @@ from typing import cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cotdistill.config import Message as Said
 from cotdistill.errors import ModelError
 from cotdistill.models.tokens.framing import Framing, Message, framing, render, special_token_ids
 from cotdistill.tasks.segments import Region, Segment
 
-Prompt = str | Sequence[Message]
+Prompt = str | Sequence[Message] | Sequence[Said]
 """A user's turn, or a conversation that ends with one."""
 
 PLAIN = "{prompt}\n"
@@ -49,10 +50,16 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]
 
 
 def _prompt_text(tokenizer: PreTrainedTokenizerBase, frame: Framing, prompt: Prompt) -> str:
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    messages = _messages(prompt)
     if tokenizer.chat_template:
         return render(tokenizer, messages, in_parts=frame.in_parts, open_turn=True)
     return "".join(PLAIN.format(prompt=message["content"]) for message in messages)
+
+
+def _messages(prompt: Prompt) -> list[Message]:
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    return [message._asdict() if isinstance(message, Said) else message for message in prompt]
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]) -> tuple[list[int], list[Region]]:

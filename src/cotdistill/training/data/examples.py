@@ -19,7 +19,7 @@ from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.own_prompts import teachers_prompt
-from cotdistill.tasks.prompts import Target, asked_of, end_region, prompt_text, response_segments
+from cotdistill.tasks.prompts import Target, asked_of, end_region, prompt_of, response_segments
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -99,7 +99,7 @@ def make_example(
     else. ``context`` is what a teacher will know in addition.
     """
     target = target or asked_of(rationale, "rationale_then_answer")[0]
-    prompt_ids = encode_prompt(tokenizer, prompt_text(rationale.question, target))
+    prompt_ids = encode_prompt(tokenizer, prompt_of(rationale.question, target))
     ids, regions = encode_response(tokenizer, response_segments(rationale, target))
     response = [*ids, stop_token_id(tokenizer)], [*regions, end_region(target)]
     example = _behind(prompt_ids, *response, id=rationale.id)
