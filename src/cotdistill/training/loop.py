@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,9 @@ from cotdistill.models.load.loading import resolve_dtype
 from cotdistill.progress import track
 from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from cotdistill.training.data.ahead import ahead
 from cotdistill.training.data.batches import (
+    Batch,
     Layout,
     batch_tokens,
     batches_of_step,
@@ -103,15 +105,29 @@ def train_student(
         )
         order = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
         record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
-        for step, indices in islice(enumerate(order), first_step, None):
-            record(steps.take(step, indices))
-            if (step + 1) % config.checkpoint_every == 0 and step + 1 < num_steps:
-                save_checkpoint(folder / CHECKPOINT, state, step=step + 1, ranks=ranks)
+        laid = stack.enter_context(closing(ahead(steps.lay, islice(enumerate(order), first_step, None))))
+        for number, step in enumerate(laid, first_step + 1):
+            record(steps.take(step))
+            if number % config.checkpoint_every == 0 and number < num_steps:
+                save_checkpoint(folder / CHECKPOINT, state, step=number, ranks=ranks)
     if config.gradient_checkpointing:
         disable_gradient_checkpointing(student)
     student.eval()
     ranks.wait()
     return _summary(folder / METRICS, len(examples))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step (counted from 0) on examples by their numbers, of which this rank takes its ``own``.
+
+    ``batches`` is None if the student's samples, which only the student as it is then can write, replace them.
+    """
+
+    number: int
+    indices: Sequence[int]
+    own: Mapping[int, Example]
+    batches: Sequence[Batch] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +147,32 @@ class _Steps:
     rollouts: Rollouts | None
     ranks: Ranks
 
-    def take(self, step: int, indices: Sequence[int]) -> dict[str, Any]:
-        """Take a step (counted from 0) on these examples; returns its metrics."""
+    def lay(self, item: tuple[int, Sequence[int]]) -> _Step:
+        """The step with this number on these examples, as far as it can be known before the one before it is taken."""
+        number, indices = item
+        own = {index: self.examples[index] for index in self.ranks.share(indices, self.lengths)}
+        samples = self.rollouts is not None and self.rollouts.are_of(number)
+        return _Step(number, indices, own, None if samples else self._batches(own))
+
+    def take(self, step: _Step) -> dict[str, Any]:
+        """Take a step; returns its metrics."""
         started = time.perf_counter()
-        torch.manual_seed(step_seed(self.seed, step, self.ranks.rank))
-        rate = learning_rate(self.config, step, self.num_steps)
+        torch.manual_seed(step_seed(self.seed, step.number, self.ranks.rank))
+        rate = learning_rate(self.config, step.number, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        own, counts = self._own_examples(step, indices)
-        loss, term_means, num_loss_tokens = self._accumulate(own, spare=self.examples[indices[0]])
+        own, batches, counts = self._on_policy(step)
+        loss, term_means, num_loss_tokens = self._accumulate(batches, spare=self.examples[step.indices[0]])
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)).item()
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise _non_finite(loss, grad_norm, step, [self.examples[i].id for i in indices])
+            raise _non_finite(loss, grad_norm, step.number, [self.examples[i].id for i in step.indices])
         self.optimizer.step()
         seconds = time.perf_counter() - started
         (num_tokens,) = self.ranks.total([sum(map(len, own.values()))])
         return {
-            "step": step + 1,
+            "step": step.number + 1,
             "loss": loss,
             "terms": _named(self.config, term_means),
             "learning_rate": rate,
@@ -160,24 +183,27 @@ class _Steps:
             **counts,
         }
 
-    def _own_examples(self, step: int, indices: Sequence[int]) -> tuple[dict[int, Example], dict[str, Any]]:
-        """This rank's examples, or the student's own samples for their prompts, and the counts of these."""
-        own = {i: self.examples[i] for i in self.ranks.share(indices, self.lengths)}
-        if self.rollouts is None or not self.rollouts.are_of(step):
-            return own, {}
-        own = self.rollouts.sample(self.student, own, step=step)
-        return own, {"rollouts": self.rollouts.counts(own.values(), self.ranks)}
+    def _on_policy(self, step: _Step) -> tuple[Mapping[int, Example], Sequence[Batch], dict[str, Any]]:
+        """This rank's examples, or the student's samples for their prompts; their batches, and counts of samples."""
+        if step.batches is not None:
+            return step.own, step.batches, {}
+        assert self.rollouts is not None, "nothing else replaces examples"
+        samples = self.rollouts.sample(self.student, step.own, step=step.number)
+        return samples, self._batches(samples), {"rollouts": self.rollouts.counts(samples.values(), self.ranks)}
 
-    def _accumulate(self, own: Mapping[int, Example], spare: Example) -> tuple[float, list[float], int]:
+    def _batches(self, examples: Mapping[int, Example]) -> list[Batch]:
         device = self.student.device
-        batches = batches_of_step(own, self.layout, batch_tokens(self.config.max_batch_tokens, device))
+        batches = batches_of_step(examples, self.layout, batch_tokens(self.config.max_batch_tokens, device))
+        return [batch.pinned() for batch in batches] if device.type == "cuda" else batches
+
+    def _accumulate(self, batches: Sequence[Batch], spare: Example) -> tuple[float, list[float], int]:
         return accumulate(
             self.wrapped,
             batches,
-            device=device,
+            device=self.student.device,
             dtype=self.dtype,
             ranks=self.ranks,
-            spare=collate([spare], self.layout),
+            spare=collate([spare], self.layout) if self.ranks.size > 1 else None,
         )
 
 

@@ -212,7 +212,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
-    num_tokens = check_tokens(opened.model, tokenizer, (i for e in examples for i in (*e.input_ids, *e.targets)))
+    num_tokens = check_tokens(opened.model, tokenizer, (int(ids.max()) for e in examples for ids in e.arrays[:2]))
     if signal is not None and signal.num_outcomes is not None:
         shared_vocabulary_size(signal.num_outcomes, opened.model, num_tokens)
     totals = train_student(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def task_groups(examples: Sequence[Example]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     for index, example in enumerate(examples):
-        explains = example.regions[-1] is not Region.END
+        explains = example.arrays.regions[-1] != Region.END
         if explains and groups and examples[groups[-1][0]].id == example.id:
             groups[-1].append(index)
         else:
@@ -173,45 +174,51 @@ class Batch:
         return {name: getattr(self, name) for name in ("input_ids", "attention_mask", "position_ids", "texts")}
 
     def to(self, device: torch.device) -> Batch:
+        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same in memory that a GPU reads while it computes."""
+        return self._with_each(Tensor.pin_memory)
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         held = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {n: value.to(device, non_blocking=True) for n, value in held.items() if isinstance(value, Tensor)}
-        return replace(self, **tensors, teacher=self.teacher.to(device) if self.teacher else None)
+        tensors = {name: change(value) for name, value in held.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, teacher=self.teacher._with_each(change) if self.teacher else None)
 
 
 def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
     """Lay examples out and list the positions that carry loss; padding is zeros, which the attention mask hides."""
+    keys = tuple(example.key for example in examples)
+    has_context = any(example.arrays.teacher_prompt is not None for example in examples)
+    teachers = [example.of_teacher() for example in examples] if has_context else []
+    return _laid(examples, keys, layout, _laid(teachers, keys, layout) if has_context else None)
+
+
+def _laid(examples: Sequence[Example], keys: tuple[str, ...], layout: Layout, teacher: Batch | None = None) -> Batch:
     shared = num_shared_tokens(examples) if layout == "shared" else 0
     longest, lengths = max(map(len, examples)), [len(example) - shared for example in examples]
     shape = (len(examples), longest) if layout == "padded" else (1, shared + sum(lengths))
     starts = range(0, len(examples) * longest, longest) if layout == "padded" else accumulate(lengths, initial=shared)
-    input_ids, position_ids, is_token = torch.zeros(3, math.prod(shape), dtype=torch.long)
-    input_ids[:shared] = torch.tensor(examples[0].input_ids[:shared])
-    position_ids[:shared] = torch.arange(shared)
-    positions, targets, regions, owners = [], [], [], []
-    for number, (start, example) in enumerate(zip(starts, examples, strict=False)):
-        own = slice(start, start + len(example) - shared)
-        input_ids[own] = torch.tensor(example.input_ids[shared:])
-        position_ids[own] = torch.arange(shared, len(example))
-        is_token[own] = 1
-        own_targets = zip(example.targets[shared:], example.regions[shared:], strict=True)
-        for place, (target, region) in enumerate(own_targets, start):
-            if region:
-                positions.append(place)
-                targets.append(target)
-                regions.append(int(region))
-                owners.append(number)
-    has_context = any(example.teacher_prompt is not None for example in examples)
+    input_ids, position_ids, is_token, targets, regions, owners = np.zeros((6, math.prod(shape)), np.int64)
+    counted = np.arange(longest)
+    input_ids[:shared], position_ids[:shared] = examples[0].arrays.input_ids[:shared], counted[:shared]
+    for number, (start, length, example) in enumerate(zip(starts, lengths, examples, strict=False)):
+        own = slice(start, start + length)
+        input_ids[own], targets[own], regions[own] = (column[shared:] for column in example.arrays[:3])
+        position_ids[own] = counted[shared : len(example)]
+        is_token[own], owners[own] = 1, number
+    (positions,) = regions.nonzero()
     return Batch(
-        tuple(example.key for example in examples),
+        keys,
         layout,
-        input_ids.view(shape),
-        is_token.view(shape) if layout == "padded" else None,
-        None if layout == "padded" else position_ids.view(shape),
+        torch.from_numpy(input_ids).view(shape),
+        torch.from_numpy(is_token).view(shape) if layout == "padded" else None,
+        None if layout == "padded" else torch.from_numpy(position_ids).view(shape),
         PackedTexts(shared, tuple(lengths)) if layout == "shared" else None,
-        torch.tensor(positions),
-        torch.tensor(targets),
-        torch.tensor(regions),
-        torch.tensor(owners),
+        torch.from_numpy(positions),
+        torch.from_numpy(targets[positions]),
+        torch.from_numpy(regions[positions]),
+        torch.from_numpy(owners[positions]),
         longest,
-        collate([example.of_teacher() for example in examples], layout) if has_context else None,
+        teacher,
     )

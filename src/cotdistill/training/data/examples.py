@@ -7,9 +7,11 @@ downstream shifts or masks again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
+from typing import NamedTuple
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import TeacherContext, TooLong, TrainingTarget
@@ -23,68 +25,126 @@ from cotdistill.tasks.prompts import Target, asked_of, end_region, prompt_of, re
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
+Ids = Sequence[int] | np.ndarray
+"""Token ids in order."""
 
-@dataclass(frozen=True, slots=True)
+REASONED = (Region.REASONING, Region.RATIONALE)
+"""What is not the answer."""
+
+
+class Arrays(NamedTuple):
+    """The tokens of an example as int32 and its regions as uint8; they may be views into a file."""
+
+    input_ids: np.ndarray
+    targets: np.ndarray
+    regions: np.ndarray
+    teacher_prompt: np.ndarray | None
+
+
 class Example:
     """``input_ids[i]`` predicts ``targets[i]``, which lies in ``regions[i]``; all three have the same length.
 
-    ``teacher_prompt`` is the prompt of a teacher that knows more than the student; None if it is the same.
+    ``teacher_prompt`` is the prompt of a teacher that knows more than the student; None if it is the same. What lies in
+    ``arrays`` is made a list when it is asked for.
     """
 
-    id: str
-    input_ids: list[int]
-    targets: list[int]
-    regions: list[Region]
-    teacher_prompt: list[int] | None = None
+    __slots__ = ("_key", "arrays", "id")
+
+    def __init__(
+        self,
+        id: str,
+        input_ids: Ids,
+        targets: Ids,
+        regions: Sequence[int] | np.ndarray,
+        teacher_prompt: Ids | None = None,
+        *,
+        key: str | None = None,
+    ):
+        given = None if teacher_prompt is None else np.asarray(teacher_prompt, np.int32)
+        tokens = np.asarray(input_ids, np.int32), np.asarray(targets, np.int32)
+        self.id, self._key, self.arrays = id, key, Arrays(*tokens, np.asarray(regions, np.uint8), given)
 
     def __len__(self) -> int:
-        return len(self.input_ids)
+        return len(self.arrays.input_ids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Example):
+            return NotImplemented
+        lists = [(one.input_ids, one.targets, one.regions, one.teacher_prompt) for one in (self, other)]
+        return self.id == other.id and lists[0] == lists[1]
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    @property
+    def input_ids(self) -> list[int]:
+        return self.arrays.input_ids.tolist()
+
+    @property
+    def targets(self) -> list[int]:
+        return self.arrays.targets.tolist()
+
+    @property
+    def regions(self) -> list[Region]:
+        return list(map(Region, self.arrays.regions.tolist()))
+
+    @property
+    def teacher_prompt(self) -> list[int] | None:
+        return None if self.arrays.teacher_prompt is None else self.arrays.teacher_prompt.tolist()
 
     @property
     def key(self) -> str:
         """A hash of what a teacher's signal depends on: the tokens, and which of them carry loss."""
-        start = self.num_prompt_tokens - 1
-        content: tuple[object, ...] = (self.input_ids, self.targets[-1], start)
-        if len(self) - start != self.num_loss_tokens:
-            content += ([place for place, region in enumerate(self.regions) if region],)
-        if self.teacher_prompt is not None:
-            content += (self.teacher_prompt,)
-        return blake2b(repr(content).encode(), digest_size=16).hexdigest()
+        if self._key is None:
+            start = self.num_prompt_tokens - 1
+            content: tuple[object, ...] = (self.input_ids, int(self.arrays.targets[-1]), start)
+            if len(self) - start != self.num_loss_tokens:
+                content += (self.arrays.regions.nonzero()[0].tolist(),)
+            if self.arrays.teacher_prompt is not None:
+                content += (self.teacher_prompt,)
+            self._key = blake2b(repr(content).encode(), digest_size=16).hexdigest()
+        return self._key
 
     @property
     def num_loss_tokens(self) -> int:
-        return len(self) - self.regions.count(Region.PROMPT)
+        return int(np.count_nonzero(self.arrays.regions))
 
     @property
     def loss_targets(self) -> list[int]:
         """The tokens that carry loss."""
-        return [target for target, region in zip(self.targets, self.regions, strict=True) if region]
+        return self.arrays.targets[self.arrays.regions > 0].tolist()
 
     @property
     def num_prompt_tokens(self) -> int:
         """How many tokens come before the first that carries loss."""
-        return next((place for place, region in enumerate(self.regions) if region), len(self)) + 1
+        carries = self.arrays.regions > 0
+        first = int(carries.argmax())
+        return (first if carries[first] else len(self)) + 1
 
     @property
     def prompt(self) -> list[int]:
-        return self.input_ids[: self.num_prompt_tokens]
+        return self.arrays.input_ids[: self.num_prompt_tokens].tolist()
 
     def of_teacher(self) -> Example:
         """The same response, with the same loss tokens, after the teacher's prompt."""
-        if self.teacher_prompt is None:
+        _, targets, regions, prompt = self.arrays
+        if prompt is None:
             return self
         start = self.num_prompt_tokens - 1
-        return _behind(self.teacher_prompt, self.targets[start:], self.regions[start:], id=self.id)
+        return _behind(prompt, targets[start:], regions[start:], id=self.id)
 
     def with_response(self, response: Sequence[int], regions: Sequence[Region]) -> Example:
         """The same prompts, the student's and the teacher's, with another response (including its stop token)."""
-        return replace(_behind(self.prompt, response, regions, id=self.id), teacher_prompt=self.teacher_prompt)
+        return _behind(self.prompt, response, regions, id=self.id, teacher_prompt=self.arrays.teacher_prompt)
 
 
-def _behind(prompt: Sequence[int], response: Sequence[int], regions: Sequence[Region], *, id: str) -> Example:
+def _behind(
+    prompt: Ids, response: Ids, regions: Sequence[int] | np.ndarray, *, id: str, teacher_prompt: Ids | None = None
+) -> Example:
     """The one place where positions are shifted; ``regions`` are those of the response."""
-    token_ids = [*prompt, *response]
-    return Example(id, token_ids[:-1], token_ids[1:], [Region.PROMPT] * (len(prompt) - 1) + list(regions))
+    token_ids = np.concatenate([np.asarray(prompt, np.int32), np.asarray(response, np.int32)])
+    of_all = np.zeros(len(token_ids) - 1, np.uint8)
+    of_all[len(prompt) - 1 :] = regions
+    return Example(id, token_ids[:-1], token_ids[1:], of_all, teacher_prompt)
 
 
 def make_example(
@@ -102,10 +162,10 @@ def make_example(
     prompt_ids = encode_prompt(tokenizer, prompt_of(rationale.question, target))
     ids, regions = encode_response(tokenizer, response_segments(rationale, target))
     response = [*ids, stop_token_id(tokenizer)], [*regions, end_region(target)]
-    example = _behind(prompt_ids, *response, id=rationale.id)
-    if context == "none":
-        return example
-    return replace(example, teacher_prompt=encode_prompt(tokenizer, teachers_prompt(rationale, target, context)))
+    informed = None
+    if context != "none":
+        informed = encode_prompt(tokenizer, teachers_prompt(rationale, target, context))
+    return _behind(prompt_ids, *response, id=rationale.id, teacher_prompt=informed)
 
 
 def make_examples(
@@ -136,7 +196,7 @@ def make_examples(
             if too_long == "cut_reasoning":
                 kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length)
         fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
-        lengths.add(len(whole) + 1, sum(map(whole.regions.count, (Region.REASONING, Region.RATIONALE))), fate)
+        lengths.add(len(whole) + 1, int(np.isin(whole.arrays.regions, REASONED).sum()), fate)
         if kept is not None:
             examples.append(kept)
     num_too_long = lengths.fates["too_long"]
