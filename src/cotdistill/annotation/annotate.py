@@ -16,8 +16,17 @@ from cotdistill.annotation.perturb import VERSION as PERTURBATION_VERSION
 from cotdistill.annotation.perturb import perturb
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
-from cotdistill.annotation.teachers.sources import source_of
-from cotdistill.config import AnnotationConfig, Compression, Model, PromptFile, Rewritten, Teacher, identity
+from cotdistill.annotation.teachers.sources import completions_name, source_of
+from cotdistill.config import (
+    AnnotationConfig,
+    Compression,
+    Model,
+    PromptFile,
+    Rewritten,
+    RoutedTeacher,
+    Teacher,
+    identity,
+)
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
@@ -174,8 +183,9 @@ def read_annotation(path: Path) -> Rationales:
 
 
 def completions_folder(teacher: Teacher, runs: Path) -> Path:
-    """One folder per teacher: its completions serve every annotation that asks the same again."""
-    return runs / "completions" / content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+    """Where the completions of a teacher are kept, or of several, each in a folder of its own."""
+    folder = runs / "completions"
+    return folder if isinstance(teacher, RoutedTeacher) else folder / completions_name(teacher)
 
 
 def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
     checked = sorted((one for one in records if one.rationale is not None), key=_hash)[:NUM_VERIFIED]
     faults = count_by(found[0].reason for one in checked if (found := find_faults(one)))
     return Description(
-        teacher=first.teacher,
+        teacher=", ".join(dict.fromkeys(one.teacher for one in records)),
         format=first.format,
         granularity=first.granularity if len({one.granularity for one in records}) == 1 else None,
         rows=len(records),

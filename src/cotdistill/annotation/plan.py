@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from cotdistill.annotation.annotate import AnnotationRequest, annotation_identit
 from cotdistill.annotation.compress import planned
 from cotdistill.annotation.select import levels_of
 from cotdistill.annotation.teachers.asked import AskedSource
-from cotdistill.config import AnnotationConfig, AskedTeacher, Teacher
+from cotdistill.annotation.teachers.sources import RoutedSource, Source, source_of
+from cotdistill.config import AnnotationConfig, AskedTeacher, Teacher, teachers_of
 from cotdistill.config.selection import LowestRankSurprisal
 from cotdistill.engines.estimate import NOTHING, Estimate
 from cotdistill.records import Question
@@ -58,21 +60,31 @@ def plan(request: AnnotationRequest, runs: Path) -> Plan:
 
 
 def plan_typical(num_questions: int, teacher: Teacher, annotation: AnnotationConfig) -> Estimate:
-    """The same for a number of questions that are not at hand; they are assumed to be of typical length."""
+    """The same for a number of questions that are not at hand; they are assumed to be of typical length, and to go to
+    several teachers equally."""
     typical = Question("", "", "train", "word " * TYPICAL_WORDS, "0", "number")
     found = planned([typical], annotation, Path())
-    if isinstance(teacher, AskedTeacher):
-        source = AskedSource(teacher, Path())
-        found += _over_levels(annotation, lambda at_level: source.estimate([typical], at_level))
+    teachers = teachers_of(teacher)
+    for asked in (each for each in teachers if isinstance(each, AskedTeacher)):
+        source = AskedSource(asked, Path())
+        each = _over_levels(annotation, partial(source.estimate, [typical]))
+        found += each.times(1 / len(teachers))
     return found.times(num_questions)
 
 
 def _left_to_ask(
     questions: Sequence[Question], teacher: Teacher, annotation: AnnotationConfig, completions: Path
 ) -> Estimate:
-    if not isinstance(teacher, AskedTeacher):
+    source = source_of(teacher, None, completions)
+    if isinstance(source, RoutedSource):
+        found = (_left_of(each, routed, annotation) for each, routed in source.routes(questions))
+        return sum(found, NOTHING)
+    return _left_of(source, questions, annotation)
+
+
+def _left_of(source: Source, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
+    if not isinstance(source, AskedSource):
         return NOTHING
-    source = AskedSource(teacher, completions)
     return _over_levels(annotation, lambda at_level: source.plan(questions, at_level))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cotdistill.annotation.rationales import Dropped, Rationales
 from cotdistill.annotation.scoring import difficulties, rank_surprisal_ratio, rationale_scores
-from cotdistill.config import AnnotationConfig, Model, Teacher
+from cotdistill.config import AnnotationConfig, Model, RoutedTeacher, Teacher
 from cotdistill.config.selection import GranularityMix, HybridGranularity, LowestRankSurprisal, Selection
 from cotdistill.errors import ConfigError
 from cotdistill.records import Question, Rationale, count_by
@@ -153,6 +153,10 @@ def at_draw(teacher: Teacher, draw: int) -> Teacher:
     """
     if draw == 0:
         return teacher
+    if isinstance(teacher, RoutedTeacher):
+        others = {name: at_draw(each, draw) for name, each in teacher.teachers.items()}
+        default = teacher.default and at_draw(teacher.default, draw)
+        return teacher.model_copy(update={"teachers": others, "default": default})
     sampling = getattr(teacher, "sampling", None)
     if sampling is None or not sampling.temperature:
         problem = f"the teacher {teacher.kind} gives the same rationale at every draw"

@@ -11,7 +11,7 @@ from cotdistill.config.engine import Sampling, ScriptedModel, ServedModel, Trans
 from cotdistill.config.parts import Part, is_part, own_shorthand
 from cotdistill.config.prompt import PromptFile
 from cotdistill.config.selection import Level, Selection
-from cotdistill.records import Format
+from cotdistill.records import Format, Question
 
 __all__ = [
     "AnnotationConfig",
@@ -29,6 +29,7 @@ __all__ = [
     "ProceduralTeacher",
     "Removed",
     "Rewritten",
+    "RoutedTeacher",
     "ScriptedTeacher",
     "Shuffled",
     "Swapped",
@@ -37,6 +38,7 @@ __all__ = [
     "TransformersTeacher",
     "Truncated",
     "VLLMTeacher",
+    "teachers_of",
 ]
 
 
@@ -134,9 +136,46 @@ class ScriptedTeacher(ScriptedModel, _Answering):
 AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher
 """Teachers that are asked with our prompts; their completions are kept."""
 
-Teacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OwnTeacher | AskedTeacher
+OneTeacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OwnTeacher | AskedTeacher
+_OneTeacher = Annotated[Annotated[OneTeacher, Field(discriminator="kind")], BeforeValidator(own_shorthand)]
+
+
+class RoutedTeacher(Settings):
+    """Several teachers: one for each value of ``by``, which is ``task`` or a column that ``task.keep_columns`` keeps.
+
+    A task is known by its whole name, or by the part before or behind the slash. A question whose value has no teacher
+    goes to ``default``, or is dropped and counted.
+    """
+
+    kind: Literal["routed"] = "routed"
+    by: str = Field(default="task", min_length=1)
+    teachers: dict[str, _OneTeacher] = Field(min_length=1)
+    default: _OneTeacher | None = None
+
+    @property
+    def all(self) -> tuple[OneTeacher, ...]:
+        return (*self.teachers.values(), *((self.default,) if self.default else ()))
+
+    def value_of(self, question: Question) -> str:
+        """What decides about a question."""
+        return question.task if self.by == "task" else str(question.meta.get(self.by, ""))
+
+    def route(self, question: Question) -> OneTeacher | None:
+        """Who is to write the rationale of a question, if anybody."""
+        value = self.value_of(question)
+        before, _, behind = value.partition("/")
+        names = (value, behind, before) if self.by == "task" else (value,)
+        return next((self.teachers[name] for name in names if name in self.teachers), self.default)
+
+
+Teacher = OneTeacher | RoutedTeacher
 
 TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(own_shorthand)]
+
+
+def teachers_of(teacher: Teacher) -> tuple[OneTeacher, ...]:
+    """All that a teacher's settings name."""
+    return teacher.all if isinstance(teacher, RoutedTeacher) else (teacher,)
 
 
 class _Perturbation(Settings):

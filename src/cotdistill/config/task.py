@@ -78,6 +78,9 @@ class OwnTask(Settings):
     )
     test_share: float = Field(default=0.2, gt=0, lt=1)
     columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = Field(default={})
+    keep_columns: tuple[str, ...] = Field(
+        default=(), description="more columns, kept with each question: a teacher can be routed by them"
+    )
     answer_type: AnswerType | Literal["auto"] = "auto"
     num_train: int | None = Field(default=None, ge=1)
     num_test: int | None = Field(default=None, ge=1)

@@ -13,6 +13,7 @@ from cotdistill.config import (
     Part,
     TrainingTarget,
     models_of,
+    teachers_of,
 )
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import with_first_models
@@ -101,8 +102,9 @@ def _check_parts(config: CellConfig) -> None:
         config.evaluation.reader.check("completion", "question", settings={})
     if config.training is None:
         return
-    if isinstance(config.teacher, OwnTeacher):
-        config.teacher.function.check("question", "granularity", "format", settings=config.teacher.settings)
+    for teacher in teachers_of(config.teacher):
+        if isinstance(teacher, OwnTeacher):
+            teacher.function.check("question", "granularity", "format", settings=teacher.settings)
     if isinstance(config.annotation.prompt, Part):
         config.annotation.prompt.check("question", "granularity", "format", "gold", settings={})
     for term in config.training.loss:

@@ -28,6 +28,7 @@ from cotdistill.config import (
     Removed,
     ScriptedTeacher,
     ServedModel,
+    teachers_of,
 )
 from cotdistill.engines.costs import cost, price_of
 from cotdistill.engines.estimate import Estimate as ToAsk
@@ -171,11 +172,12 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
 
 def _annotation_work(config: CellConfig, made_with: Work) -> _Work:
     """What ``annotate --dry-run`` says. How fast teachers answer is unknown and not part of the time."""
-    if not isinstance(config.teacher, AskedTeacher) or isinstance(config.teacher, ScriptedTeacher):
+    asked = [each for each in teachers_of(config.teacher) if isinstance(each, AskedTeacher)]
+    if all(isinstance(each, ScriptedTeacher) for each in asked):
         return _Work()
     found = _to_ask(config, made_with)
     if found is None:
-        return _Work(asked_tokens=None, cost=None if isinstance(config.teacher, ServedModel) else 0)
+        return _Work(asked_tokens=None, cost=None if any(isinstance(each, ServedModel) for each in asked) else 0)
     return _Work(asked_tokens=found.input_tokens + found.output_tokens, cost=found.cost)
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from cotdistill.annotation import collect_rationales, read_annotation
 from cotdistill.annotation.annotate import without_leaks
 from cotdistill.annotation.perturb import perturb
-from cotdistill.config import AskedTeacher, CellConfig, OwnQuestions, OwnTeacher
+from cotdistill.config import AskedTeacher, CellConfig, OwnQuestions, OwnTeacher, teachers_of
 from cotdistill.errors import DataError, ModelError
 from cotdistill.experiments.make import annotation_request, plan_rationales, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
@@ -71,7 +71,8 @@ def _rationales(config: CellConfig, work: Work, sample: int | None) -> Sequence[
         planned = plan_rationales(config, work)
         if planned.finished:
             return _spread(read_annotation(planned.path).records, sample)
-    if isinstance(config.teacher, AskedTeacher | OwnTeacher) or config.annotation.selection is not None:
+    asked = any(isinstance(each, AskedTeacher | OwnTeacher) for each in teachers_of(config.teacher))
+    if asked or config.annotation.selection is not None:
         return None
     request = annotation_request(_smaller(config, sample), work)
     questions = without_leaks(request)[0] if sample is None else _spread(request.questions, sample)

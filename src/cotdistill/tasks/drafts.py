@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cotdistill.errors import DataError, nearest
@@ -50,6 +50,7 @@ class Draft:
     reasoning: str | None = None
     turns: tuple[Turn, ...] | None = None
     answer_type: AnswerType | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def asked(self) -> str:
@@ -87,6 +88,14 @@ def draft_of(row: Row, place: str, columns: Mapping[Column, str], name: str, *, 
     is_list = isinstance(raw_answer, list)
     written = (question, answer, is_list, choices, bool(labels), rationale, reasoning)
     return Draft(place, id_, own_id, *written, turns, asked.answer_type)
+
+
+def kept_columns(row: Row, names: Sequence[str], place: str) -> dict[str, Any]:
+    """The columns of a row that are kept beside the question. Raises DataError for one that is not there."""
+    for name in names:
+        if name not in row:
+            raise DataError(f"row has no column {name!r}", where=place, remedy=nearest(name, row))
+    return {name: scalar(row[name], name, place) for name in names}
 
 
 def _flat(row: Row, place: str, columns: Mapping[Column, str]) -> Row:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from cotdistill.config import FileTask, HubTask, OwnBenchmark, OwnQuestions
@@ -15,7 +16,7 @@ from cotdistill.records import AnswerType, Question
 from cotdistill.tasks.answers.types import is_number, read_gold
 from cotdistill.tasks.choices import first_index, letter
 from cotdistill.tasks.conversations import LeftOut
-from cotdistill.tasks.drafts import Draft, draft_of
+from cotdistill.tasks.drafts import Draft, draft_of, kept_columns
 from cotdistill.tasks.hub import read_split
 from cotdistill.tasks.tables import read_table
 from cotdistill.tasks.task import Task, refuse_repeated_ids
@@ -80,7 +81,7 @@ def _drafts(config: OwnQuestions, side: Literal["train", "test"], dropped: Count
             dropped["repeated"] += 1
             continue
         made_ids.add(draft.id)
-        drafts.append(draft)
+        drafts.append(replace(draft, meta=kept_columns(row, config.keep_columns, place)))
     _refuse_many(left_out, len(drafts))
     dropped.update(error.reason for error in left_out)
     if not drafts:
@@ -150,7 +151,7 @@ def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, firs
         remedy = "fix that row" if draft.choices else "fix that row or set answer_type"
         raise DataError(f"answer {draft.answer!r:.80} is {kind}", where=draft.place, remedy=remedy)
     asked = (draft.id, task, split, draft.question, answer, answer_type, draft.choices, draft.rationale)
-    return Question(*asked, turns=draft.turns, human_reasoning=draft.reasoning)
+    return Question(*asked, meta=draft.meta, turns=draft.turns, human_reasoning=draft.reasoning)
 
 
 # ---- types ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +20,12 @@ from cotdistill.config import (
     HumanTeacher,
     OwnTeacher,
     ProceduralTeacher,
+    RoutedTeacher,
     Teacher,
 )
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import AnswerType, Format, Question, Rationale
-from cotdistill.storage.hashes import file_sha256
+from cotdistill.storage.hashes import content_key, file_sha256
 from cotdistill.tasks.answers.reading import extract_answer, same_answer
 from cotdistill.tasks.answers.stripping import clean_rationale, split_statement
 from cotdistill.tasks.answers.types import read_answer, read_gold
@@ -49,8 +51,11 @@ class Source(Protocol):
 def source_of(teacher: Teacher, data_dir: Path | None, completions: Path | None = None) -> Source:
     """The source that a teacher's settings describe.
 
-    ``data_dir`` is for teachers whose settings name no folder; ``completions`` keeps what asked teachers write.
+    ``data_dir`` is for teachers whose settings name no folder; ``completions`` keeps what asked teachers write: those
+    of a routed teacher in a folder each.
     """
+    if isinstance(teacher, RoutedTeacher):
+        return RoutedSource(teacher, data_dir, completions)
     if isinstance(teacher, AskedTeacher):
         from cotdistill.annotation.teachers.asked import AskedSource
 
@@ -66,6 +71,48 @@ def source_of(teacher: Teacher, data_dir: Path | None, completions: Path | None 
     if isinstance(teacher, OwnTeacher):
         return OwnSource(teacher)
     return AnswerOnlySource()
+
+
+def completions_name(teacher: Teacher) -> str:
+    """One folder per teacher that is asked: its completions serve every annotation that asks the same again."""
+    return content_key(teacher.model_dump(mode="json", include={"kind", "model", "base_url"}))
+
+
+@dataclass(frozen=True)
+class RoutedSource:
+    """Each question's rationale from the teacher that is to write it."""
+
+    teacher: RoutedTeacher
+    data_dir: Path | None
+    completions: Path | None
+
+    def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
+        found: dict[str, Rationale | Missing] = {}
+        for source, routed in self.routes(questions):
+            found |= dict(zip((q.id for q in routed), source.rationales(routed, annotation), strict=True))
+        for question in questions:
+            reason = f"{self.teacher.by}: {self.teacher.value_of(question)}"
+            yield found[question.id] if question.id in found else Missing(question, "no_route", reason)
+
+    def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
+        return {"routes": [source.identity(routed, annotation) for source, routed in self.routes(questions)]}
+
+    def routes(self, questions: Sequence[Question]) -> list[tuple[Source, list[Question]]]:
+        """The teachers that questions of these have, each with its own."""
+        routed = [(teacher, [q for q in questions if self.teacher.route(q) is teacher]) for teacher in self.teacher.all]
+        return [(self._sources[place], some) for place, (_, some) in enumerate(routed) if some]
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Of all that its teachers were asked."""
+        tokens = [getattr(source, "tokens", (0, 0)) for source in self._sources]
+        return sum(tokens_in for tokens_in, _ in tokens), sum(tokens_out for _, tokens_out in tokens)
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        folders = [self.completions and self.completions / completions_name(each) for each in self.teacher.all]
+        pairs = zip(self.teacher.all, folders, strict=True)
+        return [source_of(each, self.data_dir, folder) for each, folder in pairs]
 
 
 @dataclass(frozen=True, slots=True)
