@@ -116,7 +116,7 @@ def _installed(extra: str, packages: list[str]) -> str:
 
 
 def _cache() -> dict[str, str]:
-    from cotdistill.models.load.builtin import cache_folder
+    from cotdistill.models.load.converted import cache_folder
 
     folder = cache_folder()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0

@@ -10,6 +10,7 @@ import torch
 from cotdistill.config import ModelConfig
 from cotdistill.models.generate.generation import generate
 from cotdistill.models.load import builtin
+from cotdistill.models.load.converted import cache_folder
 from cotdistill.models.load.loading import load_model, load_tokenizer
 from cotdistill.models.tokens.template import (
     encode_prompt,
@@ -69,7 +70,7 @@ def test_prompt_and_response_are_what_the_template_renders():
 def test_weights_are_those_of_the_file_rounded_to_bfloat16(tmp_path):
     import gguf
 
-    source = builtin.find_gguf(builtin.cache_folder(), tmp_path)
+    source = builtin.find_gguf(cache_folder(), tmp_path)
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(source).tensors}
     model = load_model(SMOLLM2, dtype=torch.float32, device="cpu")
     for theirs, ours in (

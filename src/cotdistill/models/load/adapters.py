@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.load.saving import check_finite
-from cotdistill.models.load.source import BASE_MODEL, is_hub_name, locate, model_identity
+from cotdistill.models.load.source import BASE_MODEL, is_read_by_name, locate, model_identity
 from cotdistill.models.load.targets import Targets, all_linear
 from cotdistill.storage.atomic import write_json_atomically
 
@@ -94,7 +94,7 @@ def save_adapter(adapted: PeftModel, base: ModelConfig, folder: Path) -> None:
     """
     check_finite(adapted, folder)
     for config in adapted.peft_config.values():
-        config.base_model_name_or_path = base.model if is_hub_name(base.model) else str(locate(base))
+        config.base_model_name_or_path = base.model if is_read_by_name(base) else str(locate(base).resolve())
         config.revision = base.revision
     adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty form; the student gets a card of its own

