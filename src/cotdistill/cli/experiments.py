@@ -74,6 +74,9 @@ def run_command(
     only: Annotated[
         str | None, typer.Option(metavar="ID", help="only this cell (plan lists the ids), in this process")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="read every finished stage, also those that were verified before")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +86,7 @@ def run_command(
         _print_plan(experiment, runs, jobs, as_json, exact=True)
     else:
         work = work_in(runs, context)
-        _run(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, as_json=as_json)
+        _run(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, verify=verify, as_json=as_json)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -159,17 +162,17 @@ def _run(
     executor: Literal["local", "ray"] = "local",
     arm: str | None = None,
     only: str | None = None,
+    verify: bool = False,
     as_json: bool,
 ) -> None:
     from cotdistill.experiments.run import run_experiment
 
-    result = run_experiment(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only)
-    failed = [cell for cell in result.failed if only in (None, cell.cell.id)]
+    result = run_experiment(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, verify=verify)
     if only is None:
         _report(result, as_json)
     else:
         answer(result.to_row(), result.lines(), as_json)
-    if failed:
+    if result.failed:
         raise typer.Exit(1)
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from cotdistill.config import Experiment, Factors
 from cotdistill.errors import ArtifactError, DataError
-from cotdistill.evaluation.read import questions_of
+from cotdistill.evaluation.read import QUESTIONS, questions_of
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
-from cotdistill.evaluation.stored import StoredPredictions
+from cotdistill.evaluation.stored import OUTCOMES, PREDICTIONS, StoredPredictions
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
 from cotdistill.records import ACCURACY, Prediction, Question, Score
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
@@ -185,9 +185,12 @@ def _arm_row(arm: ArmResult) -> dict[str, Any]:
     return {"factors": arm.factors, "accuracy": arm.accuracy(), "seeds": seeds}
 
 
-def load_result(experiment: Experiment, runs: Path) -> ExperimentResult:
-    """What is on disk of ``experiment`` below ``runs``; nothing is run. Raises ConfigError as :func:`plan` does."""
-    planned = plan(experiment)
+def load_result(experiment: Experiment, runs: Path, *, only: Cell | None = None) -> ExperimentResult:
+    """What is on disk of ``experiment`` below ``runs``, or of ``only`` one of its cells; nothing is run.
+
+    Raises ConfigError as :func:`plan` does.
+    """
+    planned = plan(experiment) if only is None else Plan(experiment, (only,), ())
     path = runs / experiment.name
     arms = {
         name: ArmResult(name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path)) for cell in cells))
@@ -221,7 +224,10 @@ def _with_sound_predictions(result: CellResult) -> CellResult:
     if result.status != "done":
         return result
     try:
-        result.stage("evaluation").verify()
+        evaluation = result.stage("evaluation")
+        for name in (PREDICTIONS, OUTCOMES, QUESTIONS):
+            if name in evaluation:
+                evaluation.file(name)
     except ArtifactError as error:
         return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
     return result

@@ -25,6 +25,7 @@ from cotdistill.experiments.work import LoadTask, Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import hold
+from cotdistill.storage.verified import forget
 
 Executor = Literal["local", "ray"]
 FILE = "experiment.yaml"
@@ -38,14 +39,16 @@ def run_experiment(
     executor: Executor = "local",
     only: str | None = None,
     arm: str | None = None,
+    verify: bool = False,
 ) -> ExperimentResult:
     """Make every cell of ``experiment`` that is missing or has failed, and return what is then on disk.
 
     One job runs in this process, several each in their own; on Ray, as many cells run as the cluster has room for.
-    ``only`` names one cell, which runs in this process, so that any scheduler can run an experiment; ``arm`` one arm of
-    the file. Finished stages of done cells are checked first; a damaged one is set
-    aside and made again. Raises ArtifactError if another process is running this experiment or the disk is full,
-    ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
+    ``only`` names one cell, which runs in this process, so that any scheduler can run an experiment, and whose result
+    is returned alone; ``arm`` one arm of the file. Finished stages of done cells are checked first; a damaged one is
+    set aside and made again. Those that this machine has verified before are told by size, times and inode alone,
+    unless ``verify`` asks to read them. Raises ArtifactError if another process is running this experiment or the disk
+    is full, ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
     work = replace(work, runs=work.runs.absolute())
     planned = plan(experiment)
@@ -54,13 +57,16 @@ def run_experiment(
         raise ConfigError(f"{jobs} is not a number of jobs", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
         raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
+    if verify:
+        forget(work.runs)
     if only is not None:
         cell = planned.cell(only)
-        check_cells([cell], planned, work.load)
-        with disk_errors(path):
-            _write_file(experiment, path)
-            run_cell(cell, planned, work)
-        return load_result(experiment, work.runs)
+        if _missing([cell], path, until, say):
+            check_cells([cell], planned, work.load)
+            with disk_errors(path):
+                _write_file(experiment, path)
+                run_cell(cell, planned, work)
+        return load_result(experiment, work.runs, only=cell)
     chosen = cells_of_arm(planned, arm)
     _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, work.load)
     with disk_errors(path), hold(path):
@@ -127,7 +133,7 @@ def _damaged(results: Sequence[CellResult], say: Callable[[str], None]) -> set[P
 
 def _problem(folder: Path) -> ArtifactError | None:
     try:
-        open_finished(folder).verify()
+        open_finished(folder).check()
     except ArtifactError as error:
         return error
     return None

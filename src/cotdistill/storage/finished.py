@@ -11,8 +11,12 @@ from typing import Any
 from cotdistill.errors import ArtifactError
 from cotdistill.storage.hashes import file_sha256
 from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.verified import Stamp, is_settled, is_unchanged, remember, stamp
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
+
+_verified: dict[Path, tuple[Stamp, str]] = {}
+"""Files that this process has read and found to have this checksum: they are not read again for it."""
 
 
 def is_finished(path: Path) -> bool:
@@ -62,8 +66,13 @@ class FinishedStage:
         file, expected = self.path / name, self.manifest["files"].get(name)
         if expected is None or not file.is_file():
             raise ArtifactError("the file is missing from a finished stage", where=file, remedy=_remedy(self.path))
-        if file.stat().st_size != expected["bytes"] or file_sha256(file) != expected["sha256"]:
+        found = stamp(file)
+        if _verified.get(file) == (found, expected["sha256"]):
+            return file
+        if found[0] != expected["bytes"] or file_sha256(file) != expected["sha256"]:
             raise ArtifactError("the checksum differs from the manifest's", where=file, remedy=_remedy(self.path))
+        if is_settled(found):
+            _verified[file] = found, expected["sha256"]
         return file
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
@@ -74,6 +83,12 @@ class FinishedStage:
         """Raise ArtifactError if any file is missing or is not what was written."""
         for name in self.manifest["files"]:
             self.file(name)
+        remember(self.path, (MANIFEST, *self.manifest["files"]))
+
+    def check(self) -> None:
+        """Verify it, unless this machine has done so before and size, times and inode of no file have changed since."""
+        if not is_unchanged(self.path, (MANIFEST, *self.manifest["files"])):
+            self.verify()
 
 
 def open_finished(path: Path) -> FinishedStage:

@@ -85,7 +85,7 @@ def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
 
 @contextlib.contextmanager
 def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
-    """Hold the folder of the stage with this identity; a finished one is verified first.
+    """Hold the folder of the stage with this identity; a finished one is checked first.
 
     Raises ArtifactError if another process holds the folder, a finished file is corrupted (but see
     :func:`unattended` for both), or the disk is full.
@@ -105,7 +105,7 @@ def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stag
 
 def _verify_or_set_aside(stage: Stage) -> None:
     try:
-        stage.read().verify()
+        stage.read().check()
     except ArtifactError as error:
         say = attendant()
         if say is None:

@@ -1,0 +1,64 @@
+"""Which files were found to be what was written, told by size, times and inode: they need not be read again for it.
+
+What this machine has verified is kept in ``runs/.verified/<host>/<noun>/<key>.json``. A file that was written within
+the last seconds is not kept: it could change once more within a tick of its clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from cotdistill.storage.atomic import write_json_atomically
+
+_SETTLED_SECONDS = 2
+"""The coarsest clock of a file system that is in use."""
+
+Stamp = list[int]
+"""Size in bytes, times of content and of inode in nanoseconds, inode."""
+
+
+def stamp(file: Path) -> Stamp:
+    """Raises OSError for a file that is not there."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def is_settled(found: Stamp) -> bool:
+    """Whether any later change of the file would show in its stamp."""
+    return time.time_ns() - max(found[1:3]) > _SETTLED_SECONDS * 1_000_000_000
+
+
+def remember(stage: Path, files: Iterable[str]) -> None:
+    """Keep that these files of a stage's folder were verified. What cannot be kept is verified again."""
+    with contextlib.suppress(OSError):
+        stamps = {name: stamp(stage / name) for name in files}
+        if all(map(is_settled, stamps.values())):
+            write_json_atomically(_record(stage), stamps)
+
+
+def is_unchanged(stage: Path, files: Iterable[str]) -> bool:
+    """Whether these files of a stage's folder are still those that this machine has verified."""
+    try:
+        known = json.loads(_record(stage).read_text(encoding="utf-8"))
+        return known == {name: stamp(stage / name) for name in files}
+    except (OSError, ValueError):
+        return False
+
+
+def forget(runs: Path) -> None:
+    """Have everything below ``runs`` verified again."""
+    shutil.rmtree(_folder(runs), ignore_errors=True)
+
+
+def _record(stage: Path) -> Path:
+    return _folder(stage.parents[1]) / stage.parent.name / f"{stage.name}.json"
+
+
+def _folder(runs: Path) -> Path:
+    return runs / ".verified" / (socket.gethostname().replace("/", "-") or "unnamed")
