@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,17 @@ def misplaced(model: type[Settings], key: str) -> str | None:
 
 def _sibling_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
     """The keys that are known where ``location`` points to, found by walking the model's schema."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     definitions = schema.get("$defs", {})
     nodes = [schema]
     for part in location:
         nodes = [child for node in nodes for child in _child_nodes(node, part, definitions)]
     return sorted({key for node in nodes for key in node.get("properties", {})})
+
+
+@cache
+def _schema(model: type[Settings]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _child_nodes(node: dict[str, Any], part: Any, definitions: dict[str, Any]) -> list[dict[str, Any]]:

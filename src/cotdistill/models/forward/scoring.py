@@ -3,6 +3,7 @@ One forward pass per text, and logits only at the scored positions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from cotdistill.models.forward.finite import not_finite
 from cotdistill.models.forward.heads import Head, check_head, head_of, last_hidden_states
 from cotdistill.models.tokens.template import Prompt, encode_prompt, encode_response
 from cotdistill.tasks.segments import Region, Segment
@@ -49,7 +51,7 @@ def score_texts(
 
     A batch holds texts of similar length with at most ``max_batch_tokens`` (but at least one text). The other texts in
     a batch can change a score by rounding, so batches are always those of all texts, and one whose places are all
-    ``done`` is skipped. ``model`` is in eval mode.
+    ``done`` is skipped. ``model`` is in eval mode. Raises ModelError for logits that are not finite.
     """
     assert not model.training, "dropout would make scores random"
     encoded = [_encode(tokenizer, text) for text in texts]
@@ -97,6 +99,8 @@ def _score_batch(
     for row, (ids, start) in enumerate(encoded):
         targets = torch.tensor(ids[start:], device=model.device)
         surprisal, rank = _score_tokens(head, hidden[row, start - 1 : len(ids) - 1], targets, max_rank)
+        if not math.isfinite(surprisal):
+            raise not_finite(model)
         scores.append(TextScore(len(targets), surprisal, rank))
     return scores
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cotdistill.errors import ModelError
 from cotdistill.models.forward.attention import TOLERANCE
+from cotdistill.models.forward.finite import not_finite
 from cotdistill.models.forward.packed_attention import takes_other_attention
 from cotdistill.models.forward.positions import short_texts
 from cotdistill.models.generate.batch import Batch, Way
@@ -127,15 +127,6 @@ def _whole_texts(model: PreTrainedModel) -> list[Tensor]:
             raise not_finite(model)
         found.append(logits)
     return found
-
-
-def not_finite(model: PreTrainedModel) -> ModelError:
-    """The error for logits that are not finite, from which no token can be chosen."""
-    return ModelError(
-        "its logits are not finite numbers",
-        where=model.name_or_path,
-        remedy="check its weights, or compute in float32 (dtype: float32)",
-    )
 
 
 def _gives(model: PreTrainedModel, way: Way, expected: Sequence[Tensor], *, num_shared: int = 0) -> bool:

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.errors import ModelError
+from cotdistill.models.forward.finite import not_finite
 from cotdistill.models.forward.positions import num_positions
-from cotdistill.models.generate.abilities import can_share, not_finite, ways_of
+from cotdistill.models.generate.abilities import can_share, ways_of
 from cotdistill.models.generate.batch import Batch, Way, WholeText
 from cotdistill.models.generate.shared_prefix import MIN_SHARED, num_shared
 

@@ -17,6 +17,7 @@ from cotdistill.models.load.conversion import load_gguf
 from cotdistill.models.load.layers import keep_layers
 from cotdistill.models.load.own_tokens import as_in_file
 from cotdistill.models.load.quiet import no_progress_bars
+from cotdistill.models.load.saving import weight_not_finite
 from cotdistill.models.load.source import base_of, is_adapter, locate, model_identity, no_weights
 from cotdistill.models.load.untrusted import PICKLES, SAFE
 from cotdistill.models.tokens.dates import fix_date
@@ -78,6 +79,8 @@ def load_model(
             raise
         except Exception as error:  # as above
             raise _unreadable(config, "model", error) from error
+    if name := weight_not_finite(model):
+        raise ModelError(f"its weight {name} is not finite", where=config.model, remedy="get the model again")
     if config.keep_layers:
         keep_layers(model, config.keep_layers, name=config.model)
     return (model if quantize == "4bit" else model.to(device=torch.device(device))).eval()

@@ -43,13 +43,18 @@ def _types_when_loaded(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, 
 
 def check_finite(model: nn.Module, folder: Path) -> None:
     """Raise ModelError if a weight is not finite: such a model is not a result."""
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ModelError(
-                f"weight {name} is not finite after the last step",
-                where=folder,
-                remedy="lower training.learning_rate, or set training.dtype: float32",
-            )
+    if name := weight_not_finite(model):
+        raise ModelError(
+            f"weight {name} is not finite after the last step",
+            where=folder,
+            remedy="lower training.learning_rate, or set training.dtype: float32",
+        )
+
+
+def weight_not_finite(model: nn.Module) -> str | None:
+    """The name of the first weight that holds NaN or infinity."""
+    weights = (item for item in model.state_dict().items() if item[1].is_floating_point())
+    return next((name for name, weight in weights if not weight.isfinite().all()), None)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

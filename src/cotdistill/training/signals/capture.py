@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import CachedTeacher, Dtype
 from cotdistill.errors import ArtifactError, ConfigError
+from cotdistill.models.forward.finite import not_finite
 from cotdistill.models.forward.heads import check_head, head_width, output_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.progress import track
@@ -212,6 +213,8 @@ def _captured(
 ) -> dict[str, Rows]:
     """Rows of each example of one batch, by its key."""
     rows = LiveSignal(teacher).rows(collate(examples, layout).to(teacher.device))
+    if not rows.hidden.isfinite().all() or not rows.chunk(slice(0, 1)).logits.logsumexp(-1).isfinite().all():
+        raise not_finite(teacher)
     first, captured = 0, {}
     for example in examples:
         part = slice(first, first + example.num_loss_tokens)
