@@ -18,6 +18,7 @@ from cotdistill.config import (
     Experiment,
     LiveTeacher,
     LossConfig,
+    Metric,
     ModelConfig,
     Settings,
     TaskConfig,
@@ -28,7 +29,7 @@ from cotdistill.config import (
     validated,
 )
 from cotdistill.errors import ConfigError, DataError, printable
-from cotdistill.records import AnswerType, Format, Question, Rationale, Verdict
+from cotdistill.records import ACCURACY, AnswerType, Format, Question, Rationale, Verdict
 
 __all__ = [
     "annotate",
@@ -153,13 +154,16 @@ def compare(
     b: Evaluation | Sequence[Evaluation],
     *,
     names: tuple[str, str] = ("a", "b"),
+    metric: str = ACCURACY,
 ) -> ComparisonResult:
     """The difference between two students on the same questions, or between two arms with one evaluation of each per
     seed.
 
     Two students are compared with respect to new questions (McNemar's exact p, paired bootstrap interval), arms with
     respect to new questions and new seeds (t-test). A single evaluation, such as an untrained model's, is compared with
-    every seed of the other arm. Raises DataError if questions differ or an arm lacks a seed.
+    every seed of the other arm. ``metric`` is accuracy, or of k samples of each question ``pass@k``, ``avg@k`` or
+    ``maj@k``. Raises DataError if questions differ, an arm lacks a seed or has too few samples, ConfigError for an
+    unknown metric.
     """
     from cotdistill.evaluation.statistics.comparisons import pooled
 
@@ -169,7 +173,15 @@ def compare(
     if len(first) != len(second):
         problem = f"{len(first)} evaluations of {names[0]} and {len(second)} of {names[1]}"
         raise DataError(problem, where="compare", remedy="give one of each per seed")
-    return pooled(list(zip(first, second, strict=True)), names=names)
+    return pooled(list(zip(first, second, strict=True)), names=names, metric=_metric(metric))
+
+
+class _MetricArgument(Settings):
+    metric: Metric
+
+
+def _metric(name: str) -> str:
+    return validated(_MetricArgument, {"metric": name}, where="compare").metric
 
 
 def read_answer(text: str, answer_type: AnswerType, choices: Sequence[str] | None = None) -> str | None:

@@ -57,3 +57,17 @@ def test_a_metric_of_more_samples_than_are_drawn_is_refused_before_anything_runs
 def test_an_unknown_metric_is_refused(metric: str):
     with pytest.raises(ConfigError, match="metric"):
         experiment_of(SETTINGS | {"comparisons": [{"a": "cold", "b": "warm", "metric": metric}]}, where="here")
+
+
+def test_two_evaluations_are_compared_in_a_metric_from_python(tmp_path: Path):
+    import cotdistill as cot
+
+    settings = SETTINGS["evaluation"] | {"max_new_tokens": 16}
+    task = cot.load_task("procedural", kinds=["navigate"], num_test=3)
+    cold, warm = (
+        cot.evaluate("builtin:nano-student", task.test, runs=tmp_path, **(settings | {"temperature": degree}))
+        for degree in (0.2, 1.0)
+    )
+    assert cot.compare(cold, warm, metric="pass@3").metric == "pass@3"
+    with pytest.raises(ConfigError, match="metric"):
+        cot.compare(cold, warm, metric="best@3")
