@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 
 from cotdistill.annotation.annotate import AnnotationRequest, annotation_identity, completions_folder, without_leaks
 from cotdistill.annotation.compress import planned
+from cotdistill.annotation.rationales import REASONING
 from cotdistill.annotation.select import levels_of
 from cotdistill.annotation.teachers.asked import AskedSource
-from cotdistill.annotation.teachers.sources import RoutedSource, Source, source_of
+from cotdistill.annotation.teachers.sources import RoutedSource, source_of
 from cotdistill.config import AnnotationConfig, AskedTeacher, Teacher, teachers_of
 from cotdistill.config.selection import LowestRankSurprisal
 from cotdistill.engines.estimate import NOTHING, Estimate
@@ -26,12 +27,18 @@ TYPICAL_WORDS = 40
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``questions`` are those left after decontamination; ``estimate`` covers what is still to be asked for them."""
+    """``questions`` are those left after decontamination; ``estimate`` covers what is still to be asked for them.
+
+    ``prompts`` are what each teacher that is asked reads about the first of its questions, and ``reasoning`` says what
+    becomes of what it thinks.
+    """
 
     questions: int
     finished: bool
     estimate: Estimate
     path: Path
+    prompts: dict[str, str]
+    reasoning: dict[str, str]
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -39,6 +46,8 @@ class Plan:
             "finished": self.finished,
             **asdict(self.estimate),
             "path": str(self.path),
+            "prompts": self.prompts,
+            "reasoning": self.reasoning,
         }
 
 
@@ -54,9 +63,13 @@ def plan(request: AnnotationRequest, runs: Path) -> Plan:
     teacher = request.teacher
     left = NOTHING
     if not finished:
-        left = _left_to_ask(clean, teacher, request.config, completions_folder(teacher, runs))
+        left = _left_to_ask(clean, teacher, request.config, runs)
         left += planned(clean, request.config, runs)
-    return Plan(len(clean), finished, left, path)
+    level = request.config.model_copy(update={"granularity": levels_of(request.config)[0]})
+    asked = [(source, routed[0]) for source, routed in _asked(clean, teacher, runs) if routed]
+    prompts = {source.name: source.shown(question, level) for source, question in asked}
+    reasoning = {source.name: REASONING[source.teacher.reasoning] for source, _ in asked}
+    return Plan(len(clean), finished, left, path, prompts, reasoning)
 
 
 def plan_typical(num_questions: int, teacher: Teacher, annotation: AnnotationConfig) -> Estimate:
@@ -72,20 +85,21 @@ def plan_typical(num_questions: int, teacher: Teacher, annotation: AnnotationCon
     return found.times(num_questions)
 
 
-def _left_to_ask(
-    questions: Sequence[Question], teacher: Teacher, annotation: AnnotationConfig, completions: Path
-) -> Estimate:
-    source = source_of(teacher, None, completions)
-    if isinstance(source, RoutedSource):
-        found = (_left_of(each, routed, annotation) for each, routed in source.routes(questions))
-        return sum(found, NOTHING)
-    return _left_of(source, questions, annotation)
+def _left_to_ask(questions: Sequence[Question], teacher: Teacher, annotation: AnnotationConfig, runs: Path) -> Estimate:
+    left = NOTHING
+    for source, routed in _asked(questions, teacher, runs):
+        left += _over_levels(annotation, partial(source.plan, routed))
+    return left
 
 
-def _left_of(source: Source, questions: Sequence[Question], annotation: AnnotationConfig) -> Estimate:
-    if not isinstance(source, AskedSource):
-        return NOTHING
-    return _over_levels(annotation, lambda at_level: source.plan(questions, at_level))
+def _asked(
+    questions: Sequence[Question], teacher: Teacher, runs: Path
+) -> Iterator[tuple[AskedSource, Sequence[Question]]]:
+    """The teachers that are asked, each with its questions."""
+    source = source_of(teacher, None, completions_folder(teacher, runs))
+    for each, routed in source.routes(questions) if isinstance(source, RoutedSource) else [(source, questions)]:
+        if isinstance(each, AskedSource):
+            yield each, routed
 
 
 def _over_levels(annotation: AnnotationConfig, estimate: Callable[[AnnotationConfig], Estimate]) -> Estimate:

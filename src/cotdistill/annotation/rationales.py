@@ -29,6 +29,15 @@ failed. Disagrees: the teacher stated an answer other than the gold one. Over bu
 teacher did not answer has ``unanswered_`` and the engine's reason."""
 
 
+REASONING = {
+    "as_response": "kept beside the rationale",
+    "as_rationale": "taken as the rationale",
+    "drop": "left out",
+    "none": "none",
+}
+"""What becomes of what a teacher thinks, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """A teacher has no rationale for this question, for this reason."""

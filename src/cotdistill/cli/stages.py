@@ -16,6 +16,7 @@ from cotdistill.cli.common import (
     Settings,
     app,
     print_rows,
+    put,
     read_experiment,
     say,
     work_in,
@@ -42,7 +43,7 @@ def annotate(
     """Collect each arm's rationales and describe them in a data card."""
     experiment = read_experiment(file, settings)
     if dry_run:
-        print_rows(_left_to_ask(experiment, runs, arm), as_json)
+        _print_plans(_left_to_ask(experiment, runs, arm), as_json)
         return
     rows: dict[str, dict[str, Any]] = {}
     results = _made(experiment, work_in(runs, context, "annotate"), arm, "annotation")
@@ -171,6 +172,21 @@ def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[st
         if not cell.untrained and cell.arm not in rows:
             rows[cell.arm] = plan_rationales(cell.config, work).to_row()
     return rows
+
+
+def _print_plans(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_rows(rows, as_json)
+        return
+    texts = ("prompts", "reasoning")
+    print_rows({arm: {name: row[name] for name in row if name not in texts} for arm, row in rows.items()}, as_json)
+    shown: set[tuple[str, str]] = set()
+    for arm, row in rows.items():
+        for (teacher, prompt), becomes in zip(row["prompts"].items(), row["reasoning"].values(), strict=True):
+            if (teacher, prompt) not in shown:
+                put(f"{arm}: {teacher} reads about the first question (its reasoning, if any, is {becomes}):")
+                put(*(f"    {line}" for line in prompt.splitlines()))
+            shown.add((teacher, prompt))
 
 
 def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:

@@ -57,10 +57,6 @@ class PromptFile(str, Keyed):
     def shows_gold(self) -> bool:
         return "gold" in self.names
 
-    @property
-    def has_system(self) -> bool:
-        return self.messages[0].role == "system"
-
     def filled(self, question: str, choices: str, gold: str) -> tuple[Message, ...]:
         """The messages about a question; ``choices`` has its choices as lines, if there are any."""
         if choices and "choices" not in self.names:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.annotation import Rationales, read_annotation
 from cotdistill.annotation.describe import NUM_VERIFIED, Description, Growth, describe, growths, quartiles
+from cotdistill.annotation.rationales import REASONING
 from cotdistill.config import Price
 from cotdistill.granularities import GRANULARITIES
 from cotdistill.rationales.lengths import WARN_ABOVE
@@ -73,14 +74,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-_USES = {
-    "as_response": "kept beside the rationale",
-    "as_rationale": "taken as the rationale",
-    "drop": "left out",
-    "none": "no reasoning",
-}
-
-
 def _text(
     described: dict[str, Description],
     grown: list[Growth],
@@ -110,7 +103,7 @@ def _text(
     if thought := [(key, one.reasoning) for key, one in described.items() if one.reasoning]:
         lines += ["", "## What became of the teachers' reasoning", ""]
         for key, uses in thought:
-            counts = ", ".join(f"{_USES[use]} {count}" for use, count in uses.items())
+            counts = ", ".join(f"{REASONING[use]} {count}" for use, count in uses.items())
             lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts}")
     lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained)]
     lines += ["", f"![How many texts have how many words]({LENGTHS})"]

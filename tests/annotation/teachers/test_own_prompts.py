@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.annotation.teachers.reasoning_server import MODES, server
 from tests.annotation.teachers.test_asked import log_rows, questions
+from tests.command import run_command
 
 from cotdistill.annotation import annotate
 from cotdistill.config import AnnotationConfig, Limits, OpenAITeacher, TransformersTeacher
@@ -137,5 +138,23 @@ def test_no_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
 
 def test_two_system_messages_are_refused(tmp_path: Path) -> None:
     annotation = config(tmp_path / "chat.yaml", CHAT)
-    with pytest.raises(ConfigError, match=r"two system messages; delete teacher.system, or the system message of"):
+    with pytest.raises(ConfigError, match=r"two system messages for question .q0.: teacher.system and"):
         sent(tmp_path / "runs", annotation, questions(1), system="Be brief.")
+
+
+def test_a_dry_run_shows_what_is_asked_first_and_what_becomes_of_reasoning(tmp_path: Path) -> None:
+    (tmp_path / "chat.yaml").write_text(CHAT)
+    (tmp_path / "rows.csv").write_text("question,answer\n" + "".join(f"What is {n} + 1?,{n + 1}\n" for n in range(9)))
+    teacher = "{kind: openai, model: m, base_url: 'http://localhost:1/v1', reasoning: as_rationale}"
+    (tmp_path / "run.yaml").write_text(
+        f"task: rows.csv\nteacher: {teacher}\nannotation: {{prompt: chat.yaml}}\n"
+        "student: builtin:nano-student\narms: {taught: {}}\n"
+    )
+    outcome = run_command(tmp_path, "annotate", "run.yaml", "--dry-run")
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    place = lines.index("taught: m reads about the first question (its reasoning, if any, is taken as the rationale):")
+    assert lines[place + 1 : place + 3] == ["    [system]", "    You solve sums."]
+    assert lines[-2] == "    [user]"
+    assert lines[-1].startswith("    What is ")
+    assert not (tmp_path / "runs").exists()

@@ -16,14 +16,13 @@ from cotdistill.config import (
     AnnotationConfig,
     AskedTeacher,
     Message,
-    PromptFile,
     Sampling,
     ScriptedTeacher,
     ServedModel,
 )
 from cotdistill.engines.asking import CompletionLog, ask, key_at, logged, refuse_failures
 from cotdistill.engines.costs import FREE, price_of
-from cotdistill.engines.engine import EMPTY, Completion, Engine, Failed, Request
+from cotdistill.engines.engine import EMPTY, Completion, Engine, Failed, Request, conversation
 from cotdistill.engines.estimate import Estimate, estimate
 from cotdistill.engines.opening import identity_of, name_of, open_engine
 from cotdistill.errors import ConfigError, printable
@@ -106,7 +105,7 @@ class AskedSource:
                     found[place] = self._rationale(questions[place], annotation, log[key])
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
         share, remedy = self.teacher.max_failed_share, "check the server, or raise teacher.max_failed_share"
-        refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self._name}", remedy=remedy)
+        refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self.name}", remedy=remedy)
         for outcome in found:
             assert outcome is not None, "every question was drawn for"
             yield outcome
@@ -115,7 +114,7 @@ class AskedSource:
         self, new: list[Question], annotation: AnnotationConfig, draw: int, log: CompletionLog
     ) -> dict[str, Failed]:
         if not isinstance(self.teacher, ScriptedTeacher):
-            print(printable(f"asking {self._name}: {self.estimate(new, annotation)}"), file=sys.stderr)
+            print(printable(f"asking {self.name}: {self.estimate(new, annotation)}"), file=sys.stderr)
         with track("asking", len(new)) as progress:
             failed = ask(self._engine, self._requests(new, annotation, draw), log, progress)
         if isinstance(self.teacher, ServedModel):
@@ -129,7 +128,7 @@ class AskedSource:
         answers = [log[key] for key in keys if key in log]
         if estimated := sum(not answer.counted for answer in answers):
             problem = f"{estimated} of {len(answers)} answers come without a usable count of tokens"
-            print(f"{self._name}: {problem}; theirs, and so the budget, is estimated from the text", file=sys.stderr)
+            print(f"{self.name}: {problem}; theirs, and so the budget, is estimated from the text", file=sys.stderr)
 
     # ---- requests and what comes of them ----
 
@@ -142,7 +141,7 @@ class AskedSource:
         return identity_of(self.teacher)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
         return name_of(self.teacher)
 
     @cached_property
@@ -156,11 +155,21 @@ class AskedSource:
         return None if isinstance(self.teacher, ScriptedTeacher) else self.teacher.sampling.max_new_tokens
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str | tuple[Message, ...]:
-        own, system = annotation.prompt, getattr(self.teacher, "system", None)
-        if isinstance(own, PromptFile) and own.has_system and system is not None:
-            remedy = f"delete teacher.system, or the system message of {own}"
-            raise ConfigError("the teacher has two system messages", where=f"teacher {self._name}", remedy=remedy)
-        return prompt_of(question, annotation)
+        asked, system = prompt_of(question, annotation), getattr(self.teacher, "system", None)
+        if system is not None and not isinstance(asked, str) and asked[0].role == "system":
+            theirs = f"the system message of {annotation.prompt or 'its conversation'}"
+            problem = f"two system messages for question {question.id!r}: teacher.system and {theirs}"
+            raise ConfigError(problem, where=f"teacher {self.name}", remedy="delete one of them")
+        return asked
+
+    def shown(self, question: Question, annotation: AnnotationConfig) -> str:
+        """What is asked about a question, as a text for a reader."""
+        system = getattr(self.teacher, "system", None)
+        messages = conversation(self._prompt(question, annotation)) or []
+        messages = [*([{"role": "system", "content": system}] if system else []), *messages]
+        if len(messages) == 1:
+            return messages[0]["content"]
+        return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
 
     def _key(self, question: Question, annotation: AnnotationConfig, draw: int) -> str:
         return content_key([self._model, self._prompt(question, annotation), self._sampling, draw])
@@ -201,7 +210,7 @@ class AskedSource:
         if completion.reasoning:
             meta["reasoning"] = use
         apart = thought if use == "as_response" else None
-        return Rationale(question, said, self._name, annotation.granularity, annotation.format, meta, apart)
+        return Rationale(question, said, self.name, annotation.granularity, annotation.format, meta, apart)
 
 
 def _stated(question: Question, completion: Completion) -> str | None:
