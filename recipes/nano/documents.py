@@ -19,7 +19,7 @@ from cotdistill.granularities import GRANULARITIES
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.procedural import generate_split, write_rationale
 from cotdistill.tasks.procedural.rendering import RATIONALE_FORMATS
-from cotdistill.tasks.prompts import Target, hint_of, prompt_text, response_segments
+from cotdistill.tasks.prompts import Target, hint_of, prompt_text, response_of
 
 Role = Literal["teacher", "student"]
 Layout = Literal["plain", "chat", "thinking"]
@@ -77,7 +77,7 @@ def _document(role: Role, question: Question, tokenizer: PreTrainedTokenizerBase
         hint = hint_of(rationale, generator.choice(("answer", "rationale")))
     prompt = prompt_text(question, target, hint)
     layout = generator.choice(LAYOUTS if target == "rationale" else LAYOUTS[:2])
-    texts = [segment.text for segment in response_segments(rationale, target)]
+    texts = [segment.text for segment in response_of(rationale, target).visible]
     return Document(*laid_out(layout, prompt, texts, tokenizer))
 
 

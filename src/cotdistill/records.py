@@ -167,7 +167,7 @@ class Prediction:
 
     Of several samples it is the one that won the vote; ``samples`` says how all of them are judged (None: there is
     one). ``num_output_tokens`` are those of all samples; ``num_reasoning_tokens``, where they are known, are part of
-    them.
+    them. ``num_unclosed`` samples end within a thought.
     """
 
     id: str
@@ -180,6 +180,7 @@ class Prediction:
     num_output_tokens: int
     samples: Tally | None = None
     num_reasoning_tokens: int | None = None
+    num_unclosed: int = 0
 
     @property
     def correct(self) -> bool:

@@ -24,7 +24,7 @@ class Reciting(LocalEngine):
     def _complete(self, batch: Batch) -> Iterator[Completion]:
         for request, prompt in batch:
             written = self._tokenizer(self.text, add_special_tokens=False)["input_ids"]
-            yield Completion.of(request, self._written(prompt, written), "stop", 1, 1)  # pyright: ignore
+            yield self._completion(request, prompt, written, "stop")
 
 
 @pytest.fixture

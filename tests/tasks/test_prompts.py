@@ -11,7 +11,7 @@ from cotdistill.config import BenchmarkTask, TrainingTarget
 from cotdistill.records import ANSWER_TYPES, AnswerType, Question, Rationale
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers.reading import judge
-from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_segments, response_text, target_of_student
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_of, response_text, target_of_student
 
 GOLD: dict[AnswerType, str] = {
     "number": "-4.5",
@@ -30,7 +30,7 @@ def question_of(answer_type: AnswerType) -> Question:
 
 
 def texts(rationale: Rationale, target: Target = "rationale") -> list[tuple[str, str]]:
-    return [(segment.region.name, segment.text) for segment in response_segments(rationale, target)]
+    return [(segment.region.name, segment.text) for segment in response_of(rationale, target).visible]
 
 
 def rationale_of(text: str | None, answer_type: AnswerType = "number") -> Rationale:

@@ -41,6 +41,11 @@ class EvaluationConfig(Settings):
         default=0, description="3: the official raw prompts of bbh, 5: those of mmlu_pro, instead of prompt"
     )
     max_new_tokens: int = Field(default=320, ge=1)
+    max_reasoning_tokens: int | None = Field(
+        default=None,
+        ge=0,
+        description="of them, what may be spent on reasoning: then it is closed, and the answer goes on (transformers)",
+    )
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
         description="texts that end a completion; default with few_shot: an empty line or the next question",
@@ -88,6 +93,19 @@ class EvaluationConfig(Settings):
     def unset_for_servers(self) -> EvaluationConfig:
         if self.temperature is None and not self.served:
             raise ValueError("temperature: null is for a server (evaluation.engine); set 0 or a temperature")
+        return self
+
+    @model_validator(mode="after")
+    def room_for_an_answer(self) -> EvaluationConfig:
+        if self.max_reasoning_tokens is None:
+            return self
+        if self.max_reasoning_tokens >= self.max_new_tokens:
+            raise ValueError("max_reasoning_tokens leaves no room for an answer; raise max_new_tokens above it")
+        if self.num_beams > 1 or self.few_shot or not isinstance(self.engine, TransformersSettings):
+            raise ValueError(
+                "max_reasoning_tokens needs engine: transformers without num_beams and few_shot; a server has its own "
+                "limit (engine.extra_body)"
+            )
         return self
 
     @model_validator(mode="after")

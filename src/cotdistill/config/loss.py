@@ -33,8 +33,9 @@ __all__ = [
     "TotalVariation",
 ]
 
-RegionName = Literal["all", "rationale", "answer"]
-"""Which response tokens a loss term sees. ``answer`` includes the stop token; ``all`` is rationale and answer."""
+RegionName = Literal["all", "reasoning", "rationale", "answer"]
+"""Which response tokens a loss term sees. ``reasoning`` is what a student thinks, with its marks; ``rationale`` what it
+says before the answer; ``answer`` includes the stop token; ``all`` is all of it."""
 
 
 class PositionWeights(Settings):

@@ -6,17 +6,34 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator
 
 from cotdistill.config.base import Settings, from_folder
 
 __all__ = [
+    "Argument",
     "Dtype",
     "Model",
     "ModelConfig",
 ]
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+Argument = bool | int | float | str
+"""A value of an argument of a chat template."""
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+
+
+Arguments = Annotated[
+    tuple[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Argument], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(dict),
+]
+"""Arguments of a chat template by name."""
 
 
 ARM = "arm:"
@@ -37,6 +54,9 @@ class ModelConfig(Settings):
         default=None, description="a system message of its own, in training and evaluation alike; saved with a student"
     )
     date: dt.date = Field(default=dt.date(2025, 1, 1), description="the date that its chat template writes as today's")
+    template: Arguments = Field(
+        default=(), description="arguments of its chat template, such as {enable_thinking: false}"
+    )
     allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 
     @field_validator("model")

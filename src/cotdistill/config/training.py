@@ -21,6 +21,7 @@ __all__ = [
     "LiveTeacher",
     "OnPolicy",
     "OwnContext",
+    "Response",
     "SignalConfig",
     "TeacherContext",
     "TooLong",
@@ -34,6 +35,10 @@ Alignment = Literal["none", "sorted_probability", "byte_offset"]
 
 TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answer_only", "multi_task"]
 """What a student is taught to write; ``tasks/prompts.py`` has the wording."""
+
+
+Response = Literal["think", "plain"]
+"""Where a student reasons: between its chat template's thinking marks, or in what it says."""
 
 
 GoldContext = Literal["none", "rationale", "answer"]
@@ -149,6 +154,11 @@ class TrainingConfig(Settings):
     target: TrainingTarget = Field(
         default="rationale_then_answer",
         description="multi_task: two examples per question, to answer and to explain, weighted by the loss's regions",
+    )
+    response: Response | None = Field(
+        default=None,
+        description="think: the rationale, or the teacher's reasoning, goes between thinking marks, which are closed "
+        "before the answer; plain: no marks. Default: think where the chat template thinks unless told otherwise",
     )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -53,7 +53,7 @@ class Completion:
     Its ``text`` is what it says, its ``reasoning`` what it thought, apart or between marks. ``finish_reason`` is
     "length" if the token limit cut it off, otherwise "stop" or a server's own word. Output tokens include the
     reasoning; they are estimated where a server has not ``counted`` them. Only models in this process give
-    ``token_ids``.
+    ``reasoning_tokens``, those of reasoning and its marks, and ``token_ids``.
     """
 
     key: str
@@ -65,6 +65,7 @@ class Completion:
     input_tokens: int
     output_tokens: int
     counted: bool = True
+    reasoning_tokens: int | None = None
     token_ids: tuple[int, ...] = ()
     _split: Split = field(init=False, repr=False, compare=False)
 
@@ -83,6 +84,7 @@ class Completion:
         stop: Sequence[str] = (),
         reasoning: str | None = None,
         counted: bool = True,
+        reasoning_tokens: int | None = None,
         token_ids: Sequence[int] = (),
     ) -> Completion:
         """``text`` is cut before the first ``stop``. Beams and some servers go on after one, but what comes before it
@@ -90,7 +92,8 @@ class Completion:
         cut = text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
         finish = "stop" if len(cut) < len(text) else finish_reason
         asked = (request.key, request.question, request.draw)
-        return cls(*asked, cut, reasoning, finish, input_tokens, output_tokens, counted, tuple(token_ids))
+        counts = (input_tokens, output_tokens, counted, reasoning_tokens)
+        return cls(*asked, cut, reasoning, finish, *counts, tuple(token_ids))
 
     @property
     def text(self) -> str:
@@ -99,6 +102,11 @@ class Completion:
     @property
     def reasoning(self) -> str | None:
         return join_reasoning(self.apart, self._split.reasoning)
+
+    @property
+    def closed(self) -> bool:
+        """Whether every thought ends before the answer."""
+        return self._split.closed and not (self.apart and self._cut_in_thought)
 
     @property
     def whole(self) -> str:
@@ -138,6 +146,7 @@ class Completion:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Completion:
         """Raises KeyError or TypeError for a row that is none."""
+        row = {"reasoning_tokens": None} | row
         values = {name: row[column] for name, column in _COLUMNS.items()}
         if not isinstance(values["raw"], str) or not all(isinstance(values[name], int) for name in _COUNTS):
             raise TypeError
@@ -148,7 +157,7 @@ _COUNTS = ("draw", "input_tokens", "output_tokens")
 _COLUMNS = {
     "key": "key", "question": "question", "draw": "draw", "raw": "text", "apart": "reasoning",
     "finish_reason": "finish_reason", "input_tokens": "input_tokens", "output_tokens": "output_tokens",
-    "counted": "counted",
+    "counted": "counted", "reasoning_tokens": "reasoning_tokens",
 }  # fmt: skip
 """The fields that are logged, by what they are called there."""
 

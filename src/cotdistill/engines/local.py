@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -12,11 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from cotdistill.config import Price, Sampling
 from cotdistill.engines.asking import PROMPT_TOO_LONG
 from cotdistill.engines.engine import Completion, Failed, Kept, Request, conversation
-from cotdistill.models.tokens.template import encode_prompt, special_token_ids
-from cotdistill.tasks.reasoning import is_mark, marks_open
-
-_OPENING = 16
-"""Tokens at the end of a prompt in which an opening mark is looked for."""
+from cotdistill.models.tokens.template import encode_prompt
+from cotdistill.models.tokens.thinking import read_response
 
 Batch = list[tuple[Request, Sequence[int]]]
 """Requests with the token ids of their prompts."""
@@ -59,17 +55,20 @@ class LocalEngine(ABC):
     @abstractmethod
     def _complete(self, batch: Batch) -> Iterator[Completion]: ...
 
-    def _written(self, prompt: Sequence[int], token_ids: Sequence[int]) -> str:
-        """The text of generated tokens, with all marks of its thoughts: that which the prompt leaves open, and those
-        that are special tokens, which are otherwise left out."""
-        kept = [token_id for token_id in token_ids if token_id not in self._left_out]
-        text = cast("str", self._tokenizer.decode(kept, skip_special_tokens=False))
-        return marks_open(cast("str", self._tokenizer.decode(list(prompt[-_OPENING:])))) + text
-
-    @cached_property
-    def _left_out(self) -> set[int]:
-        special = special_token_ids(self._tokenizer)
-        return {token_id for token_id in special if not is_mark(cast("str", self._tokenizer.decode([token_id])))}
+    def _completion(
+        self, request: Request, prompt: Sequence[int], token_ids: Sequence[int], finish_reason: str | None
+    ) -> Completion:
+        written = read_response(self._tokenizer, prompt, token_ids)
+        return Completion.of(
+            request,
+            written.text,
+            finish_reason,
+            len(prompt),
+            len(token_ids),
+            reasoning_tokens=written.num_reasoning_tokens,
+            stop=self._sampling.stop,
+            token_ids=token_ids,
+        )
 
     def _fits(self, prompt: Sequence[int]) -> bool:
         return self._num_positions is None or len(prompt) + self._sampling.max_new_tokens <= self._num_positions

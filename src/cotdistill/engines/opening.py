@@ -11,9 +11,11 @@ from cotdistill.storage.hashes import file_sha256
 AskedModel = ServedModel | TransformersModel | VLLMModel | ScriptedModel
 
 
-def open_engine(asked: AskedModel, *, num_beams: int = 1) -> Engine:
-    """Raises ConfigError for a missing package or key, ModelError for an unusable model, DataError for an unusable
-    script."""
+def open_engine(asked: AskedModel, *, num_beams: int = 1, max_reasoning_tokens: int | None = None) -> Engine:
+    """Beams and a limit of reasoning are for transformers alone.
+
+    Raises ConfigError for a missing package or key, ModelError for an unusable model, DataError for an unusable script.
+    """
     if isinstance(asked, ScriptedModel):
         from cotdistill.engines.scripted import ScriptedEngine
 
@@ -28,7 +30,7 @@ def open_engine(asked: AskedModel, *, num_beams: int = 1) -> Engine:
         return VLLMEngine(asked)
     from cotdistill.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine.open(asked, num_beams=num_beams)
+    return TransformersEngine.open(asked, num_beams=num_beams, max_reasoning_tokens=max_reasoning_tokens)
 
 
 def identity_of(asked: AskedModel) -> Any:

@@ -51,15 +51,7 @@ class VLLMEngine(LocalEngine):
         )
         for (request, prompt), output in zip(batch, generated, strict=True):
             written = output.outputs[0]
-            yield Completion.of(
-                request,
-                self._written(prompt, written.token_ids),
-                written.finish_reason,
-                len(prompt),
-                len(written.token_ids),
-                stop=self._sampling.stop,
-                token_ids=written.token_ids,
-            )
+            yield self._completion(request, prompt, written.token_ids, written.finish_reason)
 
     def _sampled(self, request: Request) -> Any:
         """What is drawn follows from the request's seed, whatever the batch."""

@@ -81,7 +81,7 @@ def answer(
     """
     settings, requests = asked_model(model, config), list(asked.requests(config))
     judge = judge_of(config.reader, asked.questions, first=asked.first_statement)
-    engine = open_engine(settings, num_beams=config.num_beams)
+    engine = open_engine(settings, num_beams=config.num_beams, max_reasoning_tokens=config.max_reasoning_tokens)
     with CompletionLog(folder / LOG) as log:
         with track("evaluate", len(requests), done=sum(request.key in log for request in requests)) as progress:
             failed = ask(engine, requests, log, progress)
@@ -116,7 +116,13 @@ def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new
 
 def _judged(question: Question, completion: Completion, judge: Judge) -> Prediction:
     verdict = judge(completion.whole, question, not completion.truncated)
-    return _prediction(question, completion.whole, *verdict, completion.input_tokens, completion.output_tokens)
+    made = _prediction(question, completion.whole, *verdict, completion.input_tokens, completion.output_tokens)
+    return replace(made, num_reasoning_tokens=_reasoning_tokens(completion), num_unclosed=int(not completion.closed))
+
+
+def _reasoning_tokens(completion: Completion) -> int | None:
+    """None where a server thought and did not say how much."""
+    return completion.reasoning_tokens if completion.reasoning or completion.reasoning_tokens else 0
 
 
 def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
@@ -127,7 +133,7 @@ def stop_strings(config: EvaluationConfig) -> tuple[str, ...]:
 def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
     """The first sample with the commonest answer, in whatever form; ties go to the answer given first.
 
-    Its number of output tokens is that of all samples. If no sample can be read, the first one counts.
+    Its tokens of output are those of all samples. If no sample can be read, the first one counts.
     """
     if len(samples) == 1:
         return samples[0]
@@ -136,7 +142,14 @@ def vote(samples: Sequence[Prediction], answer_type: AnswerType) -> Prediction:
     chosen = next(sample for sample in samples if sample.extracted == winner)
     wrong = _votes([sample for sample in samples if not sample.correct], answer_type).values()
     tally = Tally(len(samples), sum(sample.correct for sample in samples), tuple(sorted(wrong, reverse=True)))
-    return replace(chosen, num_output_tokens=sum(sample.num_output_tokens for sample in samples), samples=tally)
+    thought = [sample.num_reasoning_tokens for sample in samples]
+    return replace(
+        chosen,
+        num_output_tokens=sum(sample.num_output_tokens for sample in samples),
+        num_reasoning_tokens=None if None in thought else sum(filter(None, thought)),
+        num_unclosed=sum(sample.num_unclosed for sample in samples),
+        samples=tally,
+    )
 
 
 def _votes(samples: Sequence[Prediction], answer_type: AnswerType) -> dict[str, int]:

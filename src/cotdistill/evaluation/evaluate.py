@@ -14,6 +14,7 @@ from cotdistill.evaluation.read import QUESTIONS
 from cotdistill.evaluation.statistics.averages import averages
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.evaluation.statistics.metrics import metric_scores
+from cotdistill.evaluation.statistics.thoughts import thoughts_of
 from cotdistill.evaluation.stored import StoredPredictions, write_predictions
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score
@@ -24,7 +25,7 @@ from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_of
 from cotdistill.tasks.task import refuse_repeated_questions
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a change of code changes what an evaluation makes."""
 
 
@@ -109,6 +110,8 @@ def evaluate(
             predictions, dropped = answer(model, asked, config, stage.path)
             write_predictions(stage.path, predictions)
             summary = score(predictions).to_row() | {"averages": averages(predictions)}
+            if thoughts := thoughts_of(predictions):
+                summary["reasoning"] = thoughts.to_row()
             if metrics := metric_scores(predictions):
                 summary["metrics"] = {name: found.to_row() for name, found in metrics.items()}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-NUMBERS = ("num_prompt_tokens", "num_output_tokens", "num_reasoning_tokens", "num_samples", "num_correct")
+NUMBERS = (
+    "num_prompt_tokens",
+    "num_output_tokens",
+    "num_reasoning_tokens",
+    "num_unclosed",
+    "num_samples",
+    "num_correct",
+)
 """The columns of outcomes that are counts."""
 
 Item = tuple[str, str]
@@ -77,8 +84,8 @@ class Outcomes:
     """What became of each of ``items``; all arrays are [items].
 
     ``verdicts`` are places in ``records.VERDICTS``; ``stated`` is the answer that was read, or None.
-    ``num_reasoning_tokens`` is -1 where it is not known. Of several samples ``num_correct`` are correct, and
-    ``wrong_votes`` are those of a ``Tally``; of one sample they are None.
+    ``num_reasoning_tokens`` is -1 where it is not known, and ``num_unclosed`` samples end within a thought. Of several
+    samples ``num_correct`` are correct, and ``wrong_votes`` are those of a ``Tally``; of one sample they are None.
     """
 
     items: Items
@@ -87,6 +94,7 @@ class Outcomes:
     num_prompt_tokens: np.ndarray
     num_output_tokens: np.ndarray
     num_reasoning_tokens: np.ndarray
+    num_unclosed: np.ndarray
     num_samples: np.ndarray
     num_correct: np.ndarray
     wrong_votes: pa.Array
@@ -137,6 +145,7 @@ def outcomes_in(predictions: Sequence[Prediction]) -> Outcomes:
         column(one.num_prompt_tokens for one in predictions),
         column(one.num_output_tokens for one in predictions),
         column(-1 if one.num_reasoning_tokens is None else one.num_reasoning_tokens for one in predictions),
+        column(one.num_unclosed for one in predictions),
         column(one.tally.num_samples for one in predictions),
         column(one.tally.num_correct for one in predictions),
         pa.array([one.samples and list(one.samples.wrong_votes) for one in predictions], pa.list_(pa.int32())),

@@ -22,7 +22,7 @@ from cotdistill.experiments.work import Work
 from cotdistill.models.tokens.counting import token_counter
 from cotdistill.records import Rationale
 from cotdistill.storage.hashes import content_key
-from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_segments, response_text
+from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_of, response_text
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -128,7 +128,7 @@ def _estimated(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths |
 
 
 def _reasons(rationale: Rationale, asked: Target) -> str:
-    segments = response_segments(rationale, asked)
+    segments = response_of(rationale, asked).visible
     return "".join(each.text for each in segments if each.region in (Region.REASONING, Region.RATIONALE))
 
 

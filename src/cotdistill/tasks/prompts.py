@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cotdistill.config import GoldContext, Message, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
+from cotdistill.tasks.reasoning import without_marks
 from cotdistill.tasks.segments import Region, Segment
 
 Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
@@ -81,8 +82,9 @@ def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]
     If there is no rationale, only the answer is asked for.
     """
     if target == "multi_task":
-        return ("predict", "explain") if clean_rationale(rationale.rationale or "") else ("predict",)
-    if target == "answer_only" or rationale.rationale is None:
+        explains = rationale.reasoning or clean_rationale(rationale.rationale or "")
+        return ("predict", "explain") if explains else ("predict",)
+    if target == "answer_only" or (rationale.rationale is None and not rationale.reasoning):
         return ("answer",)
     return ("rationale",) if target == "rationale_then_answer" else ("answer_then_rationale",)
 
@@ -95,32 +97,42 @@ def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -
     return "answer"
 
 
-def response_segments(rationale: Rationale, target: Target = "rationale") -> tuple[Segment, ...]:
-    """What is taught, in order; the line break between two texts is at the end of the first.
+class Response(NamedTuple):
+    """What is taught: ``reasoning`` for the template's block ("": none), what is ``visible`` behind it, in order, and
+    the region of the stop token."""
 
-    It is the rationale and the statement of the gold answer; for ``answer_then_rationale`` in reverse order.
+    reasoning: str
+    visible: tuple[Segment, ...]
+    end: Region = Region.END
+
+
+def response_of(rationale: Rationale, target: Target = "rationale", *, thinks: bool = False) -> Response:
+    """The rationale and the statement of the gold answer; for ``answer_then_rationale`` in reverse order.
+
+    The line break between two texts is at the end of the first. A student that ``thinks`` does so before it says
+    anything: what the teacher thought, or else a rationale that comes before the answer. Any other says all of it. If
+    only a rationale is asked for, the stop token belongs to it, so ``region: rationale`` is the task of explaining, and
+    ``region: answer`` that of answering.
     """
-    reasoning, answer = clean_rationale(rationale.rationale or ""), answer_statement(rationale.question)
-    stated = [] if target == "explain" else [Segment(answer, Region.ANSWER)]
-    explained = [Segment(reasoning, Region.RATIONALE)] if reasoning and target not in ("answer", "predict") else []
-    return _lines(stated + explained if target == "answer_then_rationale" else explained + stated)
+    explains = target not in ("answer", "predict")
+    said = clean_rationale(rationale.rationale or "") if explains else ""
+    thought = without_marks(rationale.reasoning or "").strip() if explains else ""
+    if thinks and not thought and target in ("rationale", "explain"):
+        thought, said = said, ""
+    shown = [Segment("" if thinks else thought, Region.REASONING), Segment(said, Region.RATIONALE)]
+    explained = [segment for segment in shown if segment.text]
+    stated = [] if target == "explain" else [Segment(answer_statement(rationale.question), Region.ANSWER)]
+    visible = _lines(stated + explained if target == "answer_then_rationale" else explained + stated)
+    return Response(thought if thinks else "", visible, Region.END if stated else Region.RATIONALE)
 
 
 def _lines(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     return tuple(each._replace(text=f"{each.text}\n") for each in segments[:-1]) + tuple(segments[-1:])
 
 
-def end_region(target: Target) -> Region:
-    """What the stop token belongs to: if only a rationale is asked for, to it.
-
-    So ``region: rationale`` is the task of explaining, and ``region: answer`` that of answering.
-    """
-    return Region.RATIONALE if target == "explain" else Region.END
-
-
 def response_text(rationale: Rationale, target: Target = "rationale") -> str:
     """What is taught, as one text."""
-    return "".join(segment.text for segment in response_segments(rationale, target))
+    return "".join(segment.text for segment in response_of(rationale, target).visible)
 
 
 def hint_of(rationale: Rationale, context: GoldContext) -> str:

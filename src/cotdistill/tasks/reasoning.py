@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["Split", "is_mark", "join_reasoning", "marks_open", "split_reasoning", "without_marks"]
+__all__ = ["Split", "is_mark", "join_reasoning", "marks_open", "reasoning_end", "split_reasoning", "without_marks"]
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|analysis|scratchpad|reflection"
 _TURN = r"(?:<\|(?:end|eom)\|>)?(?:<\|start\|>assistant)?"
@@ -65,6 +65,15 @@ def split_reasoning(text: str, marks: tuple[str, str] | None = None) -> Split:
     (thoughts if thinks else said).append(_END_OF_TURN.sub("", text[place:]))
     reasoning = "\n\n".join(filter(None, (thought.strip() for thought in thoughts)))
     return Split(reasoning or None, "".join(said).strip(), not thinks)
+
+
+def reasoning_end(text: str, marks: tuple[str, str] | None = None) -> int:
+    """Where, in characters, the last thought of :func:`split_reasoning` ends, its closing mark included; 0 if there is
+    none."""
+    *_, last = [None, *_pattern(marks).finditer(text)]
+    if last is None:
+        return 0
+    return last.end() if last["close"] else len(text)
 
 
 def join_reasoning(first: str | None, second: str | None) -> str | None:

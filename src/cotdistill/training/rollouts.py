@@ -23,6 +23,7 @@ from cotdistill.engines.transformers_engine import TransformersEngine
 from cotdistill.errors import TrainingError
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.tokens.template import decode, stop_token_id
+from cotdistill.models.tokens.thinking import read_response
 from cotdistill.tasks.answers.reading import statement_seam
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.examples import Example
@@ -93,10 +94,15 @@ class Rollouts:
         return example.with_response([*token_ids, stop_token_id(self.tokenizer)], [*regions, example.regions[-1]])
 
     def _regions(self, example: Example, token_ids: Sequence[int]) -> list[Region]:
-        """The statement of the answer separates rationale and answer, in the order that the prompt asks for."""
+        """What is thought comes first; then the statement of the answer separates rationale and answer, in the order
+        that the prompt asks for."""
+        thought = read_response(self.tokenizer, example.prompt, token_ids).num_reasoning_tokens
+        return [Region.REASONING] * thought + self._visible_regions(example, token_ids[thought:])
+
+    def _visible_regions(self, example: Example, token_ids: Sequence[int]) -> list[Region]:
         parts = list(dict.fromkeys(r for r in example.regions if r in (Region.RATIONALE, Region.ANSWER)))
-        if len(parts) == 1:
-            return parts * len(token_ids)
+        if len(parts) < 2:
+            return (parts or [Region.REASONING]) * len(token_ids)
         first, second = parts
         seam = statement_seam(decode(self.tokenizer, token_ids), first=first is Region.ANSWER)
         num_first = bisect_right(

@@ -16,6 +16,7 @@ from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.tokens.thinking import settle
 from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
@@ -236,7 +237,9 @@ def _align(
     if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
         return None
     signal = config.signal
-    return align(rationales, tokenizer, load_tokenizer(signal.model), signal.alignment, config.target, signal.context)
+    teacher, thinks = load_tokenizer(signal.model), settle(tokenizer, config.response) == "think"
+    settle(teacher, "think" if thinks else "plain")
+    return align(rationales, tokenizer, teacher, signal.alignment, config.target, signal.context, thinks=thinks)
 
 
 def _open_signal(
@@ -313,4 +316,5 @@ def _examples(
         target=config.target,
         context=config.signal.context if config.signal else "none",
         lengths=lengths,
+        thinks=settle(tokenizer, config.response) == "think",
     )

@@ -22,6 +22,7 @@ from cotdistill.models.load.source import base_of, is_adapter, locate, model_ide
 from cotdistill.models.load.untrusted import PICKLES, SAFE
 from cotdistill.models.tokens.dates import fix_date
 from cotdistill.models.tokens.system import set_system
+from cotdistill.models.tokens.thinking import set_arguments
 
 __all__ = ["load_model", "load_tokenizer", "model_identity", "pick_device", "resolve_dtype"]
 
@@ -51,6 +52,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
     tokenizer.name_or_path = config.model
     fix_date(tokenizer, config.date)
     set_system(tokenizer, config.system)
+    set_arguments(tokenizer, dict(config.template))
     return tokenizer
 
 

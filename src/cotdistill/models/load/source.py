@@ -6,6 +6,7 @@ Nothing here loads torch, so that runs can be planned without it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,8 @@ def model_identity(config: ModelConfig) -> str:
         cut += f"+date={config.date}"
     if config.system is not None:
         cut += f"+system={config.system!r}"
+    if config.template:
+        cut += f"+template={json.dumps(dict(config.template))}"
     if config.model == builtin.SMOLLM2:
         return f"{builtin.SMOLLM2}@{builtin.SMOLLM2_VERSION}{cut}"
     if is_hub_name(config.model):

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.errors import ModelError
 from cotdistill.models.tokens.trial import CHARACTERS, SECONDS, ends
+from cotdistill.tasks.reasoning import is_mark, marks_open, split_reasoning
 
 Message = Mapping[str, str]
 """A turn of a conversation: its ``role``, its ``content`` and, of an assistant's, perhaps its ``reasoning_content``."""
@@ -36,7 +37,8 @@ class Framing:
     prompt; both are None if the template cannot have any there. ``empty`` stands before an answer without reasoning.
     ``prefilled`` says that the prompt itself opens the block. ``in_parts``: contents are lists of parts, as in
     templates that also take images. ``stop`` is the token that ends a turn, and ``beginning`` what the tokenizer
-    itself puts before a text. ``special`` finds names of special tokens.
+    itself puts before a text. ``special`` finds names of special tokens; those that are ``left_out`` of what a model
+    wrote are no part of thinking marks.
     """
 
     opened: str
@@ -48,6 +50,7 @@ class Framing:
     stop: int | None
     beginning: tuple[int, ...]
     special: re.Pattern[str]
+    left_out: frozenset[int]
 
     @property
     def thinks(self) -> bool:
@@ -56,6 +59,21 @@ class Framing:
             return False
         block = "".join((self.opening + self.closing).split())
         return self.prefilled or (bool(block) and "".join(self.empty.split()) == block)
+
+    @property
+    def opening_mark(self) -> str:
+        """The mark that opens a block, in the prompt or behind it; "" if there is none."""
+        if self.prefilled:
+            return marks_open(self.opened) or self.opened.split()[-1]
+        return (self.opening or "").strip()
+
+    @property
+    def marks(self) -> tuple[str, str] | None:
+        """The marks that reasoning stands between, where they are others than those of the known models."""
+        if self.opening is None or self.closing is None:
+            return None
+        marks = self.opening_mark, self.closing.strip()
+        return None if split_reasoning("{}x{}y".format(*marks)) == ("x", "y", True) else marks
 
 
 _KNOWN: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[Any, Framing]] = WeakKeyDictionary()
@@ -94,20 +112,29 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, i
     return cast("str", text)
 
 
+def cannot_think(tokenizer: PreTrainedTokenizerBase) -> ModelError:
+    return ModelError(
+        "its chat template cannot have reasoning in a response",
+        where=tokenizer.name_or_path,
+        remedy="set training.response: plain, or correct the template in its folder",
+    )
+
+
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     added = tokenizer.added_tokens_decoder.items()
     return {token_id for token_id, token in added if token.special} | set(tokenizer.all_special_ids)
 
 
 def _ask(tokenizer: PreTrainedTokenizerBase) -> Framing:
-    special = special_token_ids(tokenizer)
-    names = sorted(tokenizer.convert_ids_to_tokens(sorted(special)), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+    special = sorted(special_token_ids(tokenizer))
+    names = dict(zip(special, cast("list[str]", tokenizer.convert_ids_to_tokens(special)), strict=True))
+    pattern = re.compile("|".join(map(re.escape, sorted(names.values(), key=len, reverse=True))) or r"(?!)")
     eos = cast("int | None", tokenizer.eos_token_id)
     if not tokenizer.chat_template:
         first = tokenizer("x")["input_ids"][:1]  # pyright: ignore[reportIndexIssue]
         beginning = tuple(first) if first == [tokenizer.bos_token_id] else ()
-        return Framing("", _OPENING, _CLOSING, "", False, False, eos, beginning, pattern)
+        left_out = _left_out(names, _OPENING + _CLOSING)
+        return Framing("", _OPENING, _CLOSING, "", False, False, eos, beginning, pattern, left_out)
     question, answer = {"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}
     thought = answer | dict.fromkeys(_REASONING_NAMES, _THOUGHT)
     _try_out(tokenizer, [question, thought])
@@ -119,8 +146,13 @@ def _ask(tokenizer: PreTrainedTokenizerBase) -> Framing:
     opening, closing, prefilled = _block(tokenizer, opened, before, whole)
     empty = before[len(opened) :] if before.startswith(opened) else (closing or "") if prefilled else ""
     ids = cast("list[int]", tokenizer(ending, add_special_tokens=False)["input_ids"])
-    stop = next((token_id for token_id in ids if token_id in special), eos)
-    return Framing(opened, opening, closing, empty, prefilled, in_parts, stop, (), pattern)
+    stop = next((token_id for token_id in ids if token_id in names), eos)
+    left_out = _left_out(names, f"{opening}{closing}{empty}")
+    return Framing(opened, opening, closing, empty, prefilled, in_parts, stop, (), pattern, left_out)
+
+
+def _left_out(names: Mapping[int, str], marks: str) -> frozenset[int]:
+    return frozenset(token_id for token_id, name in names.items() if not is_mark(name) and name not in marks)
 
 
 def _try_out(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> None:
@@ -171,4 +203,4 @@ def _block(
         return "", f"\n</{last['name']}>\n\n", True
     if "think" in template.lower() or not before.startswith(opened):
         return None, None, False
-    return _OPENING, _CLOSING, False
+    return before[len(opened) :] + _OPENING, _CLOSING, False

@@ -22,7 +22,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import Message as Said
 from cotdistill.errors import ModelError
-from cotdistill.models.tokens.framing import Framing, Message, framing, render, special_token_ids
+from cotdistill.models.tokens.framing import (
+    Framing,
+    Message,
+    cannot_think,
+    framing,
+    render,
+    special_token_ids,
+)
 from cotdistill.tasks.segments import Region, Segment
 
 Prompt = str | Sequence[Message] | Sequence[Said]
@@ -60,6 +67,22 @@ def _messages(prompt: Prompt) -> list[Message]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     return [message._asdict() if isinstance(message, Said) else message for message in prompt]
+
+
+def framed(tokenizer: PreTrainedTokenizerBase, reasoning: str, visible: Sequence[Segment]) -> tuple[Segment, ...]:
+    """A response with what the template writes around ``reasoning``, or before a response without it.
+
+    The marks around reasoning belong to it; those of an empty block to what follows. Raises ModelError for reasoning
+    where the template can have none.
+    """
+    frame = framing(tokenizer)
+    if not reasoning:
+        region = visible[0].region if visible else Region.END
+        return (*([Segment(frame.empty, region, mark=True)] if frame.empty else []), *visible)
+    if frame.opening is None or frame.closing is None:
+        raise cannot_think(tokenizer)
+    before, after = (Segment(text, Region.REASONING, mark=True) for text in (frame.opening, frame.closing))
+    return (before, Segment(reasoning, Region.REASONING), after, *visible)
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]) -> tuple[list[int], list[Region]]:

@@ -16,12 +16,12 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import TeacherContext, TooLong, TrainingTarget
 from cotdistill.errors import DataError
-from cotdistill.models.tokens.template import encode_prompt, encode_response, stop_token_id
+from cotdistill.models.tokens.template import encode_prompt, encode_response, framed, stop_token_id
 from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.own_prompts import teachers_prompt
-from cotdistill.tasks.prompts import Target, asked_of, end_region, prompt_of, response_segments
+from cotdistill.tasks.prompts import Target, asked_of, prompt_of, response_of
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -152,16 +152,20 @@ def make_example(
     tokenizer: PreTrainedTokenizerBase,
     target: Target | None = None,
     context: TeacherContext = "none",
+    *,
+    thinks: bool = False,
 ) -> Example:
     """Prompt, response and stop token of one rationale, tokenised as the evaluation will tokenise its prompt.
 
     ``target`` is what is asked for; by default the rationale and then the answer, or the answer if there is nothing
-    else. ``context`` is what a teacher will know in addition.
+    else. ``context`` is what a teacher will know in addition. A student that ``thinks`` reasons between its template's
+    marks.
     """
     target = target or asked_of(rationale, "rationale_then_answer")[0]
     prompt_ids = encode_prompt(tokenizer, prompt_of(rationale.question, target))
-    ids, regions = encode_response(tokenizer, response_segments(rationale, target))
-    response = [*ids, stop_token_id(tokenizer)], [*regions, end_region(target)]
+    reasoning, visible, end = response_of(rationale, target, thinks=thinks)
+    ids, regions = encode_response(tokenizer, framed(tokenizer, reasoning, visible))
+    response = [*ids, stop_token_id(tokenizer)], [*regions, end]
     informed = None
     if context != "none":
         informed = encode_prompt(tokenizer, teachers_prompt(rationale, target, context))
@@ -177,6 +181,7 @@ def make_examples(
     target: TrainingTarget = "rationale_then_answer",
     context: TeacherContext = "none",
     lengths: Lengths | None = None,
+    thinks: bool = False,
 ) -> tuple[list[Example], dict[str, int]]:
     """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
 
@@ -188,13 +193,13 @@ def make_examples(
     lengths = Lengths(max_length) if lengths is None else lengths
     lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
     for rationale, asked in lessons:
-        whole = kept = make_example(rationale, tokenizer, asked, context)
+        whole = kept = make_example(rationale, tokenizer, asked, context, thinks=thinks)
         if not _fits(whole, max_length):
             kept = None
             if too_long == "error":
                 raise _too_long(whole, max_length)
             if too_long == "cut_reasoning":
-                kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length)
+                kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length, thinks)
         fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
         lengths.add(len(whole) + 1, int(np.isin(whole.arrays.regions, REASONED).sum()), fate)
         if kept is not None:
@@ -225,16 +230,19 @@ def _with_reasoning_cut(
     target: Target,
     context: TeacherContext,
     max_length: int,
+    thinks: bool,
 ) -> Example | None:
-    """The example with as many whole sentences of its rationale as fit; None if not even one does."""
-    text = clean_rationale(rationale.rationale or "")
+    """The example with as many whole sentences of its reasoning as fit, or else of its rationale; None if not even one
+    does."""
+    part = "reasoning" if rationale.reasoning else "rationale"
+    text = clean_rationale(getattr(rationale, part) or "")
     ends = [end for _, end in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
     room = max_length - (len(whole) + 1 - len(ends))
     while 0 < room < len(ends):
         beginning = cut(text, ends[room - 1])
         if beginning is None:
             return None
-        example = make_example(replace(rationale, rationale=beginning), tokenizer, target, context)
+        example = make_example(replace(rationale, **{part: beginning}), tokenizer, target, context, thinks=thinks)
         if _fits(example, max_length):
             return example
         room -= len(example) + 1 - max_length  # a cut can change how its last characters become tokens

@@ -28,15 +28,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple, cast
 
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import Alignment, TeacherContext, TrainingTarget
 from cotdistill.errors import DataError, ModelError
-from cotdistill.models.tokens.template import stop_token_id
+from cotdistill.models.tokens.framing import special_token_ids
+from cotdistill.models.tokens.template import framed, stop_token_id
 from cotdistill.models.tokens.token_bytes import spelled, token_bytes
 from cotdistill.records import Rationale
-from cotdistill.tasks.prompts import asked_of, response_text
+from cotdistill.tasks.prompts import Target, asked_of, response_of
+from cotdistill.tasks.segments import Segment
 from cotdistill.training.data.examples import Example, make_example
 
 END = "the stop token"
@@ -89,26 +92,51 @@ def align(
     alignment: Alignment,
     target: TrainingTarget = "rationale_then_answer",
     context: TeacherContext = "none",
+    *,
+    thinks: bool = False,
 ) -> Alignments:
     """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
 
     By bytes, an example is dropped if a tokenizer changes its text (a normaliser, an unknown character). Raises
     ModelError for a tokenizer whose bytes are unknown.
     """
+    lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
     pairs = (
-        (
-            make_example(r, student, asked, context),
-            make_example(r, teacher, asked, context),
-            response_text(r, asked),
-        )
-        for r in rationales
-        for asked in asked_of(r, target)
+        (_side(r, student, asked, context, thinks=thinks), _side(r, teacher, asked, context, thinks=thinks))
+        for r, asked in lessons
     )
     if alignment == "sorted_probability":
-        return Alignments({ours.key: _by_order(ours, theirs) for ours, theirs, _ in pairs}, None)
-    pieces = token_bytes(student), token_bytes(teacher)
+        return Alignments({ours.example.key: _by_order(ours.example, theirs.example) for ours, theirs in pairs}, None)
+    pieces = _spelling(student), _spelling(teacher)
     outcomes = shared_outcomes(student, teacher)
     return Alignments(dict(_by_bytes(pairs, pieces, outcomes)), outcomes)
+
+
+class _Side(NamedTuple):
+    """An example of one tokenizer, and its response with the marks of that tokenizer's template."""
+
+    example: Example
+    response: tuple[Segment, ...]
+
+
+def _side(
+    rationale: Rationale,
+    tokenizer: PreTrainedTokenizerBase,
+    target: Target,
+    context: TeacherContext,
+    *,
+    thinks: bool,
+) -> _Side:
+    reasoning, visible, _ = response_of(rationale, target, thinks=thinks)
+    example = make_example(rationale, tokenizer, target, context, thinks=thinks)
+    return _Side(example, framed(tokenizer, reasoning, visible))
+
+
+def _spelling(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
+    """The bytes of each token; a special one, which only marks hold, is its name."""
+    special = sorted(special_token_ids(tokenizer))
+    names = cast("list[str]", tokenizer.convert_ids_to_tokens(special))
+    return {token_id: name.encode() for token_id, name in zip(special, names, strict=True)} | token_bytes(tokenizer)
 
 
 def shared_outcomes(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> SharedOutcomes:
@@ -154,14 +182,15 @@ def _by_order(ours: Example, theirs: Example) -> AlignedExample:
 
 
 def _by_bytes(
-    pairs: Iterable[tuple[Example, Example, str]],
+    pairs: Iterable[tuple[_Side, _Side]],
     pieces: tuple[dict[int, bytes], dict[int, bytes]],
     outcomes: SharedOutcomes,
 ) -> Iterator[tuple[str, AlignedExample]]:
-    for ours, theirs, text in pairs:
-        ends = [_ends(example, spelling, text) for example, spelling in zip((ours, theirs), pieces, strict=True)]
+    for sides in pairs:
+        ends = [_ends(side, spelling) for side, spelling in zip(sides, pieces, strict=True)]
         if ends[0] is None or ends[1] is None:
             continue
+        ours, theirs = (side.example for side in sides)
         student_spans, teacher_spans = spans(ends[0], ends[1])
         mapped = [
             _single_outcomes(example, numbers, by_token)
@@ -174,13 +203,24 @@ def _by_bytes(
         yield ours.key, AlignedExample(theirs, student_spans, teacher_spans, paired)
 
 
-def _ends(example: Example, spelling: dict[int, bytes], text: str) -> list[int] | None:
-    """Where each response token ends in the text, in bytes; the stop token ends one byte after it."""
-    *tokens, _ = example.loss_targets
+def _ends(side: _Side, spelling: dict[int, bytes]) -> list[int] | None:
+    """Where each response token ends in the text, in bytes; the stop token ends one byte after it.
+
+    Marks are no part of the text that both sides share: their tokens end where what stands before them does.
+    """
+    *tokens, _ = side.example.loss_targets
     if any(token not in spelling for token in tokens):
         return None
-    written = spelled([spelling[token] for token in tokens], text)
-    return None if written is None else list(accumulate([*map(len, written), 1]))
+    written = spelled([spelling[token] for token in tokens], "".join(segment.text for segment in side.response))
+    if written is None:
+        return None
+    sizes = [len(segment.text.encode()) for segment in side.response]
+    starts = accumulate(sizes, initial=0)
+    texts = [(s, s + n) for s, n, each in zip(starts, sizes, side.response, strict=False) if not each.mark]
+    ends = [
+        sum(min(place, end) - start for start, end in texts if start < place) for place in accumulate(map(len, written))
+    ]
+    return [*ends, sum(end - start for start, end in texts) + 1]
 
 
 def _single_outcomes(example: Example, numbers: list[int], outcome_of: list[int]) -> list[int | None]:
