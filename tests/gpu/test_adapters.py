@@ -12,7 +12,7 @@ from tests.training.test_loop import config, examples, metrics
 
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.load.adapters import check_quantization, save_adapter
+from cotdistill.models.load.adapters import check_adapter, save_adapter
 from cotdistill.models.load.loading import load_model
 from cotdistill.training.data.batches import collate
 from cotdistill.training.loop import train_student
@@ -51,7 +51,7 @@ def test_adapters_learn_and_merge(dtype: str, tolerance: float, device: torch.de
 def test_adapters_learn_beside_four_bit_weights(device: torch.device, tmp_path: Path) -> None:
     lora = LoRA(rank=4, quantize="4bit")
     try:
-        check_quantization(lora)
+        check_adapter(lora, ModelConfig(model="builtin:nano-student"))
     except ModelError as error:
         pytest.skip(str(error))
     base = ModelConfig(model=str(save_tiny(tmp_path / "base", hidden=64)))

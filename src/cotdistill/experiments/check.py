@@ -125,9 +125,9 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
     if config.training is None:
         return
     if config.training.adapter is not None:
-        from cotdistill.models.load.adapters import check_quantization
+        from cotdistill.models.load.adapters import check_adapter
 
-        check_quantization(config.training.adapter)
+        check_adapter(config.training.adapter, config.student)
     signal = config.training.signal
     if signal is not None and getattr(signal, "alignment", "none") == "none":
         from cotdistill.models.load.loading import load_tokenizer

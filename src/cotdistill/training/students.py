@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.models.forward.heads import say_what_is_not_balanced
-from cotdistill.models.load.adapters import add_adapter, check_quantization, save_adapter
+from cotdistill.models.load.adapters import add_adapter, check_adapter, save_adapter
 from cotdistill.models.load.loading import load_model, pick_device, resolve_dtype
 from cotdistill.models.load.saving import cast_weights, save_model, save_tokenizer
 from cotdistill.training.distributed import Ranks, whole
@@ -38,7 +38,7 @@ def open_student(student: ModelConfig, config: TrainingConfig, *, seed: int, dev
         model = load_model(student, dtype=torch.float32, device=device)
         say_what_is_not_balanced(model)
         return OpenStudent(model)
-    check_quantization(config.adapter)
+    check_adapter(config.adapter, student)
     dtype = resolve_dtype(config.dtype, device)
     model = load_model(student, dtype=dtype, device=device, quantize=config.adapter.quantize)
     return OpenStudent(model, add_adapter(model, config.adapter, seed=seed))

@@ -10,13 +10,15 @@ import pytest
 import torch
 from tests.models import families
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from cotdistill import train
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
-from cotdistill.models.load.adapters import add_adapter, check_quantization, save_adapter
+from cotdistill.models.load.adapters import add_adapter, check_adapter, save_adapter
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity
 from cotdistill.models.load.saving import save_tokenizer
+from cotdistill.records import Question, Rationale
 
 IDS = torch.arange(2, 26).view(2, 12)
 
@@ -115,9 +117,53 @@ def test_layers_that_are_not_there_or_shared_are_one_clear_line() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_four_bits_without_cuda_are_one_clear_line() -> None:
-    check_quantization(LoRA())
+    student = ModelConfig(model="builtin:nano-student")
+    check_adapter(LoRA(), student)
     with pytest.raises(ModelError, match=r"quantize: 4-bit weights need a CUDA device.*; set it to none"):
-        check_quantization(LoRA(quantize="4bit"))
+        check_adapter(LoRA(quantize="4bit"), student)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_adapters_are_kept_apart_only_where_other_tools_can_put_them_beside_their_base(tmp_path: Path, merge: bool):
+    whole = ModelConfig(model=str(save_tiny(tmp_path / "base")))
+    adapted = add_adapter(load_model(whole, dtype=torch.float32, device="cpu"), LoRA(rank=2), seed=0)
+    save_adapter(adapted, whole, tmp_path / "kept")
+    check_adapter(LoRA(merge=merge), whole)
+    for base, reason in (
+        (ModelConfig(model=whole.model, keep_layers=1), "is cut by keep_layers"),
+        (ModelConfig(model=str(tmp_path / "kept")), "has adapters of its own"),
+    ):
+        if merge:
+            check_adapter(LoRA(merge=True), base)
+            continue
+        line = f"training.adapter.merge: the student {reason}, and other tools could not .*; set it to true"
+        with pytest.raises(ModelError, match=line):
+            check_adapter(LoRA(merge=False), base)
+
+
+def test_a_kept_adapter_has_all_that_it_is_served_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From any working folder: tokenizer, template, when to stop, and where its base is."""
+    from peft import AutoPeftModelForCausalLM, PeftModel
+
+    base = save_tiny(tmp_path / "base", chat=True)
+    question = Question("q", "own", "train", "What is 1 + 5?", "6", "number")
+    monkeypatch.chdir(tmp_path)
+    student = train(
+        "base", [Rationale(question, "1 + 5 = 6.", "me", None, "human")], adapter=LoRA(rank=2, merge=False),
+        learning_rate=0.1, dtype="float32", runs=tmp_path / "runs",
+    )  # fmt: skip
+    monkeypatch.chdir("/")
+    tokenizer, own = (AutoTokenizer.from_pretrained(folder) for folder in (student.model, base))
+    assert (tokenizer.get_vocab(), tokenizer.chat_template) == (own.get_vocab(), own.chat_template)
+    assert GenerationConfig.from_pretrained(student.model).eos_token_id == [0, own.eos_token_id]
+    expected = load_model(ModelConfig(model=str(student.model)), dtype=torch.float32, device="cpu")(IDS).logits
+    assert not torch.allclose(AutoModelForCausalLM.from_pretrained(base)(IDS).logits, expected, atol=1e-2)
+    for theirs in (
+        AutoModelForCausalLM.from_pretrained(student.model),
+        AutoPeftModelForCausalLM.from_pretrained(str(student.model)),
+        PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(student.model)),
+    ):
+        torch.testing.assert_close(theirs.eval()(input_ids=IDS).logits, expected, rtol=1e-4, atol=1e-4)
 
 
 LEFT = ("router", "shared_expert_gate", "mlp.gate", "vision_tower", "lm_head")

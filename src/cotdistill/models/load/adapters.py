@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from cotdistill.config import LoRA, ModelConfig
 from cotdistill.errors import ModelError
 from cotdistill.models.load.saving import check_finite
-from cotdistill.models.load.source import BASE_MODEL, is_read_by_name, locate, model_identity
+from cotdistill.models.load.source import BASE_MODEL, is_adapter, is_read_by_name, locate, model_identity
 from cotdistill.models.load.targets import Targets, all_linear
 from cotdistill.storage.atomic import write_json_atomically
 
@@ -94,10 +94,12 @@ def save_adapter(adapted: PeftModel, base: ModelConfig, folder: Path) -> None:
     """
     check_finite(adapted, folder)
     for config in adapted.peft_config.values():
-        config.base_model_name_or_path = base.model if is_read_by_name(base) else str(locate(base).resolve())
+        config.base_model_name_or_path = base.model if is_read_by_name(base) else str(locate(base).absolute())
         config.revision = base.revision
     adapted.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty form; the student gets a card of its own
+    if Path(base.model).exists():  # to be found from any working folder
+        base = base.model_copy(update={"model": str(Path(base.model).absolute())})
     described = {"model": base.model_dump(mode="json"), "identity": model_identity(base)}
     write_json_atomically(folder / BASE_MODEL, described)
 
@@ -136,9 +138,30 @@ def four_bit(dtype: torch.dtype) -> Any:
     )
 
 
-def check_quantization(lora: LoRA | None) -> None:
+def check_adapter(lora: LoRA, student: ModelConfig) -> None:
+    """Raise ModelError if adapters of ``student`` cannot be trained on this machine, or kept apart from it so that
+    other tools can load them."""
+    _check_quantization(lora)
+    if lora.merge:
+        return
+    path = Path(student.model)
+    reason = (
+        "is cut by keep_layers" if student.keep_layers
+        else "has adapters of its own" if is_adapter(path)
+        else "is a GGUF file" if path.is_file()
+        else ""
+    )  # fmt: skip
+    if reason:
+        raise ModelError(
+            f"the student {reason}, and other tools could not put its adapters beside it",
+            where="training.adapter.merge",
+            remedy="set it to true",
+        )
+
+
+def _check_quantization(lora: LoRA) -> None:
     """Raise ModelError if 4-bit weights are asked for on a machine that cannot compute with them."""
-    if lora is None or lora.quantize == "none":
+    if lora.quantize == "none":
         return
     missing = []
     if not torch.cuda.is_available():
