@@ -59,6 +59,14 @@ def refused(lab: Path, *arguments: str) -> str:
         ("epochs: 1", "epochs: &a [*a]", ["mine.yaml: not usable as settings (Circular reference"]),
         ("nano-student", "nano-studnt", ["nano-studnt: no such built-in model; did you mean 'builtin:nano-student'?"]),
         ("{people: human, answers: answer_only}", "human", ["grid.teacher: needs a list of values", "'human'"]),
+        ("grid:", "grid:\n  seed: [1, 1.0]", ["grid.seed.values: lists a value twice"]),
+        ("grid:", "arms: [a]\ngrid:", ["mine.yaml, arms: arms must map a name to its overrides"]),
+        ("grid:", "arms: {a: b}\ngrid:", ["mine.yaml, arms: arms must map a name to its overrides"]),
+        (
+            "grid:",
+            "grid:\n  seed: [1, 2, 3]" + "".join(f"\n  training.k{n}: [1, 2, 3]" for n in range(40)),
+            ["mine.yaml: the grid has more than 100,000 points for the arm 'base'; leave out axes"],
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_file(lab: Path, old: str, new: str, parts: list[str]) -> None:
@@ -118,6 +126,23 @@ def test_a_wrong_file_is_refused_by_every_command(lab: Path, command: str) -> No
 def test_a_folder_in_place_of_a_file(lab: Path) -> None:
     (lab / "mine").mkdir()
     assert "mine: no such file; it is a folder; name the file in it" in refused(lab, "report", "mine")
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("arms=None", "--set, arms: arms must map a name to its overrides"),
+        ("arms={a: b}", "--set, arms: arms must map a name to its overrides"),
+        ("seed", "--set: expected KEY=VALUE, found 'seed'"),
+        ("seed=" + "9" * 5000, "is not a YAML value"),
+        ("seed=[[", "is not a YAML value"),
+        ("=1", "--set: expected KEY=VALUE"),
+    ],
+)
+def test_an_override_of_another_shape(lab: Path, override: str, problem: str) -> None:
+    (lab / "mine.yaml").write_text(FILE, encoding="utf-8")
+    assert problem in refused(lab, "plan", "mine.yaml", "--set", override)
+    assert refused(lab, "plan", "mine.yaml", "--set", "grid=True", "--set", "task=True")
 
 
 def test_a_file_without_settings(lab: Path) -> None:

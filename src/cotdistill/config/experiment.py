@@ -7,6 +7,7 @@ grid there is one point. ``experiments/plan.py`` turns the file into cells; this
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from copy import deepcopy
@@ -45,6 +46,8 @@ __all__ = [
 SEED, STUDENT, TEACHER, TASK, TRAINING = "seed", "student", "teacher", "task", "training"
 BASE = "base"
 """The arm that is added if no other tests the untrained student."""
+MOST_POINTS = 100_000
+"""Of the grid, for one arm: more could not even be listed."""
 ONLY = "student"
 """The name of the only arm of a file that names none."""
 
@@ -139,7 +142,7 @@ class Axis(Settings):
         if isinstance(values, list):
             if any(isinstance(value, dict | list) for value in values):
                 raise ValueError("has values that are lists or mappings; give each a name: {NAME: VALUE, ...}")
-            if len({json.dumps(value) for value in values}) < len(values):
+            if len(set(values)) < len(values):
                 raise ValueError("lists a value twice")
         return values
 
@@ -193,6 +196,9 @@ class Experiment(Settings):
             for arm in axis.of or ():
                 if arm not in self.arms:
                     raise ValueError(f"axis {name!r} is for the unknown arm {arm!r}; {nearest(arm, self.arms)}")
+        for arm in self.arms:
+            if math.prod(len(axis.by_name) for axis in self.axes(arm).values()) > MOST_POINTS:
+                raise ValueError(f"the grid has more than {MOST_POINTS:,} points for the arm {arm!r}; leave out axes")
         return self
 
     def axes(self, arm: str) -> dict[str, Axis]:
@@ -248,15 +254,18 @@ def experiment_of(
             raise ConfigError(str(error), where=place) from None
     _refuse_unknown(values, where)
     fields = {"folder": "."} | {key: values.pop(key) for key in _OF_THE_FILE if key in values}
-    arms = fields.get("arms")
-    if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
-        raise ConfigError("arms must map a name to its overrides", where=f"{where}, arms")
-    fields["arms"] = {str(name): changes or {} for name, changes in (arms or {}).items()}
-    fields["settings"] = values
+    fields["arms"], fields["settings"] = _arms(fields.get("arms"), where), values
     for key, value in (overrides or {}).items():
         _override(fields, key, value)
+        fields["arms"] = _arms(fields["arms"], "--set")
     fields["arms"] = _with_base(fields["settings"], fields["arms"], where)
     return validated(Experiment, fields, where=where, folder=folder)
+
+
+def _arms(arms: Any, where: str) -> dict[str, Factors]:
+    if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
+        raise ConfigError("arms must map a name to its overrides", where=f"{where}, arms")
+    return {str(name): changes or {} for name, changes in (arms or {}).items()}
 
 
 def _refuse_unknown(values: dict[str, Any], where: str) -> None:
@@ -302,6 +311,8 @@ def _override(fields: dict[str, Any], key: str, value: Any) -> None:
     """Apply one ``--set``. Raises ConfigError for one that would change nothing."""
     section, _, rest = key.partition(".")
     grid, arms = fields.get("grid") or {}, fields["arms"]
+    if not isinstance(grid, dict):
+        raise ConfigError("grid must map an axis to its values", where="grid", remedy="write {AXIS: [VALUE, ...]}")
     if section == "grid" and rest:
         axis = grid.get(rest)
         restricted = isinstance(axis, dict) and "values" in axis and axis.keys() <= {"of", "values"}

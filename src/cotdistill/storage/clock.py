@@ -12,13 +12,18 @@ TICK = 10.0
 """Seconds between two writes to disk: the most that a kill can cost."""
 
 
+_CENTURY = 3e9
+"""Seconds: what is noted beyond, or below nothing, is damaged."""
+
+
 class Clock:
     """Counts on from what earlier processes wrote to the file ``path``; a clock that is set back takes nothing away."""
 
     def __init__(self, path: Path):
         self.path, self._started, self._before = path, time.monotonic(), 0.0
         with contextlib.suppress(OSError, ValueError):
-            self._before = float(path.read_text(encoding="utf-8"))
+            noted = float(path.read_text(encoding="utf-8"))
+            self._before = noted if 0 <= noted < _CENTURY else 0.0
 
     @property
     def seconds(self) -> float:
