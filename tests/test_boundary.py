@@ -60,7 +60,7 @@ def test_errors_of_files_name_the_file(lab: Path) -> None:
         ("file", "import", "cot_collection", "own.jsonl", "--out", "file/x.jsonl"),
         ("mine.yaml", "reproduce-check", "mine.yaml"),
         (long, "audit", long),
-        ("file", "export", "file", "--to", "x"),
+        ("file", "export", "file", "--to", "lm-eval", "--out", "x"),
     ]:
         assert place in one_line(lab, *arguments), arguments
 

@@ -35,6 +35,7 @@ INVENTED = {
     "CoT_collection_en.json", "cot_collection.jsonl",  # downloaded, and made from it
     "curve.json",  # made by recipes/nano
     "losses.py", "readers.py", "sums.py", "teacher.py", "own.yaml", "asked.yaml", "figures.py",  # of docs/own-parts.md
+    "chat.yaml", "chat.jsonl", "messages.jsonl", "trl.jsonl", "sharegpt.jsonl",  # of docs/conversations.md
     "coin_flips.py",  # of docs/extending.md
     "utils.py",  # which shall not exist
 }  # fmt: skip

@@ -29,7 +29,7 @@ COMMANDS = {
     "flips": ["b", "a"],
     "power": ["b", "a"],
     "effect": ["builtin:nano-student", "a"],
-    "export": ["a", "--to", "out"],
+    "export": ["a", "--to", "lm-eval", "--out", "out"],
     "show": ["a"],
 }
 

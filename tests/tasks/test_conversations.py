@@ -86,6 +86,7 @@ def test_messages_may_be_json_in_a_cell(tmp_path: Path) -> None:
     assert (question.turns, question.human_reasoning) == (TURNS, REASON)
 
 
+TOLD = Question("q", "own", "test", ASKED, "6", "number", turns=TURNS)
 GOOD = {"messages": [message("user", "1 + 1?"), message("assistant", "The answer is 2.")]}
 LEFT_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "a tool's turn": ("tool_calls", {"messages": [*BEFORE, message("tool", "6")]}),
@@ -134,6 +135,30 @@ def test_equal_questions_after_other_turns_are_different_rows(tmp_path: Path) ->
     loaded = load_task(FileTask(test=write_jsonl(tmp_path / "own.jsonl", rows)))
     assert (len(loaded.test), loaded.dropped) == (2, {"repeated": 1})
     assert "turns_out_of_order" in refusal(write_jsonl(tmp_path / "own.jsonl", [other]))
+
+
+def test_a_thought_goes_where_the_student_thinks() -> None:
+    both = Rationale(replace(TOLD, turns=None), SAID, "me", None, "human", reasoning=REASON)
+    alone = replace(both, reasoning=None)
+
+    def reply(rationale: Rationale, response: Any) -> dict[str, Any]:
+        (row,) = exported([rationale], "messages", response=response)
+        return row["messages"][-1]
+
+    answer = "The answer is 6."
+    assert (
+        reply(both, None) == reply(both, "think") == message("assistant", f"{SAID}\n{answer}", reasoning_content=REASON)
+    )
+    assert reply(both, "plain") == message("assistant", f"{REASON}\n{SAID}\n{answer}")
+    assert reply(alone, "think") == message("assistant", answer, reasoning_content=SAID)
+    assert reply(alone, None) == reply(alone, "plain") == message("assistant", f"{SAID}\n{answer}")
+
+
+def test_a_system_message_is_given_to_conversations_without_one() -> None:
+    for turns, first in ((None, "Be kind."), (TURNS, SYSTEM)):
+        rationale = Rationale(replace(TOLD, turns=turns), SAID, "me", None, "human")
+        (row,) = exported([rationale], "messages", system="Be kind.")
+        assert row["messages"][0] == message("system", first)
 
 
 # ---- out and in again -----------------------------------------------------------------------------------------------

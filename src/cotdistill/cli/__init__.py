@@ -5,6 +5,7 @@ from cotdistill.cli import experiments as experiments
 
 from cotdistill.cli import stages as stages  # isort: skip
 from cotdistill.cli import results as results  # isort: skip
+from cotdistill.cli import export as export  # isort: skip
 from cotdistill.cli import settings as settings  # isort: skip
 from cotdistill.cli import recipes as recipes  # isort: skip
 from cotdistill.cli import doctor as doctor  # isort: skip

@@ -170,17 +170,3 @@ def harness(
     )  # fmt: skip
     say(f"predictions: {result.path}")
     print_rows({task: score.to_row() for task, score in result.scores.items()}, as_json)
-
-
-@app.command(rich_help_panel=RESULTS)
-def export(
-    path: Annotated[Path, typer.Argument(help="the folder of an evaluation, runs/evaluation/KEY")],
-    to: Annotated[Path, typer.Option(help="the folder to write to")],
-    as_json: AsJson = False,
-) -> None:
-    """Write an evaluation's predictions in the format of lm-eval's sample logs, one file per task."""
-    from cotdistill.evaluation.harness import export_samples
-    from cotdistill.evaluation.read import read_evaluation
-
-    judged = read_evaluation(path)
-    print_rows(export_samples(judged.questions, judged.predictions, to), as_json)

@@ -17,6 +17,17 @@ def histogram(lengths: Iterable[int]) -> dict[str, int]:
     return {str(bound): counts[bound] for bound in sorted(counts)}
 
 
+def bounds(lowest: int, highest: int) -> list[int]:
+    """The bounds of a histogram from ``lowest`` up to the one after ``highest``, which are bounds."""
+    found = [lowest]
+    while found[-1] <= highest:
+        power = 1
+        while (bound := math.isqrt(2**power)) <= found[-1]:
+            power += 1
+        found.append(bound)
+    return found
+
+
 def lower_bound(length: int) -> int:
     """The largest bound of :func:`histogram` that is not above ``length``."""
     if length < 2:

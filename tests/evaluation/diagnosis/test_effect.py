@@ -111,6 +111,6 @@ def test_the_summary_counts_helped_questions():
 def test_the_commands_print_json(lab):
     outcome = run_command(lab, "effect", "./student", "evaluation", "--limit", "2", "--json")
     assert json.loads(outcome.out)["own"]["n"] == 2, outcome.err
-    outcome = run_command(lab, "export", "evaluation", "--to", "samples", "--json")
+    outcome = run_command(lab, "export", "evaluation", "--to", "lm-eval", "--out", "samples", "--json")
     assert json.loads(outcome.out)["own"]["samples"] == NUM, outcome.err
     assert len(list(read_rows(lab / "samples" / "samples_own.jsonl"))) == NUM

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from cotdistill.config import ForwardKL, LiveTeacher, ModelConfig, TrainingConfig
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompt
-from cotdistill.rationales.lengths import histogram
+from cotdistill.rationales.lengths import bounds, histogram
 from cotdistill.records import Question, Rationale
 from cotdistill.tasks.prompts import prompt_text
 from cotdistill.tasks.segments import REGIONS, Region
@@ -196,9 +196,10 @@ def test_what_is_left_out_is_said_with_a_warning_above_a_twentieth() -> None:
 
 def test_a_histogram_counts_every_length_between_its_bounds() -> None:
     found = histogram(range(100))
-    bounds = [int(bound) for bound in found]
+    lower = [int(bound) for bound in found]
     assert sum(found.values()) == 100
-    for bound, above in pairwise([*bounds, 100]):
+    assert bounds(lower[0], lower[-1])[:-1] == lower
+    for bound, above in pairwise([*lower, 100]):
         assert found[str(bound)] == above - bound
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from cotdistill.rationales.lengths import bounds
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.canvas import (
     FAINT,
     QUIET,
+    SERIES,
     Drawing,
     label,
     legend,
     new_figure,
-    series_style,
     without_shared_words,
 )
 
@@ -73,9 +74,11 @@ def _distinct(series: Mapping[str, Histogram]) -> dict[str, Histogram]:
 def _draw(axes: Axes, series: Mapping[str, Histogram]) -> None:
     axes.set_xscale("log", base=2)
     for index, (name, found) in enumerate(list(series.items())[:_MAX_SERIES]):
-        style = series_style(index)
-        bounds = [max(1, int(bound)) for bound in found]
-        axes.plot(bounds, list(found.values()), linewidth=1.6, markersize=5, label=name, **style)
+        edges = bounds(min(map(int, found)), max(map(int, found)))
+        counts = [found.get(str(bound), 0) for bound in edges[:-1]]
+        axes.stairs(
+            counts, [max(0.5, edge) for edge in edges], linewidth=1.8, label=name, color=SERIES[index % len(SERIES)]
+        )
     axes.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
