@@ -194,8 +194,12 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
     for each in result.failed:
         put(f"failed: {each.cell.title}: {each.error}")
     put(f"report: {page}")
-    for name, folder in result.students().items():
-        put(f"student {name}: {folder}")
+    students = result.students()
+    for name, folder in students.items():
+        if folder is not None:
+            put(f"student {name}: {folder}")
+    if removed := sum(folder is None for folder in students.values()):
+        put(f"students removed: {removed} of {len(students)} (keep_students: {result.experiment.keep_students})")
 
 
 def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *, exact: bool = False) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cotdistill.cli.common import RESULTS, AsJson, Runs, answer, app, print_rows, put_json, say
+from cotdistill.cli.common import RESULTS, AsJson, Runs, answer, app, print_rows, put, put_json, say
 
 if TYPE_CHECKING:
     from cotdistill.config import ModelConfig
@@ -25,6 +26,39 @@ def show(
 
     artifact = read_artifact(path, limit)
     answer(artifact, describe(artifact), as_json)
+
+
+@app.command(rich_help_panel=RESULTS)
+def clean(
+    runs: Runs = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", help="remove them without asking")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list them and stop")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the stages that no experiment in the folder of runs uses, with their sizes, and remove them if you say so.
+
+    Teachers' answers stay. What an experiment needs later is made again, an annotation from the answers that are kept.
+    """
+    from cotdistill.errors import ArtifactError
+    from cotdistill.storage.removal import remove_stage, unnamed_stages
+
+    found = list(unnamed_stages(runs))
+    total = f"{len(found)} stages that no experiment names, {sum(one.size for one in found) / 1e6:,.1f} MB"
+    if not as_json:
+        put(*(f"{one.size / 1e6:10,.1f} MB  {one.place}{'' if one.finished else ', not finished'}" for one in found))
+        put(total)
+    removed = []
+    if found and not dry_run and (yes or (not as_json and typer.confirm(f"Remove them from {runs}?", err=True))):
+        for one in found:
+            try:
+                remove_stage(runs / one.place)
+                removed.append(one.place)
+            except ArtifactError as error:
+                say(f"{error.where}: {error.problem}; it stays")
+    if as_json:
+        put_json({"unnamed": [asdict(one) for one in found], "removed": removed})
+    elif removed:
+        put(f"removed: {len(removed)}")
 
 
 @app.command(rich_help_panel=RESULTS)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -187,6 +187,9 @@ class Experiment(Settings):
     comparisons: tuple[Comparison, ...] = ()
     figures: tuple[Part, ...] = Field(default=(), description="your own functions, drawn after ours")
     resources: Resources = Resources()
+    keep_students: Literal["all", "best", "none"] = Field(
+        default="all", description="best: of those made from each model; a student stays until no cell needs it"
+    )
 
     @model_validator(mode="after")
     def axes_are_of_arms(self) -> Experiment:
@@ -225,7 +228,7 @@ def _axis_rank(axis: str) -> int:
     return {STUDENT: 0, TEACHER: 1, SEED: 3}.get(axis, 2)
 
 
-_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "figures", "resources")
+_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "figures", "resources", "keep_students")
 _OLD_STUDY = ("students", "teachers", "base", "controls")
 
 

@@ -17,7 +17,9 @@ from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import unattended
+from cotdistill.storage.stages import noting_stages
 
+_BEGUN: dict[str, Any] = {"status": "begun", "error": None, "stages": {}, "seconds": None}
 _LONGEST_ERROR = 2000  # characters
 
 
@@ -26,15 +28,24 @@ def run_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Any]:
 
     What goes wrong in the cell is part of its state. Raises ArtifactError if not even that can be written.
     """
+    asked: list[str] = []
+
+    def note(stage: Path) -> None:
+        """Name the stage before it is made: it is the cell's own, even if this process is killed."""
+        if (place := os.path.relpath(stage, work.runs)) not in asked:
+            asked.append(place)
+            write_json_atomically(file, _BEGUN | {"asked": asked})
+
+    file = cell_path(cell, work.runs / plan.name)
     try:
-        with unattended(work.say):
+        with unattended(work.say), noting_stages(note):
             state = _made(cell, plan, work)
     except Exception as error:
         line = line_of(error)
         if line is None:
             traceback.print_exc()
         state = failed(line or f"{type(error).__name__}: {error}")
-    write_json_atomically(cell_path(cell, work.runs / plan.name), state)
+    write_json_atomically(file, state | {"asked": asked})
     return state
 
 

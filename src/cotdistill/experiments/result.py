@@ -157,12 +157,14 @@ class ExperimentResult:
             ],
             "failed": {result.cell.id: {"arm": result.cell.arm, "error": result.error} for result in self.failed},
             "missing": [result.cell.id for result in self.missing],
+            "removed_students": [title for title, folder in self.students().items() if folder is None],
         }
 
-    def students(self) -> dict[str, Path]:
-        """The folder of each finished student, by the title of its cell."""
+    def students(self) -> dict[str, Path | None]:
+        """The folder of each finished student, by the title of its cell; None if it was removed (``keep_students``)."""
         trained = [cell for cell in self.done if "training" in cell.stages]
-        return {cell.cell.title: cell.stages["training"] / "student" for cell in trained}
+        folders = {cell.cell.title: cell.stages["training"] / "student" for cell in trained}
+        return {title: folder if folder.is_dir() else None for title, folder in folders.items()}
 
     def counts(self) -> str:
         """How many cells there are, by status."""

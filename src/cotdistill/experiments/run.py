@@ -20,6 +20,7 @@ from cotdistill.experiments.executors.serial import run_serial
 from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
 from cotdistill.experiments.shared import sharers_apart, unfinished_stages
+from cotdistill.experiments.students import KeptStudents
 from cotdistill.experiments.view import watch
 from cotdistill.experiments.work import LoadTask, Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
@@ -66,6 +67,7 @@ def run_experiment(
             with disk_errors(path):
                 _write_file(experiment, path)
                 run_cell(cell, planned, work)
+                KeptStudents(planned, work.runs, say).ended(cell)
         return load_result(experiment, work.runs, only=cell)
     chosen = cells_of_arm(planned, arm)
     _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, work.load)
@@ -74,7 +76,9 @@ def run_experiment(
         needs = unfinished_stages(missing, chosen, planned)
         missing = sharers_apart(missing, needs)
         _write_file(experiment, path)
-        with watch(len(chosen), len(chosen) - len(missing), say, alone=executor == "local" and jobs == 1) as view:
+        alone, num_done = executor == "local" and jobs == 1, len(chosen) - len(missing)
+        students = KeptStudents(planned, work.runs, say)
+        with watch(len(chosen), num_done, say, students.ended, alone=alone) as view:
             if missing and executor == "ray":
                 run_on_ray(missing, planned, work.runs, until=until, view=view)
             elif missing and jobs > 1:

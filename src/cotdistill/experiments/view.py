@@ -21,8 +21,8 @@ _FAILURES_SHOWN = 5
 class View:
     """Counts of cells, and the time left, judged by cells so far. Without a terminal, ``say`` is called."""
 
-    def __init__(self, total: int, done: int, say: Callable[[str], None]):
-        self.total, self.done, self.say = total, done, say
+    def __init__(self, total: int, done: int, say: Callable[[str], None], after: Callable[[Cell], None]):
+        self.total, self.done, self.say, self.after = total, done, say, after
         self.failures: list[tuple[Cell, str]] = []
         self.running: dict[str, tuple[Cell, float]] = {}
         self.started_at, self.ended_here = time.monotonic(), 0
@@ -40,6 +40,7 @@ class View:
             self.done += 1
         outcome = f"FAILED: {state['error']}" if failed else "done"
         self.say(f"{self.counts()}: {cell.title} {outcome} ({duration(time.monotonic() - since)}){self.time_left()}")
+        self.after(cell)
 
     def counts(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -70,17 +71,19 @@ class View:
 
 
 @contextmanager
-def watch(total: int, done: int, say: Callable[[str], None], *, alone: bool) -> Iterator[View]:
-    """A view of ``total`` cells, of which ``done`` were made before.
+def watch(
+    total: int, done: int, say: Callable[[str], None], after: Callable[[Cell], None], *, alone: bool
+) -> Iterator[View]:
+    """A view of ``total`` cells, of which ``done`` were made before; ``after`` is called when a cell has ended.
 
     Where this process makes them ``alone``, the terminal is left to the progress of their stages.
     """
     if alone or not sys.stderr.isatty():
-        yield View(total, done, say)
+        yield View(total, done, say, after)
         return
     from rich.console import Console
     from rich.live import Live
 
-    view = View(total, done, lambda line: None)
+    view = View(total, done, lambda line: None, after)
     with Live(view, console=Console(stderr=True), refresh_per_second=2):
         yield view

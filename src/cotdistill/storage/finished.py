@@ -51,6 +51,11 @@ class FinishedStage:
         return self.manifest["dropped"]
 
     @property
+    def removed(self) -> dict[str, Any]:
+        """Files that were removed since, as the manifest described them: they can be made again."""
+        return self.manifest.get("removed", {})
+
+    @property
     def summary(self) -> dict[str, Any]:
         return json.loads(self.file(SUMMARY).read_text(encoding="utf-8"))
 

@@ -11,7 +11,8 @@ import contextlib
 import importlib.metadata
 import itertools
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -83,18 +84,36 @@ def stage_path(runs: Path, noun: str, identity: dict[str, Any]) -> Path:
     return runs / noun / content_key(identity)
 
 
+_noted: ContextVar[Callable[[Path], None] | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noting_stages(note: Callable[[Path], None]) -> Iterator[None]:
+    """Have ``note`` told the folder of each stage that is opened, before anything is done in it."""
+    token = _noted.set(note)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
+
+
 @contextlib.contextmanager
 def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
-    """Hold the folder of the stage with this identity; a finished one is checked first.
+    """Hold the folder of the stage with this identity; a finished one is checked first, and begun again if some of its
+    files were removed.
 
     Raises ArtifactError if another process holds the folder, a finished file is corrupted (but see
     :func:`unattended` for both), or the disk is full.
     """
     path = stage_path(runs, noun, identity)
+    if (note := _noted.get()) is not None:
+        note(path)
     with disk_errors(path), hold(path):
         stage = Stage(noun, path, identity)
         if stage.finished:
             _verify_or_set_aside(stage)
+        if stage.finished and stage.read().removed:
+            (path / MANIFEST).unlink()
         if stage.finished:
             yield stage
             return
