@@ -4,6 +4,7 @@
 from cotdistill.cli import experiments as experiments
 
 from cotdistill.cli import stages as stages  # isort: skip
+from cotdistill.cli import use as use  # isort: skip
 from cotdistill.cli import results as results  # isort: skip
 from cotdistill.cli import export as export  # isort: skip
 from cotdistill.cli import settings as settings  # isort: skip

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cotdistill.cli.common import RESULTS, AsJson, Runs, answer, app, print_rows, put, put_json, say
+from cotdistill.cli.use import Student, model_of
 
 if TYPE_CHECKING:
-    from cotdistill.config import ModelConfig
     from cotdistill.evaluation.diagnosis.flips import Flip
 
 
@@ -151,7 +151,7 @@ def power(
 
 @app.command(rich_help_panel=RESULTS)
 def effect(
-    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    student: Student,
     evaluation: Annotated[Path, typer.Argument(help="the folder of its evaluation, runs/evaluation/KEY")],
     rationales: Annotated[Path | None, typer.Option(help="a teacher's rationales for the same questions")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use only the first N questions")] = None,
@@ -167,7 +167,7 @@ def effect(
     from cotdistill.reports.effect import effect_groups, effect_table, write_effect
     from cotdistill.storage.atomic import disk_errors
 
-    result = measure_effects(_model(student), evaluation, runs=runs, rationales=rationales, limit=limit)
+    result = measure_effects(model_of(student), evaluation, runs=runs, rationales=rationales, limit=limit)
     groups = effect_groups(result.rows)
     with disk_errors(result.path):
         say(f"table and figure: {write_effect(groups, result.path)}")
@@ -177,16 +177,9 @@ def effect(
         print_tables([effect_table(groups)])
 
 
-def _model(name: str) -> ModelConfig:
-    from cotdistill.config import ModelConfig
-    from cotdistill.config.validation import validated
-
-    return validated(ModelConfig, {"model": name}, where="STUDENT")
-
-
 @app.command(rich_help_panel=RESULTS)
 def harness(
-    student: Annotated[str, typer.Argument(help="a model's name or folder")],
+    student: Student,
     tasks: Annotated[list[str], typer.Argument(help="lm-eval's tasks, groups or tags by name, or its YAML files")],
     limit: Annotated[int | None, typer.Option(min=1, help="use only the first N items of each task")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="prompts at a time")] = 16,
@@ -199,7 +192,7 @@ def harness(
     from cotdistill.evaluation.harness import evaluate_with_harness
 
     result = evaluate_with_harness(
-        _model(student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
+        model_of(student), tasks, runs=runs, limit=limit, max_batch_size=batch_size, metric=metric,
         include=include,
     )  # fmt: skip
     say(f"predictions: {result.path}")

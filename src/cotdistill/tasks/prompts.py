@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -63,6 +64,23 @@ def in_conversation(question: Question, asked: str | tuple[Message, ...]) -> str
     *before, last = asked
     is_own = any(message.role == "system" for message in before)
     return (*before, *(turn for turn in turns if not (is_own and turn.role == "system")), last)
+
+
+INSTRUCTION_MARK = '"The answer is" and'
+"""What every instruction that asks for an answer has in it."""
+
+
+def around_question(answer_type: AnswerType, target: Target) -> tuple[str, str]:
+    """What a prompt has before and after a question without choices."""
+    place = "\0"
+    before, _, after = prompt_text(Question("", "", "", place, "", answer_type), target).partition(place)
+    return before, after
+
+
+def commonest_answer_type(rationales: Iterable[Rationale]) -> AnswerType:
+    """The answer type of most of the questions; raises ValueError if there are none."""
+    counts: Counter[AnswerType] = Counter(rationale.question.answer_type for rationale in rationales)
+    return max(counts, key=lambda answer_type: counts[answer_type])
 
 
 def instruction(answer_type: AnswerType, target: Target) -> str:

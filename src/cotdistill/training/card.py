@@ -15,9 +15,17 @@ SCORES = "## Scores"
 
 
 def model_card(
-    base_model: str, rationales: Sequence[Rationale], config: TrainingConfig, totals: TrainingSummary, recipe: str
+    base_model: str,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    totals: TrainingSummary,
+    recipe: str,
+    to_write: tuple[str, str] | None = None,
 ) -> str:
-    """Markdown with the metadata block that model hubs read; scores are added once the student is evaluated."""
+    """Markdown with the metadata block that model hubs read; scores are added once the student is evaluated.
+
+    ``to_write`` is what a reader has to put before and after a question, where the chat template does not.
+    """
     sources = count_by(_source(rationale) for rationale in rationales)
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
@@ -32,7 +40,7 @@ def model_card(
         "---",
         f"# A student of {Path(base_model).name}",
         "",
-        f"Trained by cotdistill from `{base_model}`.",
+        f"Trained by cotdistill from `{_public_name(base_model)}`.",
         "",
         "| | |",
         "|---|---|",
@@ -46,12 +54,49 @@ def model_card(
         f"| tokens, with loss | {totals.num_tokens}, {totals.num_loss_tokens} |",
         f"| loss, first and last step | {totals.first_loss:.4f}, {totals.last_loss:.4f} |",
         "",
+        *_how_to_ask(to_write, kept_apart=bool(adapter and not adapter.merge)),
         *(["## Recipe", "", "```yaml", recipe.rstrip(), "```", ""] if recipe else []),
         SCORES,
         "",
         "Not evaluated yet.",
     ]
     return "\n".join(lines) + "\n"
+
+
+_ASK = """## How to ask
+
+{note}
+
+```python
+from transformers import AutoTokenizer, {model_class}
+
+folder = "."  # this one
+tokenizer, student = AutoTokenizer.from_pretrained(folder), {model_class}.from_pretrained(folder)
+turns = [{{"role": "user", "content": {question}}}]
+prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = student.generate(**prompt, max_new_tokens=512)
+print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))
+```
+"""
+
+
+def _how_to_ask(to_write: tuple[str, str] | None, *, kept_apart: bool) -> list[str]:
+    note = "The chat template puts a bare question as in the training."
+    question = '"What is 17 + 25?"'
+    if to_write is not None:
+        note = (
+            "The chat template does not hold the instruction that the student was trained with, so write it yourself."
+        )
+        question = repr(to_write[0] + "What is 17 + 25?" + to_write[1])
+    model_class = "AutoPeftModelForCausalLM" if kept_apart else "AutoModelForCausalLM"
+    text = _ASK.format(note=note, question=question, model_class=model_class)
+    return [text.replace("import AutoTokenizer, AutoPeft", "import AutoTokenizer\nfrom peft import AutoPeft")]
+
+
+def _public_name(base_model: str) -> str:
+    """A hub's or a built-in name as it is; of a folder on this machine only its own name."""
+    is_folder = base_model.startswith(("/", ".", "~")) or Path(base_model).exists()
+    return Path(base_model).name if is_folder else base_model
 
 
 def add_scores(student: Path, scores: dict[str, Score]) -> None:

@@ -16,13 +16,20 @@ from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
 from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.tokens.instruction import add_instruction
 from cotdistill.models.tokens.thinking import settle
 from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.hashes import content_key_of
 from cotdistill.storage.stages import Stage, open_stage
-from cotdistill.tasks.prompts import Target, target_of_student
+from cotdistill.tasks.prompts import (
+    INSTRUCTION_MARK,
+    Target,
+    around_question,
+    commonest_answer_type,
+    target_of_student,
+)
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples
@@ -37,7 +44,7 @@ from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a change of code changes what a training makes."""
 
 
@@ -166,8 +173,14 @@ def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks, say: Calla
         ranks.broadcast(shared.to_json())
     trained = fit(shared, ranks, say)
     folder = stage.path / "student"
+    question = around_question(
+        commonest_answer_type(job.rationales), target_of_student(job.rationales, job.config.target)
+    )
+    instructed = add_instruction(trained.tokenizer, *question, INSTRUCTION_MARK)
     write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
-    card = model_card(job.student.model, job.rationales, job.config, trained.totals, recipe)
+    card = model_card(
+        job.student.model, job.rationales, job.config, trained.totals, recipe, None if instructed else question
+    )
     write_text_atomically(folder / "README.md", card)
     if job.config.signal and isinstance(context := job.config.signal.context, OwnContext):
         write_text_atomically(stage.path / f"teacher_prompt{Path(context.prompt).suffix}", context.prompt.source)

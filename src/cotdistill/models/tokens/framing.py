@@ -25,6 +25,10 @@ _QUESTION, _THOUGHT, _ANSWER = "cotdistill-question", "cotdistill-thought", "cot
 _REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 """What templates call the reasoning of a message."""
 
+COMPLETE = "prompt_is_complete"
+"""The argument that tells a student's own template (``instruction.py``) to add nothing to a question."""
+_ARGUMENTS: dict[str, Any] = {COMPLETE: True}
+
 _OPENED = re.compile(r"<(?P<name>[a-z_]+)>\s*\Z")
 _OPENING, _CLOSING = "<think>\n", "\n</think>\n\n"
 
@@ -99,7 +103,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, i
     if in_parts:
         turns = [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_turn)
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_turn, **_ARGUMENTS)
     except MemoryError:
         raise
     except Exception as error:  # it is a program by anybody
