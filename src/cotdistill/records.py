@@ -71,6 +71,11 @@ class Question:
     turns: tuple[Turn, ...] | None = None
     human_reasoning: str | None = None
 
+    @property
+    def asked(self) -> str:
+        """The question with what was said before it."""
+        return "\n".join([*(turn.content for turn in self.turns or ()), self.question])
+
     def to_row(self) -> dict[str, Any]:
         row = {
             "id": self.id,

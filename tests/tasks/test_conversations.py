@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.tasks.own import load_all, refusal, write_csv, write_jsonl, write_parquet
 
 from cotdistill.config import FileTask
+from cotdistill.errors import DataError
 from cotdistill.records import Question, Rationale, Turn
 from cotdistill.tasks import load_task
+from cotdistill.tasks.drafts import draft_of
 from cotdistill.tasks.export import Form, exported
 
 SYSTEM, HELLO, HI = "You are terse.", "Hello, I sort socks.", "Then let us count some."
@@ -127,6 +129,41 @@ def test_what_cannot_be_used_is_counted_and_refused_where_it_is_most(tmp_path: P
 )
 def test_what_is_no_conversation_is_refused_by_line(tmp_path: Path, row: Any, line: str) -> None:
     assert refusal(write_jsonl(tmp_path / "own.jsonl", [row])).startswith(f"own.jsonl, line 1: {line}")
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["user", "assistant", "<think>", "\ud800", "[{", "2"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "from", "content", "value", "type", "text", "tool_calls"]), inner)
+    ),
+    max_leaves=12,
+)
+_COLUMN = st.sampled_from(
+    [
+        "messages",
+        "conversations",
+        "prompt",
+        "completion",
+        "instruction",
+        "output",
+        "history",
+        "system",
+        "question",
+        "turns",
+    ]
+)
+
+
+@given(row=st.dictionaries(_COLUMN, _ANY, min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_row_holds_it_is_read_or_refused_in_one_line(row: dict[str, Any]) -> None:
+    try:
+        draft = draft_of(row, "own.jsonl, line 1", {}, "own", whole_answers=False)
+        read = bool(draft.question.strip() and draft.answer.strip())
+    except DataError as refused:
+        read = str(refused).isprintable()
+    assert read
 
 
 def test_equal_questions_after_other_turns_are_different_rows(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any
         "teacher": identity(request.teacher),
         "annotation": identity(config.model_copy(update=_SAID_APART)),
         "perturbation": PERTURBATION_VERSION if config.perturbation else None,
-        "evaluation": [config.decontaminate, content_key([q.question for q in compared])] if compared else None,
+        "evaluation": [config.decontaminate, content_key([q.asked for q in compared])] if compared else None,
         "source": _source_identity(request, completions_folder(request.teacher, runs)),
         "selection": _selection_identity(config, request.student),
     }

@@ -43,14 +43,14 @@ def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -
     word_lists: set[tuple[str, ...]] = set()
     ngrams: set[tuple[str, ...]] = set()
     for question in evaluation:
-        words = normalised_words(question.question)
-        texts.add(question.question)
+        words = normalised_words(question.asked)
+        texts.add(question.asked)
         word_lists.add(words)
         ngrams.update(_ngrams(words))
     exact, normalised, ngram = set(), set(), set()
     for place, question in enumerate(training):
-        words = normalised_words(question.question)
-        if question.question in texts:
+        words = normalised_words(question.asked)
+        if question.asked in texts:
             exact.add(place)
         if words in word_lists:
             normalised.add(place)

@@ -104,7 +104,7 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
 def _lengths(records: Sequence[Rationale]) -> dict[str, dict[str, int]]:
     reasoning = [num_words(one.reasoning) if one.reasoning else 0 for one in records]
     said = [num_words(one.rationale) if one.rationale else 0 for one in records]
-    whole = [num_words(r.question.question) + sum(parts) for r, *parts in zip(records, reasoning, said, strict=True)]
+    whole = [num_words(r.question.asked) + sum(parts) for r, *parts in zip(records, reasoning, said, strict=True)]
     found = {"rationale": said, "reasoning": reasoning, "question and response": whole}
     return {name: histogram(filter(None, words)) for name, words in found.items() if any(words)}
 

@@ -198,7 +198,7 @@ def _row(outputs: _Outputs, item: int, question: Question | None, cap: int | Non
         answer = prediction.answer
         text = texts.setdefault(_cut(prediction.output, cap), len(texts))
         found.append([text, _cut(prediction.extracted, cap), prediction.num_output_tokens])
-    asked = question.question if question else ""
+    asked = question.asked if question else ""
     choices = list(question.choices) if question and question.choices else []
     return [asked, choices, answer, list(texts), found], len(asked) + sum(map(len, texts)) + 16 * len(found)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from cotdistill.errors import DataError
 from cotdistill.records import Role, Turn
-from cotdistill.tasks.cells import refuse_half_characters
+from cotdistill.tasks.cells import refuse_half_characters, text_of
 from cotdistill.tasks.reasoning import join_reasoning, split_reasoning
 
 Row = Mapping[str, Any]
@@ -125,12 +125,12 @@ def _of_alpaca(row: Row, place: str) -> Iterator[dict[str, Any]]:
     if row.get("system"):
         yield {"role": "system", "content": row["system"]}
     for pair in row.get("history") or ():
-        if not isinstance(pair, Sequence) or len(pair) != 2:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise DataError("history is no list of pairs", where=place, remedy="write [[question, reply], ...]")
         yield {"role": "user", "content": pair[0]}
         yield {"role": "assistant", "content": pair[1]}
-    given = row.get("input")
-    yield {"role": "user", "content": f"{row['instruction']}\n\n{given}" if given else row["instruction"]}
+    asked = (text_of(row.get(name), name, place) for name in ("instruction", "input"))
+    yield {"role": "user", "content": "\n\n".join(filter(None, asked))}
     if row.get("output"):
         yield {"role": "assistant", "content": row["output"]}
 
@@ -149,13 +149,13 @@ def turn_of(message: Mapping[str, Any], place: str) -> Turn:
     assert role in ("system", "user", "assistant")
     content = message.get("content") if "content" in message else message.get("value")
     text, thought = _text(content, place)
+    apart = [message[key] for key in _THOUGHTS if isinstance(message.get(key), str) and message[key].strip()]
+    for written in (text, thought or "", *apart):
+        refuse_half_characters(written, "a message", place)
     if role != "assistant":
         return Turn(role, text)
     split = split_reasoning(text)
-    apart = [message[key] for key in _THOUGHTS if isinstance(message.get(key), str) and message[key].strip()]
     reasoning = join_reasoning(join_reasoning(apart[0] if apart else None, thought), split.reasoning)
-    for written in (split.visible, reasoning or ""):
-        refuse_half_characters(written, "a message", place)
     return Turn(role, split.visible, reasoning)
 
 
@@ -169,8 +169,8 @@ def _text(content: Any, place: str) -> tuple[str, str | None]:
     said: list[str] = []
     thoughts: list[str] = []
     for part in content:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
-        text = part if isinstance(part, str) else part.get(kind if kind in part else "text")
+        kind = str(part.get("type", "text")) if isinstance(part, Mapping) else "text"
+        text = part.get(kind if kind in part else "text") if isinstance(part, Mapping) else part
         if kind in _PARTS or not isinstance(text, str):
             reason = _PARTS.get(kind, "images")
             raise LeftOut(reason, f"a message has a part of type {kind!r:.40}, and only texts can be used", place)
