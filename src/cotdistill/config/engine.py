@@ -82,6 +82,10 @@ class ServerSettings(_Connection):
 
     kind: Literal["openai"] = "openai"
     system: str | None = Field(default=None, description="a message before every question")
+    limit_field: Annotated[Literal["max_tokens", "max_completion_tokens"] | None, MACHINE] = Field(
+        default=None,
+        description="what the server calls the token limit; default: max_tokens, at OpenAI's own max_completion_tokens",
+    )
     reasoning_effort: str | None = Field(default=None, description="low, medium, high, or whatever the server accepts")
     extra_body: RequestFields = Field(
         default={}, description="more request fields, by the server's names; null removes one of ours"

@@ -115,10 +115,10 @@ class OpenAIEngine:
 
     def _body(self, request: Request) -> dict[str, Any]:
         sampling = self._served.sampling
-        # OpenAI's newer models refuse max_tokens in a chat, other servers know nothing else.
-        limit = "max_completion_tokens" if self._served.base_url is None and not request.raw else "max_tokens"
+        # OpenAI's newer models refuse max_tokens in a chat, most other servers know nothing else.
+        usual = "max_completion_tokens" if self._served.base_url is None and not request.raw else "max_tokens"
         said = {
-            limit: sampling.max_new_tokens,
+            self._served.limit_field or usual: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "stop": list(sampling.stop) or None,

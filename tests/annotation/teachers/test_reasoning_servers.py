@@ -198,6 +198,29 @@ def test_only_what_is_set_is_sent(tmp_path: Path) -> None:
     assert len(log_rows(tmp_path)) == 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "settings", "problem"),
+    [
+        ("o-like", {"limit_field": "max_completion_tokens"}, "the server says: Unsupported parameter: 'max_tokens'"),
+        (
+            "needs-extra",
+            {"extra_body": {"chat_template_kwargs": {"enable_thinking": True}}},
+            "the server says: missing required body parameter chat_template_kwargs.enable_thinking",
+        ),
+        ("slow", {}, "timeout.*; raise limits.timeout_seconds and run again"),
+    ],
+)
+def test_what_a_server_needs_is_said_after_few_requests_and_can_be_given(
+    tmp_path: Path, mode: str, settings: dict[str, Any], problem: str
+) -> None:
+    with server(MODES[mode]) as (url, seen):
+        hasty = {"concurrency": 4, "max_retries": 0, "timeout_seconds": 0.1 if mode == "slow" else 5}
+        with pytest.raises(ModelError, match=problem):
+            annotate(questions(50), teacher(url, limits=hasty), LEVEL, runs=tmp_path)
+        assert len(seen) <= 8
+        assert len(annotate(questions(6), teacher(url, limits=FEW, **settings), LEVEL, runs=tmp_path)) == 6
+
+
 def test_an_evaluated_model_may_take_no_temperature(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> tuple[int, Any]:
         if "temperature" in body:
