@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -75,12 +74,6 @@ def around_question(answer_type: AnswerType, target: Target) -> tuple[str, str]:
     place = "\0"
     before, _, after = prompt_text(Question("", "", "", place, "", answer_type), target).partition(place)
     return before, after
-
-
-def commonest_answer_type(rationales: Iterable[Rationale]) -> AnswerType:
-    """The answer type of most of the questions; raises ValueError if there are none."""
-    counts: Counter[AnswerType] = Counter(rationale.question.answer_type for rationale in rationales)
-    return max(counts, key=lambda answer_type: counts[answer_type])
 
 
 def instruction(answer_type: AnswerType, target: Target) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cotdistill.config import LossConfig, OwnContext, TeacherContext, TrainingConfig
-from cotdistill.records import Rationale, Score, count_by
+from cotdistill.records import Score
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.training.loop import TrainingSummary
 
@@ -16,7 +15,7 @@ SCORES = "## Scores"
 
 def model_card(
     base_model: str,
-    rationales: Sequence[Rationale],
+    sources: dict[str, int],
     config: TrainingConfig,
     totals: TrainingSummary,
     recipe: str,
@@ -24,9 +23,9 @@ def model_card(
 ) -> str:
     """Markdown with the metadata block that model hubs read; scores are added once the student is evaluated.
 
-    ``to_write`` is what a reader has to put before and after a question, where the chat template does not.
+    ``sources`` counts rationales by task and teacher. ``to_write`` is what a reader has to put before and after a
+    question, where the chat template does not.
     """
-    sources = count_by(_source(rationale) for rationale in rationales)
     teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
         teacher += f", who reads {_read(config.signal.context)}"
@@ -114,11 +113,6 @@ def add_scores(student: Path, scores: dict[str, Score]) -> None:
 
 def _rollouts(totals: dict[str, Any]) -> str:
     return f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample, {totals['truncated']} samples cut off"
-
-
-def _source(rationale: Rationale) -> str:
-    level = f", granularity {rationale.granularity}" if rationale.granularity else ""
-    return f"{rationale.question.task} by {rationale.teacher} ({rationale.format}{level})"
 
 
 def _term(term: LossConfig) -> str:

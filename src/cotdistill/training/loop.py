@@ -37,6 +37,7 @@ from cotdistill.training.data.batches import (
 )
 from cotdistill.training.data.examples import Example
 from cotdistill.training.data.layout import laid_out
+from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import ALONE, Ranks, whole
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
@@ -87,7 +88,7 @@ def train_student(
     _check_lengths(student, examples)
     if rollouts is not None:
         rollouts.check(student, examples)
-    groups, lengths = task_groups(examples), list(map(len, examples))
+    groups, lengths = task_groups(examples), lengths_of(examples).tolist()
     dtype = resolve_dtype(config.dtype, student.device)
     num_steps = num_steps_of(config.epochs, len(groups), config.batch_size)
     with ExitStack() as stack:
@@ -224,7 +225,7 @@ def _named(config: TrainingConfig, term_means: Sequence[float]) -> dict[str, flo
 
 def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> None:
     limit = num_positions(student)
-    longest = max(examples, key=len)
+    longest = examples[int(lengths_of(examples).argmax())]
     if limit is not None and len(longest) > limit:
         raise TrainingError(
             f"{len(longest)} tokens are more than the student's {limit} positions",

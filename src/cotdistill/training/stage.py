@@ -21,19 +21,18 @@ from cotdistill.models.tokens.thinking import settle
 from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
-from cotdistill.storage.hashes import content_key_of
 from cotdistill.storage.stages import Stage, open_stage
 from cotdistill.tasks.prompts import (
     INSTRUCTION_MARK,
     Target,
     around_question,
-    commonest_answer_type,
     target_of_student,
 )
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.data.lengths import Lengths
+from cotdistill.training.data.store import Tokens, content_of, make_tokens, read_tokens, token_settings
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.rollouts import Rollouts
@@ -71,7 +70,7 @@ def training_identity(
         "version": VERSION,
         "student": model_identity(student),
         "teacher": _signal_identity(config.signal),
-        "rationales": content_key_of(rationale.to_row() for rationale in rationales),
+        "rationales": content_of(rationales),
         "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
         "seed": seed,
     }
@@ -110,20 +109,24 @@ def train(
     told beforehand what is too long to be trained on whole. Raises ModelError if a divergence has no shared vocabulary,
     and whatever :func:`train_student` raises.
     """
+    target = target_of_student(rationales, config.target)
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
-            _train(TrainingJob(student, rationales, config, seed, stage.path, runs), stage, recipe, ranks, say)
+            _train(_job(student, rationales, config, seed, stage.path, runs), target, stage, recipe, ranks, say)
         shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
-        target = target_of_student(rationales, config.target)
         done = stage.read()
         return Student(stage.path, stage.path / "student", target, done.summary, done.dropped)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go."""
+    """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go.
+
+    ``tokens`` is the folder of the examples. Only where tokenizers are aligned are there ``rationales``.
+    """
 
     student: ModelConfig
+    tokens: Path
     rationales: Sequence[Rationale]
     config: TrainingConfig
     seed: int
@@ -134,6 +137,7 @@ class TrainingJob:
         return json.dumps(
             {
                 "student": self.student.model_dump(mode="json"),
+                "tokens": str(self.tokens.resolve()),
                 "rationales": [rationale.to_row() for rationale in self.rationales],
                 "config": self.config.model_dump(mode="json"),
                 "seed": self.seed,
@@ -147,12 +151,21 @@ class TrainingJob:
         row = json.loads(text)
         return cls(
             ModelConfig.model_validate(row["student"]),
+            Path(row["tokens"]),
             [Rationale.from_row(rationale) for rationale in row["rationales"]],
             TrainingConfig.model_validate(row["config"]),
             row["seed"],
             Path(row["folder"]),
             Path(row["runs"]),
         )
+
+
+def _job(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int, folder: Path, runs: Path
+) -> TrainingJob:
+    tokens = make_tokens(student, rationales, config, runs)
+    aligned = isinstance(config.signal, LiveTeacher) and config.signal.alignment != "none"
+    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, folder, runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,29 +175,28 @@ class Trained:
     opened: OpenStudent
     tokenizer: PreTrainedTokenizerBase
     totals: TrainingSummary
+    tokens: Tokens
     dropped: dict[str, int]
-    lengths: Lengths
 
 
-def _train(job: TrainingJob, stage: Stage, recipe: str, ranks: Ranks, say: Callable[[str], None]) -> None:
+def _train(
+    job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: Ranks, say: Callable[[str], None]
+) -> None:
     shared = job
     if ranks.size > 1:
         shared = _for_several(job, ranks)
         ranks.broadcast(shared.to_json())
     trained = fit(shared, ranks, say)
     folder = stage.path / "student"
-    question = around_question(
-        commonest_answer_type(job.rationales), target_of_student(job.rationales, job.config.target)
-    )
+    question = around_question(trained.tokens.commonest_answer_type, target)
     instructed = add_instruction(trained.tokenizer, *question, INSTRUCTION_MARK)
     write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
-    card = model_card(
-        job.student.model, job.rationales, job.config, trained.totals, recipe, None if instructed else question
-    )
+    sources = trained.tokens.sources
+    card = model_card(job.student.model, sources, job.config, trained.totals, recipe, None if instructed else question)
     write_text_atomically(folder / "README.md", card)
     if job.config.signal and isinstance(context := job.config.signal.context, OwnContext):
         write_text_atomically(stage.path / f"teacher_prompt{Path(context.prompt).suffix}", context.prompt.source)
-    notes = {"lengths": trained.lengths.to_row()}
+    notes = {"lengths": trained.tokens.lengths}
     stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped, notes=notes)
 
 
@@ -205,7 +217,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
             )
     if not isinstance(job.config.signal, CachedTeacher):
         return job
-    path = capture_signal(job.student, job.rationales, job.config, runs=job.runs).folder.resolve()
+    path = _captured(job.student, read_tokens(job.tokens), job.config, job.runs).folder.resolve()
     signal = job.config.signal.model_copy(update={"path": path})
     return replace(job, config=job.config.model_copy(update={"signal": signal}))
 
@@ -213,10 +225,11 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
 def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
-    tokenizer, lengths = load_tokenizer(job.student), Lengths.of(job.student, config)
-    examples, dropped = _examples(job.rationales, tokenizer, config, lengths)
-    if line := lengths.line():
-        say(line)
+    tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
+    settle(tokenizer, config.response)
+    examples, dropped = tokens.examples, dict(tokens.dropped)
+    if tokens.too_long:
+        say(tokens.too_long)
     alignments = _align(config, job.rationales, tokenizer)
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
@@ -226,7 +239,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
-    num_tokens = check_tokens(opened.model, tokenizer, (int(ids.max()) for e in examples for ids in e.arrays[:2]))
+    num_tokens = check_tokens(opened.model, tokenizer, [tokens.highest])
     if signal is not None and signal.num_outcomes is not None:
         shared_vocabulary_size(signal.num_outcomes, opened.model, num_tokens)
     totals = train_student(
@@ -241,7 +254,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     )
     if ranks.sharded:
         opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
-    return Trained(opened, tokenizer, totals, dropped, lengths)
+    return Trained(opened, tokenizer, totals, tokens, dropped)
 
 
 def _align(
@@ -305,7 +318,11 @@ def capture_signal(
         raise ConfigError(
             "there is nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}"
         )
-    signal = _open_signal(config, student_examples(student, rationales, config), load_tokenizer(student), runs)
+    return _captured(student, make_tokens(student, rationales, config, runs), config, runs)
+
+
+def _captured(student: Model, tokens: Tokens, config: TrainingConfig, runs: Path) -> StoredSignal:
+    signal = _open_signal(config, tokens.examples, load_tokenizer(student), runs)
     assert isinstance(signal, StoredSignal)
     return signal
 
@@ -315,19 +332,6 @@ def student_examples(
 ) -> list[Example]:
     """The token examples that ``student`` will be trained on; ``lengths`` counts them, and those that are dropped."""
     lengths = Lengths.of(student, config) if lengths is None else lengths
-    return _examples(rationales, load_tokenizer(student), config, lengths)[0]
-
-
-def _examples(
-    rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, lengths: Lengths
-) -> tuple[list[Example], dict[str, int]]:
-    return make_examples(
-        rationales,
-        tokenizer,
-        max_length=lengths.limit,
-        too_long=config.too_long,
-        target=config.target,
-        context=config.signal.context if config.signal else "none",
-        lengths=lengths,
-        thinks=settle(tokenizer, config.response) == "think",
-    )
+    tokenizer = load_tokenizer(student)
+    settings = token_settings(config, tokenizer)
+    return make_examples(rationales, tokenizer, max_length=lengths.limit, lengths=lengths, **settings)[0]

@@ -19,8 +19,9 @@ from cotdistill.records import Question, Rationale
 from cotdistill.tasks.prompts import prompt_text
 from cotdistill.tasks.segments import REGIONS, Region
 from cotdistill.training.data.batches import collate
-from cotdistill.training.data.examples import Example, make_example, make_examples, total_loss_tokens
+from cotdistill.training.data.examples import Example, make_example, make_examples
 from cotdistill.training.data.lengths import Lengths, length_limit
+from cotdistill.training.data.store import total_loss_tokens
 
 QUESTION = Question("q1", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
 REASONING = "Ann has 12 apples.\nShe gives 5 away: 12 - 5 = 7."

@@ -21,6 +21,7 @@ from cotdistill.models.forward.heads import PackedTexts
 from cotdistill.models.generate.shared_prefix import num_shared
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.examples import Example
+from cotdistill.training.data.store import last_regions_of
 
 BUCKET_STEPS = 16
 """Steps are cut from windows of this many steps sorted by length: less padding, and a nearly random order."""
@@ -56,28 +57,25 @@ def all_steps(lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: 
         epoch += 1
 
 
-def task_groups(examples: Sequence[Example]) -> list[list[int]]:
-    """Indices of the examples that share a step: a question's explanation goes with its answer, others alone.
+def task_groups(examples: Sequence[Example]) -> np.ndarray:
+    """Where groups of examples that share a step begin: an explanation goes with the answer before it, others alone.
 
     Lengths differ between the two tasks of ``multi_task``, so sorting by length would otherwise separate them.
     """
-    groups: list[list[int]] = []
-    for index, example in enumerate(examples):
-        explains = example.arrays.regions[-1] != Region.END
-        if explains and groups and examples[groups[-1][0]].id == example.id:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
+    begins = np.ones(len(examples), bool)
+    for index in (last_regions_of(examples) != Region.END).nonzero()[0].tolist():
+        begins[index] = index == 0 or examples[index - 1].id != examples[index].id
+    return begins.nonzero()[0]
 
 
 def grouped_steps(
-    groups: Sequence[Sequence[int]], lengths: Sequence[int], batch_size: int, *, seed: int, num_steps: int
+    groups: np.ndarray, lengths: Sequence[int] | np.ndarray, batch_size: int, *, seed: int, num_steps: int
 ) -> Iterator[list[int]]:
     """As :func:`all_steps`, of ``batch_size`` groups a step; yields the indices of their examples."""
-    sizes = [sum(lengths[index] for index in group) for group in groups]
-    for step in all_steps(sizes, batch_size, seed=seed, num_steps=num_steps):
-        yield [index for group in step for index in groups[group]]
+    sizes = np.add.reduceat(lengths, groups)
+    ends = np.append(groups[1:], len(lengths))
+    for step in all_steps(sizes.tolist(), batch_size, seed=seed, num_steps=num_steps):
+        yield [index for group in step for index in range(groups[group], ends[group])]
 
 
 def batch_tokens(max_batch_tokens: int | None, device: torch.device) -> int:

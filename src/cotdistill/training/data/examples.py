@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import TeacherContext, TooLong, TrainingTarget
 from cotdistill.errors import DataError
-from cotdistill.models.tokens.template import encode_prompt, encode_response, framed, stop_token_id
+from cotdistill.models.tokens.template import encode_prompts, encode_responses, framed, stop_token_id
 from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
@@ -28,8 +29,8 @@ from cotdistill.training.data.lengths import Fate, Lengths
 Ids = Sequence[int] | np.ndarray
 """Token ids in order."""
 
-REASONED = (Region.REASONING, Region.RATIONALE)
-"""What is not the answer."""
+_IS_REASONED = np.isin(list(Region), (Region.REASONING, Region.RATIONALE))
+"""By region: whether it is not the answer."""
 
 
 class Arrays(NamedTuple):
@@ -147,6 +148,13 @@ def _behind(
     return Example(id, token_ids[:-1], token_ids[1:], of_all, teacher_prompt)
 
 
+Lesson = tuple[Rationale, Target]
+"""A rationale, and what a student is asked about its question."""
+
+TOGETHER = 1024
+"""Lessons that are tokenised together."""
+
+
 def make_example(
     rationale: Rationale,
     tokenizer: PreTrainedTokenizerBase,
@@ -162,14 +170,26 @@ def make_example(
     marks.
     """
     target = target or asked_of(rationale, "rationale_then_answer")[0]
-    prompt_ids = encode_prompt(tokenizer, prompt_of(rationale.question, target))
-    reasoning, visible, end = response_of(rationale, target, thinks=thinks)
-    ids, regions = encode_response(tokenizer, framed(tokenizer, reasoning, visible))
-    response = [*ids, stop_token_id(tokenizer)], [*regions, end]
-    informed = None
+    return _encoded([(rationale, target)], tokenizer, context, thinks=thinks)[0]
+
+
+def _encoded(
+    lessons: Sequence[Lesson], tokenizer: PreTrainedTokenizerBase, context: TeacherContext, *, thinks: bool
+) -> list[Example]:
+    """The example of each lesson; a text has the same tokens whatever it is tokenised with."""
+    stop = stop_token_id(tokenizer)
+    prompts = encode_prompts(tokenizer, [prompt_of(one.question, asked) for one, asked in lessons])
+    taught = [response_of(*lesson, thinks=thinks) for lesson in lessons]
+    responses = encode_responses(tokenizer, [framed(tokenizer, reasoning, visible) for reasoning, visible, _ in taught])
+    informed: Sequence[list[int] | None] = [None] * len(lessons)
     if context != "none":
-        informed = encode_prompt(tokenizer, teachers_prompt(rationale, target, context))
-    return _behind(prompt_ids, *response, id=rationale.id, teacher_prompt=informed)
+        informed = encode_prompts(tokenizer, [teachers_prompt(*lesson, context) for lesson in lessons])
+    return [
+        _behind(prompt, [*ids, stop], [*regions, end], id=one.id, teacher_prompt=known)
+        for (one, _), prompt, (*_, end), (ids, regions), known in zip(
+            lessons, prompts, taught, responses, informed, strict=True
+        )
+    ]
 
 
 def make_examples(
@@ -183,32 +203,58 @@ def make_examples(
     lengths: Lengths | None = None,
     thinks: bool = False,
 ) -> tuple[list[Example], dict[str, int]]:
-    """Examples of at most ``max_length`` tokens, and counts by reason of those that were dropped.
+    """All of :func:`kept_examples`, and counts by reason of those that were dropped."""
+    lengths = Lengths(max_length) if lengths is None else lengths
+    kept = kept_examples(
+        rationales,
+        tokenizer,
+        max_length=max_length,
+        too_long=too_long,
+        target=target,
+        context=context,
+        lengths=lengths,
+        thinks=thinks,
+    )
+    return list(kept), lengths.dropped
+
+
+def kept_examples(
+    rationales: Iterable[Rationale],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    too_long: TooLong,
+    target: TrainingTarget,
+    context: TeacherContext,
+    lengths: Lengths,
+    thinks: bool,
+) -> Iterator[Example]:
+    """Examples of at most ``max_length`` tokens, some hundreds of them made together.
 
     What is longer is dropped, or the first of it is an error, or its rationale is cut behind a whole sentence while the
     answer stays; what cannot be cut is dropped. ``lengths`` counts all of it. Raises DataError if nothing is left, or
     for the first example over the limit if ``too_long`` is ``error``.
     """
-    examples: list[Example] = []
-    lengths = Lengths(max_length) if lengths is None else lengths
-    lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
-    for rationale, asked in lessons:
-        whole = kept = make_example(rationale, tokenizer, asked, context, thinks=thinks)
-        if not _fits(whole, max_length):
-            kept = None
-            if too_long == "error":
-                raise _too_long(whole, max_length)
-            if too_long == "cut_reasoning":
-                kept = _with_reasoning_cut(rationale, whole, tokenizer, asked, context, max_length, thinks)
-        fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
-        lengths.add(len(whole) + 1, int(np.isin(whole.arrays.regions, REASONED).sum()), fate)
-        if kept is not None:
-            examples.append(kept)
-    num_too_long = lengths.fates["too_long"]
-    if not examples:
+    lessons: Iterator[Lesson] = ((one, asked) for one in rationales for asked in asked_of(one, target))
+    num_kept = 0
+    while together := list(islice(lessons, TOGETHER)):
+        for lesson, whole in zip(together, _encoded(together, tokenizer, context, thinks=thinks), strict=True):
+            kept = whole
+            if not _fits(whole, max_length):
+                kept = None
+                if too_long == "error":
+                    raise _too_long(whole, max_length)
+                if too_long == "cut_reasoning":
+                    kept = _with_reasoning_cut(*lesson, whole, tokenizer, context, max_length, thinks)
+            fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
+            lengths.add(len(whole) + 1, int(_IS_REASONED[whole.arrays.regions].sum()), fate)
+            if kept is not None:
+                num_kept += 1
+                yield kept
+    if not num_kept:
+        num_too_long = lengths.fates["too_long"]
         problem = f"all {num_too_long} exceed training.max_length ({max_length})" if num_too_long else "there are none"
         raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
-    return examples, {"too_long": num_too_long} if num_too_long else {}
 
 
 def _fits(example: Example, max_length: int) -> bool:
@@ -225,9 +271,9 @@ def _too_long(example: Example, max_length: int) -> DataError:
 
 def _with_reasoning_cut(
     rationale: Rationale,
+    target: Target,
     whole: Example,
     tokenizer: PreTrainedTokenizerBase,
-    target: Target,
     context: TeacherContext,
     max_length: int,
     thinks: bool,
@@ -247,7 +293,3 @@ def _with_reasoning_cut(
             return example
         room -= len(example) + 1 - max_length  # a cut can change how its last characters become tokens
     return None
-
-
-def total_loss_tokens(examples: Sequence[Example]) -> int:
-    return sum(example.num_loss_tokens for example in examples)

@@ -56,6 +56,11 @@ class Lengths:
         self.fates[fate] += 1
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """Counts by reason of the examples that are not trained on."""
+        return {"too_long": self.fates["too_long"]} if self.fates["too_long"] else {}
+
+    @property
     def too_long(self) -> float:
         """The share of examples that are not trained on; 0 if there are none."""
         return self.fates["too_long"] / len(self.tokens) if self.tokens else 0.0

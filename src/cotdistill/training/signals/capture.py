@@ -21,8 +21,9 @@ from cotdistill.storage.finished import is_finished, open_finished
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.stages import open_stage
 from cotdistill.training.data.batches import Layout, collate, micro_batches
-from cotdistill.training.data.examples import Example, total_loss_tokens
+from cotdistill.training.data.examples import Example
 from cotdistill.training.data.layout import laid_out
+from cotdistill.training.data.store import total_loss_tokens
 from cotdistill.training.losses.divergences import log_softmax
 from cotdistill.training.losses.fused import chunk_size
 from cotdistill.training.signals.live import HiddenRows, LiveSignal
