@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,19 @@ def test_exemplars_in_the_training_data_are_found(shared_data: Path) -> None:
     assert (count, len(overlap.normalised)) == (81, 81)
     assert len(overlap.exact) < 81  # the training copy is in capitals
     assert [shot.answer for shot in exemplars] == [row["answer"] for row in rows]
+
+
+def test_all_sets_are_compared_at_once_as_each_is_alone() -> None:
+    draw = random.Random(0)
+    words = ["a", "b", "7", "(", "and", "+"]
+
+    def some(count: int) -> list[str]:
+        return [" ".join(draw.choices(words, k=draw.choice((2, 3, 14, 20)))) for _ in range(count)]
+
+    shared = some(20)
+    training = [question(text) for text in [*some(200), *shared, f"{shared[-1]}!"]]
+    sets = {name: [question(text) for text in [*some(40), *draw.sample(shared, 6)]] for name in ("one", "two", "three")}
+    asked = [replace(each, task=f"{name}/part") for name, tested in sets.items() for each in tested]
+    found = overlap_by_set(training, draw.sample(asked, len(asked)))
+    assert found == {name: (46, find_overlap(training, tested)) for name, tested in sorted(sets.items())}
+    assert all(overlap.exact and overlap.ngram for _, overlap in found.values())

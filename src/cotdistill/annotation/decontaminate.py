@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from cotdistill.records import Question
@@ -39,24 +41,7 @@ NO_OVERLAP = Overlap(frozenset(), frozenset(), frozenset())
 
 def find_overlap(training: Sequence[Question], evaluation: Iterable[Question]) -> Overlap:
     """Compares the texts of questions, without their choices."""
-    texts: set[str] = set()
-    word_lists: set[tuple[str, ...]] = set()
-    ngrams: set[tuple[str, ...]] = set()
-    for question in evaluation:
-        words = normalised_words(question.asked)
-        texts.add(question.asked)
-        word_lists.add(words)
-        ngrams.update(_ngrams(words))
-    exact, normalised, ngram = set(), set(), set()
-    for place, question in enumerate(training):
-        words = normalised_words(question.asked)
-        if question.asked in texts:
-            exact.add(place)
-        if words in word_lists:
-            normalised.add(place)
-        if any(group in ngrams for group in _ngrams(words)):
-            ngram.add(place)
-    return Overlap(frozenset(exact), frozenset(normalised), frozenset(ngram))
+    return _overlaps(training, [evaluation])[0]
 
 
 def overlap_by_set(training: Sequence[Question], evaluation: Iterable[Question]) -> dict[str, tuple[int, Overlap]]:
@@ -66,7 +51,37 @@ def overlap_by_set(training: Sequence[Question], evaluation: Iterable[Question])
     for question in evaluation:
         name = question.task.partition("/")[0]
         sets.setdefault(f"{name} exemplars" if question.split == "few_shot" else name, []).append(question)
-    return {name: (len(sets[name]), find_overlap(training, sets[name])) for name in sorted(sets)}
+    names = sorted(sets)
+    overlaps = _overlaps(training, [sets[name] for name in names])
+    return {name: (len(sets[name]), overlap) for name, overlap in zip(names, overlaps, strict=True)}
+
+
+def _overlaps(training: Sequence[Question], sets: Sequence[Iterable[Question]]) -> list[Overlap]:
+    """How the training questions, which are read once, overlap with each of the sets.
+
+    A text is looked up once for all sets: what is found is a number with a bit for each set that has it.
+    """
+    texts: dict[str, int] = {}
+    word_lists: dict[tuple[str, ...], int] = {}
+    ngrams: dict[tuple[str, ...], int] = {}
+    for number, questions in enumerate(sets):
+        for question in questions:
+            words = normalised_words(question.asked)
+            texts[question.asked] = texts.get(question.asked, 0) | 1 << number
+            word_lists[words] = word_lists.get(words, 0) | 1 << number
+            for group in _ngrams(words):
+                ngrams[group] = ngrams.get(group, 0) | 1 << number
+    found: list[list[tuple[int, int]]] = [[], [], []]
+    for place, question in enumerate(training if texts else ()):
+        words = normalised_words(question.asked)
+        shared = reduce(or_, filter(None, map(ngrams.get, _ngrams(words) if ngrams else ())), 0)
+        for bits, places in zip((texts.get(question.asked), word_lists.get(words), shared), found, strict=True):
+            if bits:
+                places.append((place, bits))
+    return [
+        Overlap(*(frozenset(place for place, bits in places if bits >> number & 1) for places in found))
+        for number in range(len(sets))
+    ]
 
 
 def normalised_words(text: str) -> tuple[str, ...]:
