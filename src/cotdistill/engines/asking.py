@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -146,15 +146,24 @@ def _completion(line: bytes, where: str) -> Completion:
         raise DataError("malformed completion", where=where, remedy="fix or delete that line") from None
 
 
-def ask(engine: Engine, requests: Iterable[Request], log: CompletionLog, progress: Progress) -> dict[str, Failed]:
+def ask(
+    engine: Engine,
+    requests: Iterable[Request],
+    log: CompletionLog,
+    progress: Progress,
+    kept: Callable[[Sequence[Completion]], None] = lambda completions: None,
+) -> dict[str, Failed]:
     """Ask what is not in ``log`` yet and write the completions there; returns the failures by key.
 
-    Of requests with the same key, the first is asked. ``requests`` is consumed as the work goes on.
+    ``kept`` is told what was just written. Of requests with the same key, the first is asked. ``requests`` is consumed
+    as the work goes on.
     """
     failures: dict[str, Failed] = {}
     with closing(engine.generate(_once(requests), log)) as outcomes:  # pyright: ignore[reportArgumentType]
         for together in outcomes:
-            log.add_all([outcome for outcome in together if isinstance(outcome, Completion)])
+            completions = [outcome for outcome in together if isinstance(outcome, Completion)]
+            log.add_all(completions)
+            kept(completions)
             failures |= {outcome.key: outcome for outcome in together if isinstance(outcome, Failed)}
             progress.advance(len(together), note=spent(engine.price, *log.num_tokens()))
     return failures

@@ -21,7 +21,8 @@ from cotdistill.engines.asking import PROMPT_TOO_LONG, CompletionLog, ask, refus
 from cotdistill.engines.engine import Completion, Failed, Request
 from cotdistill.engines.opening import name_of, open_engine
 from cotdistill.errors import DataError
-from cotdistill.evaluation.readers import Judge, judge_of
+from cotdistill.evaluation.judging import Judging
+from cotdistill.evaluation.readers import is_slow, judge_of
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Prediction, Question, Tally, Verdict
 from cotdistill.storage.hashes import content_key
@@ -82,9 +83,11 @@ def answer(
     settings, requests = asked_model(model, config), list(asked.requests(config))
     judge = judge_of(config.reader, asked.questions, first=asked.first_statement)
     engine = open_engine(settings, num_beams=config.num_beams, max_reasoning_tokens=config.max_reasoning_tokens)
-    with CompletionLog(folder / LOG) as log:
+    slow = {key: each for each in asked.questions if is_slow(config.reader, each) for key in keys(each, config)}
+    with CompletionLog(folder / LOG) as log, Judging(judge, slow) as judging:
+        judging.begin(log[key] for key in slow if key in log)
         with track("evaluate", len(requests), done=sum(request.key in log for request in requests)) as progress:
-            failed = ask(engine, requests, log, progress)
+            failed = ask(engine, requests, log, progress, kept=judging.begin)
         too_long = {key: failure for key, failure in failed.items() if failure.reason == PROMPT_TOO_LONG}
         _refuse_if_none_fits(too_long, len(requests), config.max_new_tokens)
         others = [failure for failure in failed.values() if failure.key not in too_long]
@@ -97,7 +100,7 @@ def answer(
                 cut = _prediction(question, "", None, "truncated", tokens, 0)
                 predictions.append(vote([cut] * config.num_samples, question.answer_type))
             else:
-                judged = [_judged(question, log[key], judge) for key in own]
+                judged = [_judged(question, log[key], judging) for key in own]
                 predictions.append(vote(judged, question.answer_type))
     num_too_long = len(too_long) // config.num_samples
     return predictions, {PROMPT_TOO_LONG: num_too_long} if too_long else {}
@@ -114,8 +117,8 @@ def _refuse_if_none_fits(too_long: dict[str, Failed], num_requests: int, max_new
         )
 
 
-def _judged(question: Question, completion: Completion, judge: Judge) -> Prediction:
-    verdict = judge(completion.whole, question, not completion.truncated)
+def _judged(question: Question, completion: Completion, judging: Judging) -> Prediction:
+    verdict = judging(completion, question)
     made = _prediction(question, completion.whole, *verdict, completion.input_tokens, completion.output_tokens)
     return replace(made, num_reasoning_tokens=_reasoning_tokens(completion), num_unclosed=int(not completion.closed))
 

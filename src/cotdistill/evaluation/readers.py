@@ -52,6 +52,11 @@ def judge_of(reader: Reader | Part, questions: Iterable[Question], *, first: boo
     return partial(_judge_by, _lm_eval if reader == "lm_eval" else _math_verify)
 
 
+def is_slow(reader: Reader | Part, question: Question) -> bool:
+    """Whether another process compares what is read as mathematics."""
+    return reader == "math_verify" or (reader == "cotdistill" and question.answer_type == "math")
+
+
 def _judge_by(
     read: Callable[[str, Question], tuple[str | None, bool]], text: str, question: Question, finished: bool
 ) -> tuple[str | None, Verdict]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from queue import LifoQueue
 
 import pytest
 
 from cotdistill.config import BenchmarkTask
-from cotdistill.errors import DataError
-from cotdistill.records import Question
+from cotdistill.engines.engine import Completion, Request
+from cotdistill.errors import ConfigError, DataError
+from cotdistill.evaluation.judging import Judging
+from cotdistill.evaluation.readers import judge_of
+from cotdistill.records import Question, Verdict
 from cotdistill.tasks import load_task
 from cotdistill.tasks.answers import mathematics as math_answers
 from cotdistill.tasks.answers.reading import extract_answer, judge, same_answer
@@ -126,3 +131,44 @@ def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
             file.write(json.dumps(row) + "\n")
     with pytest.raises(DataError, match="line 1: row has no 'answer'"):
         load_task(BenchmarkTask(name="math", data_dir=tmp_path))
+
+
+@pytest.fixture
+def two_judges(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine with three processors."""
+    judges = [math_answers._Judge() for _ in range(2)]
+    idle = LifoQueue()
+    for each in judges:
+        idle.put(each)
+    monkeypatch.setattr(math_answers, "_idle", idle)
+    math_answers.same_math.cache_clear()
+    yield
+    assert idle.qsize() == 2
+    for each in judges:
+        each.stop()
+
+
+@pytest.mark.usefixtures("two_judges")
+def test_verdicts_found_ahead_by_several_processes_are_those_found_one_by_one() -> None:
+    answers = {f"k{n}": f"So it is $\\frac{{{n}}}{{{2 + n % 3}}}$ at last. The answer is {n}/2." for n in range(12)}
+    asked = {key: Question(key, "math/algebra", "test", "?", f"{n}/2", "math") for n, key in enumerate(answers)}
+    plain = judge_of("cotdistill", asked.values())
+    completions = [Completion.of(Request(key, ""), text, "stop", 1, 1) for key, text in answers.items()]
+    with Judging(plain, {key: one for key, one in asked.items() if key != "k3"}) as judging:
+        judging.begin(completions[:8])
+        judging.begin(completions[4:])  # as a resumed evaluation may say what it has said before
+        found = [judging(one, asked[one.key]) for one in completions]
+    assert found == [plain(one.whole, asked[one.key], True) for one in completions]
+    assert {verdict for _, verdict in found} == {"correct"}
+
+
+@pytest.mark.usefixtures("two_judges")
+def test_what_fails_ahead_fails_where_it_is_asked() -> None:
+    def broken(text: str, question: Question, finished: bool) -> tuple[str | None, Verdict]:
+        raise ConfigError("comparing answers in LaTeX needs a package")
+
+    one, asked = Completion.of(Request("k", ""), "7", "stop", 1, 1), Question("k", "t", "test", "?", "7", "math")
+    with Judging(broken, {"k": asked}) as judging:
+        judging.begin([one])
+        with pytest.raises(ConfigError, match="needs a package"):
+            judging(one, asked)

@@ -23,6 +23,7 @@ from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.shared import Needs, Queue
 from cotdistill.experiments.view import View
 from cotdistill.experiments.work import Until
+from cotdistill.storage.processors import num_processors
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext  # Windows has no ForkServerContext
@@ -81,7 +82,7 @@ def _start(cell: Cell, slot: int, text: str, folder: Path, until: Until, jobs: i
     context = _context()
     ours, theirs = context.Pipe()
     log = log_path(folder, cell)
-    arguments = (text, str(folder.parent), until, theirs, str(log), _threads(jobs), _device(slot))
+    arguments = (text, str(folder.parent), until, theirs, str(log), num_processors(jobs), _device(slot))
     process = context.Process(target=work, args=arguments)
     process.start()
     theirs.close()
@@ -100,13 +101,6 @@ def _context() -> ForkServerContext | SpawnContext:
 def log_path(folder: Path, cell: Cell) -> Path:
     """What a cell's last worker wrote to its standard error."""
     return folder / "logs" / f"{cell.id}.log"
-
-
-def _threads(jobs: int) -> int:
-    """Each worker's share of the processors; the user's own OMP_NUM_THREADS takes precedence."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list has one number for each level of nesting
-    return int(wanted) if wanted.isdecimal() and 0 < int(wanted) <= 1024 else max(1, available // jobs)
 
 
 def _device(slot: int) -> str | None:

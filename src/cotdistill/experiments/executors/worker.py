@@ -27,6 +27,7 @@ def work(
     _write_to(Path(log))
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for what else this process may start
     import torch
 
     torch.set_num_threads(num_threads)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import json
 import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
+from queue import LifoQueue
 
 from cotdistill.errors import ConfigError
+from cotdistill.storage.processors import num_processors
 
 MAX_ANSWER = 300
 """Characters of the longest answer; MATH's own have up to 160."""
@@ -44,14 +48,14 @@ def same_math(stated: str, gold: str) -> bool:
         return True
     if max(len(stated), len(gold)) > MAX_ANSWER:
         return False
-    with _lock:
-        return _judge.ask(gold, stated)[0]
+    with _a_judge() as judge:
+        return judge.ask(gold, stated)[0]
 
 
 def read_and_compare(output: str, gold: str) -> tuple[str | None, bool]:
     """The answer that math-verify finds in ``output``, or None, and whether it is ``gold``. Raises like same_math."""
-    with _lock:
-        same, read = _judge.ask(gold, output[-_MAX_OUTPUT:], whole=True)
+    with _a_judge() as judge:
+        same, read = judge.ask(gold, output[-_MAX_OUTPUT:], whole=True)
         return read, same
 
 
@@ -60,7 +64,7 @@ _MAX_OUTPUT = 20_000
 
 
 class _Judge:
-    """The process that compares; started when it is first needed, and again after it is killed."""
+    """A process that compares; started when it is first needed, and again after it is killed."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -114,6 +118,20 @@ class _Judge:
             timer.cancel()
 
 
-_lock = threading.Lock()
-_judge = _Judge()
-atexit.register(_judge.stop)
+NUM_JUDGES = max(1, min(8, num_processors() - 1))
+"""How many processes compare at a time, each for a thread of this one."""
+_judges = [_Judge() for _ in range(NUM_JUDGES)]
+_idle: LifoQueue[_Judge] = LifoQueue()  # so that one that was started goes before one that was not
+for _each in _judges:
+    _idle.put(_each)
+    atexit.register(_each.stop)
+
+
+@contextlib.contextmanager
+def _a_judge() -> Iterator[_Judge]:
+    """A process that no other thread uses meanwhile."""
+    judge = _idle.get()
+    try:
+        yield judge
+    finally:
+        _idle.put(judge)
