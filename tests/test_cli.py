@@ -263,3 +263,21 @@ def test_show_lets_no_control_character_reach_the_terminal(lab: Path) -> None:
     shown = run_command(lab, "show", "hostile.jsonl").out
     assert all(character.isprintable() or character == "\n" for character in shown)
     assert "\\u001b[31m" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run",), "Missing argument 'EXPERIMENT.YAML'"),
+        (("run", "a.yaml", "--jbos", "2"), "No such option: --jbos (Possible options: --jobs"),
+        (("rnu",), "No such command 'rnu'. Did you mean 'run'?"),
+        (("run", "a.yaml", "--jobs", "x"), "Invalid value for '--jobs'"),
+    ],
+)
+def test_a_command_that_is_written_wrongly_is_one_line_that_says_where_help_is(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    outcome = run_command(tmp_path, *words)
+    assert (outcome.status, outcome.err.count("\n"), outcome.out) == (2, 1, "")
+    assert outcome.err.startswith(f"cotdistill: {said}")
+    assert outcome.err.rstrip().endswith("--help")

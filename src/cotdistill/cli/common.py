@@ -24,7 +24,6 @@ app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
     epilog="cotdistill COMMAND --help explains each command. Your own data: cotdistill recipe copy own-data",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -57,11 +56,17 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know a character
     try:
         _run()
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            raise
+    except (KeyboardInterrupt, typer.Abort):
         say("cotdistill: interrupted; run the same command again to continue")
         _end_at_once(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
+    except typer.TyperException as error:  # how the command was written; without a message, its help was printed
+        if message := error.format_message():
+            path = getattr(getattr(error, "ctx", None), "command_path", "cotdistill")
+            say(f"cotdistill: {message.rstrip('.')}; see {path} --help")
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         line = line_of(error)
         if line is None:
@@ -75,12 +80,17 @@ def _run() -> None:
         if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # started by accelerate launch or torchrun
             from cotdistill.training.launched import run_on_ranks
 
-            run_on_ranks(lambda ranks: app(obj=ranks))
+            run_on_ranks(lambda ranks: _call(obj=ranks))
             _end_at_once(0)  # where a model still holds a process group, its threads may abort a plain exit
-        app()
+        _call()
     finally:
         if sys.stdout:  # a full disk is met here, not at the interpreter's end
             sys.stdout.flush()
+
+
+def _call(obj: Any = None) -> None:
+    if status := app(obj=obj, standalone_mode=False):
+        sys.exit(status)
 
 
 def _end_at_once(status: int) -> NoReturn:
