@@ -28,8 +28,9 @@ class Description:
     ``in_band`` is the share whose length, in words and steps, is what the granularity asks for; ``agree`` the share
     whose teacher stated the gold answer, of those that stated one or could have; ``sound`` the share without a fault
     among ``num_verified``; ``faults`` counts their first faults. Tokens and cost are those of all that a teacher was
-    asked, dropped or not; ``reasoning`` counts what became of what it thought.
-    ``lengths`` are histograms of words: of rationales, of reasoning kept apart from them, of questions with all of it.
+    asked, dropped or not; ``reasoning`` counts what became of what it thought, ``compressed`` how many are shortened
+    and why others are not. ``lengths`` are histograms of words: of rationales, of reasoning kept apart from them, of
+    questions with all of it.
     """
 
     teacher: str
@@ -49,6 +50,7 @@ class Description:
     output_tokens: int
     cost: float | None
     reasoning: dict[str, int]
+    compressed: dict[str, int]
     lengths: dict[str, dict[str, int]]
 
     def to_row(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def describe(rationales: Rationales, price: Price | None) -> Description:
         output_tokens=rationales.tokens[1],
         cost=cost(price, *rationales.tokens) if price and any(rationales.tokens) else None,
         reasoning=rationales.reasoning,
+        compressed=rationales.compressed,
         lengths=_lengths(records),
     )
 

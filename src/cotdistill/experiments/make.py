@@ -213,4 +213,5 @@ def much_left_out(rationales: Rationales) -> str | None:
 
 def _counted(rationales: Rationales) -> str:
     dropped = f" (dropped: {reasons(rationales.dropped)})" if rationales.dropped else ""
-    return f"{len(rationales)} rationales{dropped}"
+    compressed = f" (compressed: {reasons(rationales.compressed)})" if rationales.compressed else ""
+    return f"{len(rationales)} rationales{dropped}{compressed}"

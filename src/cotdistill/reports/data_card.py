@@ -105,6 +105,11 @@ def _text(
         for key, uses in thought:
             counts = ", ".join(f"{REASONING[use]} {count}" for use, count in uses.items())
             lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts}")
+    if shorter := [(key, one.compressed) for key, one in described.items() if one.compressed]:
+        lines += ["", "## What was shortened", ""]
+        for key, outcomes in shorter:
+            counts = ", ".join(f"{outcome.replace('_', ' ')} {count}" for outcome, count in outcomes.items())
+            lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts}")
     lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained)]
     lines += ["", f"![How many texts have how many words]({LENGTHS})"]
     if figure:
