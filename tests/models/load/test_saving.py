@@ -14,8 +14,9 @@ from cotdistill.models.load.saving import cast_weights, save_model
 
 
 @torch.no_grad()
-def test_weights_that_a_family_keeps_in_float32_are_saved_so(tmp_path):
-    model, ids = make("deepseek_v3"), torch.arange(5, 69).view(1, -1)
+@pytest.mark.parametrize("family", ["deepseek_v3", "glm4_moe", "ernie4_5_moe"])
+def test_weights_that_a_family_keeps_in_float32_are_saved_so(family, tmp_path):
+    model, ids = make(family), torch.arange(5, 69).view(1, -1)
     for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
         if "e_score" in name:
             tensor.copy_(5 + torch.rand_like(tensor))  # of the size that trained ones have
@@ -24,10 +25,13 @@ def test_weights_that_a_family_keeps_in_float32_are_saved_so(tmp_path):
     expected = plain(input_ids=ids).logits
     cast_weights(model, torch.bfloat16)
     save_model(model, tiny_tokenizer(chat=True), tmp_path / "after")
-    types = {name: tensor.dtype for name, tensor in load_file(tmp_path / "after" / "model.safetensors").items()}
-    assert {name for name, dtype in types.items() if dtype == torch.float32} == {
-        name for name in types if "e_score" in name
-    }
+    plain.save_pretrained(tmp_path / "plain")
+    types, expected_types = (
+        {name: tensor.dtype for name, tensor in load_file(tmp_path / folder / "model.safetensors").items()}
+        for folder in ("after", "plain")
+    )
+    assert types == expected_types
+    assert {dtype for name, dtype in types.items() if "e_score" in name} == {torch.float32}
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "after", dtype=torch.bfloat16).eval()
     assert torch.equal(again(input_ids=ids).logits, expected)
 
