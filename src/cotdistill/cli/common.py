@@ -56,7 +56,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know a character
     try:
         _run()
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         say("cotdistill: interrupted; run the same command again to continue")
         _end_at_once(_INTERRUPTED)  # a plain exit would wait for threads, which may wait for a server for minutes
     except typer.TyperException as error:  # how the command was written; without a message, its help was printed
@@ -89,7 +89,10 @@ def _run() -> None:
 
 
 def _call(obj: Any = None) -> None:
-    if status := app(obj=obj, standalone_mode=False):
+    status = app(obj=obj, standalone_mode=False)
+    if status == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        raise KeyboardInterrupt
+    if status:
         sys.exit(status)
 
 
