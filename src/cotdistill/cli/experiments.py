@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -95,10 +98,35 @@ def plan(
     runs: Runs = Path("runs"),
     settings: Settings = None,
     jobs: Jobs = 1,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STUDENT=TRAINED/GENERATED", help="its tokens per second where the experiment is going to run"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what an experiment contains, what is missing, and what that will take. Nothing is loaded or run."""
-    _print_plan(read_experiment(file, settings), runs, jobs, as_json)
+    _print_plan(read_experiment(file, settings), runs, jobs, as_json, rates=_rates(rate or []))
+
+
+def _rates(texts: list[str]) -> dict[str, tuple[float, float]]:
+    """Raises ConfigError for what is not STUDENT=TRAINED/GENERATED with numbers above 0."""
+    from cotdistill.errors import ConfigError
+
+    rates = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        try:
+            trained, generated = map(float, numbers.split("/"))
+            known = name and 0 < trained < math.inf and 0 < generated < math.inf
+        except ValueError:
+            trained = generated = known = 0
+        if not known:
+            remedy = "write STUDENT=TRAINED/GENERATED in tokens per second, as in small=25000/4000"
+            raise ConfigError(f"{text!r} is no rate", where="--rate", remedy=remedy)
+        rates[name] = (trained, generated)
+    return rates
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -202,7 +230,15 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
         put(f"students removed: {removed} of {len(students)} (keep_students: {result.experiment.keep_students})")
 
 
-def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *, exact: bool = False) -> None:
+def _print_plan(
+    experiment: Experiment,
+    runs: Path,
+    jobs: int,
+    as_json: bool,
+    *,
+    exact: bool = False,
+    rates: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> None:
     """``exact``: every example is made into tokens, which loads torch, and not only a sample."""
     from cotdistill.experiments import lengths
     from cotdistill.experiments.check import check_inputs
@@ -215,7 +251,7 @@ def _print_plan(experiment: Experiment, runs: Path, jobs: int, as_json: bool, *,
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
     left = [result.cell for result in results if result.status != "done"]
     read = check_inputs(left, say)
-    found = estimate(planned, runs)
+    found = estimate(planned, runs, rates)
     long = lengths.lengths_of(left, planned, Work(runs, lambda line: None), exact=exact)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}

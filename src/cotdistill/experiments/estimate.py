@@ -2,18 +2,19 @@
 torch.
 
 Tokens are rows times words: ``WORDS`` per rationale by granularity and ``PROMPT_WORDS`` per question with its prompt,
-at ``TOKENS_PER_WORD``. Time comes from what finished cells of the same student took; without any, from the number of
-arithmetic operations: 6 per parameter and trained token (2 more per parameter of a live teacher), 2 per parameter and
-generated token, at a machine's ``OPERATIONS`` per second.
+at ``TOKENS_PER_WORD``. Time comes from given rates, or from what finished cells of the same student took; without
+either, from the number of arithmetic operations: 6 per parameter and trained token (2 more per parameter of a live
+teacher), 2 per parameter and generated token, at a machine's ``OPERATIONS`` per second.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cotdistill.annotation import plan_typical
@@ -30,10 +31,11 @@ from cotdistill.config import (
     ServedModel,
     teachers_of,
 )
+from cotdistill.config.experiment import STUDENT
 from cotdistill.engines.costs import cost, price_of
 from cotdistill.engines.estimate import Estimate as ToAsk
 from cotdistill.engines.estimate import money
-from cotdistill.errors import DataError, ModelError
+from cotdistill.errors import ConfigError, DataError, ModelError, nearest
 from cotdistill.evaluation.answering import asked_model
 from cotdistill.experiments.make import plan_rationales
 from cotdistill.experiments.plan import Plan
@@ -88,8 +90,15 @@ class _Work:
     cost: float | None = 0
 
 
-def estimate(plan: Plan, runs: Path) -> Estimate:
-    """What is left to do in an experiment, given what is on disk below ``runs``."""
+Given = Mapping[str, tuple[float, float]]
+"""Tokens per second, trained and generated, by a student's model or its name in the experiment."""
+
+
+def estimate(plan: Plan, runs: Path, given: Given = MappingProxyType({})) -> Estimate:
+    """What is left to do in an experiment, with what is on disk below ``runs``, at the rates that are ``given``.
+
+    Raises ConfigError for a rate of a student that the experiment does not have.
+    """
     results = [read_cell(cell, runs / plan.experiment.name) for cell in plan.distinct]
     done = [result for result in results if result.status == "done"]
     finished = {key for result in done for key in stage_keys(result.cell).items()}
@@ -100,7 +109,7 @@ def estimate(plan: Plan, runs: Path) -> Estimate:
         for noun in NOUNS
         if any(name == noun for name, _ in needed)
     }
-    rates, made_with = _Rates(done), Work(runs, lambda line: None)
+    rates, made_with = _Rates(done, plan, given), Work(runs, lambda line: None)
     found = Estimate(len(results), len(done), stages)
     for (noun, _), cell in missing.items():
         work = _work(noun, cell.config, rates, made_with)
@@ -114,9 +123,10 @@ def estimate(plan: Plan, runs: Path) -> Estimate:
 
 
 class _Rates:
-    """Seconds per trained token and per test question, by student, as finished cells show."""
+    """Seconds per trained token and per test question, by student, as they are given or as finished cells show."""
 
-    def __init__(self, done: Sequence[CellResult]):
+    def __init__(self, done: Sequence[CellResult], plan: Plan, given: Given):
+        self._given = _by_model(plan, given)
         self._training: dict[ModelConfig, list[tuple[float, float]]] = {}
         self._testing: dict[ModelConfig, list[tuple[float, float]]] = {}
         for result in done:
@@ -125,9 +135,12 @@ class _Rates:
             if training.get("seconds") and training.get("num_tokens"):
                 self._training.setdefault(student, []).append((training["seconds"], training["num_tokens"]))
             self._testing.setdefault(student, []).append((result.stage("evaluation").seconds, evaluation["n"]))
-        self._machine = OPERATIONS["gpu" if Path("/proc/driver/nvidia/gpus").exists() else "cpu"]
+        on_gpu = plan.experiment.resources.num_gpus or Path("/proc/driver/nvidia/gpus").exists()
+        self._machine = OPERATIONS["gpu" if on_gpu else "cpu"]
 
     def training(self, config: CellConfig, tokens: float | None) -> float | None:
+        if config.student in self._given:
+            return _times(tokens, 1 / self._given[config.student][0])
         if measured := self._training.get(config.student):
             return _times(tokens, sum(s for s, _ in measured) / sum(n for _, n in measured))
         operations = _times(num_parameters(config.student), 6)
@@ -140,15 +153,30 @@ class _Rates:
         return _times(tokens, num_parameters(model), 2 / self._machine[0])
 
     def generating(self, model: ModelConfig, questions: float | None, tokens: float | None) -> float | None:
+        if model in self._given:
+            return _times(tokens, 1 / self._given[model][1])
         if measured := self._testing.get(model):
             return _times(questions, sum(s for s, _ in measured) / sum(n for _, n in measured))
         return _times(tokens, num_parameters(model), 2 / self._machine[1])
 
     def source(self, model: ModelConfig) -> str:
+        if model in self._given:
+            return "given: {:,g} tokens trained and {:,g} generated a second".format(*self._given[model])
         if measured := self._testing.get(model):
             return f"measured in {len(measured)} finished cells"
         size = num_parameters(model)
         return "unknown size" if size is None else f"default for {size:,} parameters"
+
+
+def _by_model(plan: Plan, given: Given) -> dict[ModelConfig, tuple[float, float]]:
+    names: dict[str, ModelConfig] = {}
+    for cell in plan.cells:
+        student = cell.config.student
+        names |= {student.model: student, str(cell.factors.get(STUDENT, student.model)): student}
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"unknown student {name!r}", where="--rate", remedy=nearest(name, names))
+    return {names[name]: rate for name, rate in given.items()}
 
 
 def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Work:
