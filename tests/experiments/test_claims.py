@@ -35,7 +35,7 @@ grid:
   annotation.granularity: {of: levels, values: [1, 2, 3]}
   seed: [0, 1]
 """
-RECIPE = Path(__file__).parents[2] / "recipes" / "reproduce-check" / "claims.yaml"
+RECIPES = Path(__file__).parents[2] / "recipes"
 LEVEL = "annotation.granularity"
 FINE, COARSE = ({LEVEL: 3}, {LEVEL: 1})
 
@@ -380,7 +380,8 @@ def test_the_command_prints_verdicts_with_statistics_and_loads_no_torch(tmp_path
             assert "1 supported, 0 contradicted, 1 not enough data" in done.stdout
 
 
-def test_the_recipe_can_be_checked_before_anything_was_run(tmp_path: Path) -> None:
-    results = check_claims(load_claims(RECIPE), tmp_path)
+@pytest.mark.parametrize(("recipe", "papers"), [("reproduce-check", {"A", "B"}), ("shortening", {"C", "D", "E"})])
+def test_the_recipes_can_be_checked_before_anything_was_run(tmp_path: Path, recipe: str, papers: set[str]) -> None:
+    results = check_claims(load_claims(RECIPES / recipe / "claims.yaml"), tmp_path)
     assert {each.verdict for each in results.claims} == {"not enough data"}
-    assert {each.claim.paper for each in results.claims} == {"A", "B"}
+    assert {each.claim.paper for each in results.claims} == papers
