@@ -30,7 +30,7 @@ from cotdistill.tasks.prompts import (
 )
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
-from cotdistill.training.data.examples import Example, make_examples
+from cotdistill.training.data.examples import Example, make_examples, refuse_unseen_regions
 from cotdistill.training.data.lengths import Lengths
 from cotdistill.training.data.store import Tokens, content_of, make_tokens, read_tokens, token_settings
 from cotdistill.training.distributed import ALONE, Ranks
@@ -234,6 +234,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
+    refuse_unseen_regions(examples, config.loss)
     signal = _open_signal(config, examples, tokenizer, job.runs, alignments, ranks)
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None

@@ -29,6 +29,7 @@ COMPLETE = "prompt_is_complete"
 """The argument that tells a student's own template (``instruction.py``) to add nothing to a question."""
 _ARGUMENTS: dict[str, Any] = {COMPLETE: True}
 
+_SPEAKS_OF_THINKING = re.compile(r"enable_thinking|<\|?/?think")
 _OPENED = re.compile(r"<(?P<name>[a-z_]+)>\s*\Z")
 _OPENING, _CLOSING = "<think>\n", "\n</think>\n\n"
 
@@ -205,6 +206,6 @@ def _block(
     last = _OPENED.search(opened)
     if last and opened.startswith(before) and f"</{last['name']}>" in template:
         return "", f"\n</{last['name']}>\n\n", True
-    if "think" in template.lower() or not before.startswith(opened):
+    if _SPEAKS_OF_THINKING.search(template) or not before.startswith(opened):
         return None, None, False
     return before[len(opened) :] + _OPENING, _CLOSING, False

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import TeacherContext, TooLong, TrainingTarget
+from cotdistill.config import LossConfig, TeacherContext, TooLong, TrainingTarget
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompts, encode_responses, framed, stop_token_id
 from cotdistill.rationales.cutting import cut
@@ -23,7 +23,7 @@ from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.own_prompts import teachers_prompt
 from cotdistill.tasks.prompts import Target, asked_of, prompt_of, response_of
-from cotdistill.tasks.segments import Region
+from cotdistill.tasks.segments import REGIONS, Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
 Ids = Sequence[int] | np.ndarray
@@ -293,3 +293,20 @@ def _with_reasoning_cut(
             return example
         room -= len(example) + 1 - max_length  # a cut can change how its last characters become tokens
     return None
+
+
+def refuse_unseen_regions(examples: Sequence[Example], losses: Iterable[LossConfig]) -> None:
+    """Raise DataError for a loss on reasoning or on rationales where there is only the other."""
+    for term in losses:
+        if term.region in ("reasoning", "rationale"):
+            other = "rationale" if term.region == "reasoning" else "reasoning"
+            if not _any_in(examples, term.region) and _any_in(examples, other):
+                raise DataError(
+                    f"no token of the examples is in region {term.region}: what is taught before the answer is {other}",
+                    where=f"training.loss, {term.kind}",
+                    remedy=f"set region: {other}, or another training.response",
+                )
+
+
+def _any_in(examples: Sequence[Example], region: str) -> bool:
+    return any(np.isin(example.arrays.regions, REGIONS[region]).any() for example in examples)
