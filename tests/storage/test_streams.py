@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cotdistill.errors import DataError
 from cotdistill.storage import jsonl
 from cotdistill.storage.hashes import content_key, content_key_of
 from cotdistill.storage.jsonl import RowAppender, dump_row, read_rows, write_rows
+from cotdistill.storage.stored import StoredRecords, content_of
 
 ROWS = [{"a": 1, "b": "ä\u2028"}, {"b": [1.5, None]}, {"surrogate": "\ud800"}, {}]
 
@@ -80,3 +82,31 @@ def test_a_line_that_is_no_completion_is_named(tmp_path: Path, line: str) -> Non
     path.write_text(dump_row(completion(1, "text").to_row()) + f"\n{line}\n", encoding="latin-1")
     with pytest.raises(DataError, match="line 2: malformed completion"):
         CompletionLog(path)
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+
+    def to_row(self) -> dict[str, str]:
+        return {"text": self.text}
+
+    @classmethod
+    def from_row(cls, row: dict[str, str]) -> Note:
+        return cls(**row)
+
+
+def test_stored_records_are_those_that_were_written(tmp_path: Path) -> None:
+    notes = [Note(text) for text in ("a", "line\nbreak", "ä\r\u2028\ud800", "", "x" * 40)]
+    path = tmp_path / "notes.jsonl"
+    write_rows(path, (note.to_row() for note in notes))
+    found = StoredRecords(path, Note.from_row)
+    assert list(found) == notes
+    assert len(found) == len(notes)
+    assert [found[2], found[-1], *found[1:4:2]] == [notes[2], notes[-1], *notes[1:4:2]]
+    assert content_of(found) == content_of(notes) == content_key([note.to_row() for note in notes])
+    with pytest.raises(IndexError):
+        found[len(notes)]
+    write_rows(path, [])
+    assert list(StoredRecords(path, Note.from_row)) == []
+    assert not StoredRecords(path, Note.from_row)

@@ -35,6 +35,7 @@ from cotdistill.storage.finished import open_finished
 from cotdistill.storage.hashes import content_key, content_key_of
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
+from cotdistill.storage.stored import StoredRecords, content_of
 
 VERSION = 6
 """Raised whenever a change of code changes what an annotation holds."""
@@ -148,7 +149,8 @@ def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
             found = Rationales(tuple(kept))
             told = {"reasoning": found.reasoning, "compressed": found.compressed}
             summary |= {name: counts for name, counts in told.items() if counts}
-            stage.finish(summary, seeds={}, dropped=dropped, notes={"contamination": contamination})
+            notes = {"contamination": contamination, "content": content_of(kept)}
+            stage.finish(summary, seeds={}, dropped=dropped, notes=notes)
         return stage.path
 
 
@@ -175,11 +177,10 @@ def read_annotation(path: Path) -> Rationales:
     Raises ArtifactError for a file that was changed.
     """
     stage = open_finished(path)
-    records = tuple(Rationale.from_row(row) for row in stage.rows(RATIONALES))
-    left_out = tuple(Dropped(**row) for row in stage.rows(DROPPED))
+    records = StoredRecords(stage.file(RATIONALES), Rationale.from_row, stage.manifest.get("content"))
+    left_out = StoredRecords(stage.file(DROPPED), Dropped.from_row)
     tokens_in, tokens_out = stage.summary.get("tokens", (0, 0))
-    dropped = count_by(dropped.reason for dropped in left_out)
-    return Rationales(records, dropped, path, left_out, (tokens_in, tokens_out))
+    return Rationales(records, stage.dropped, path, left_out, (tokens_in, tokens_out))
 
 
 def completions_folder(teacher: Teacher, runs: Path) -> Path:

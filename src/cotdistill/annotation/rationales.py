@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -61,6 +61,10 @@ class Dropped:
         return asdict(self)
 
     @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Dropped:
+        return cls(**row)
+
+    @classmethod
     def of(cls, rationale: Rationale, reason: DropReason, evidence: str = "") -> Dropped:
         return cls(rationale.id, reason, evidence, rationale.rationale, rationale.meta.get("source"))
 
@@ -70,13 +74,13 @@ class Rationales:
     """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does.
 
     ``dropped`` counts what was dropped by reason; each is in ``left_out``. ``tokens`` are those of all prompts and
-    completions that they came from, kept or not.
+    completions that they came from, kept or not. What lies in a folder is read from there when it is asked for.
     """
 
-    records: tuple[Rationale, ...]
+    records: Sequence[Rationale]
     dropped: dict[str, int] = field(default_factory=dict)
     path: Path | None = None
-    left_out: tuple[Dropped, ...] = ()
+    left_out: Sequence[Dropped] = ()
     tokens: tuple[int, int] = (0, 0)
 
     @property

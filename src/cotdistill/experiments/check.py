@@ -29,11 +29,14 @@ from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
 
 
-def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
+def check_inputs(
+    cells: Iterable[Cell], say: Say | None = None, load: LoadTask = load_task, sample: int | None = None
+) -> list[Task]:
     """Check what can be checked at once and without torch: the user's own questions are read and returned; models are
     not.
 
-    ``say`` is told which of their training targets would not be judged correct.
+    ``say`` is told which of their training targets would not be judged correct; with a ``sample`` only so many of them
+    are judged, at equal distances (they all are before anything is trained on them).
 
     Raises DataError for questions that cannot be used, or that lack the human rationales that a cell needs, and
     ModelError for a built-in model that does not exist.
@@ -52,23 +55,23 @@ def check_inputs(cells: Iterable[Cell], say: Say | None = None) -> list[Task]:
                     trained.add((key, cell.config.training.target, human))
                 if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
                     need_rationales.add(key)
-    loaded = {key: load_task(task) for key, task in own.items()}
+    loaded = {key: load(task) for key, task in own.items()}
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
             remedy = "name their column with columns: {rationale: NAME}, or use a teacher other than human"
             raise DataError("no question has a rationale", where=place_of(own[key], "train"), remedy=remedy)
     for key, target, human in sorted(trained):
-        line = _misjudged(loaded[key], target, human=human)
+        line = _misjudged(loaded[key], target, sample, human=human)
         if line and say:
             say(f"{loaded[key].name}: {line}")
     return list(loaded.values())
 
 
-def _misjudged(task: Task, target: TrainingTarget, *, human: bool) -> str | None:
+def _misjudged(task: Task, target: TrainingTarget, sample: int | None, *, human: bool) -> str | None:
     """What is wrong with the training targets that are known beforehand: human rationales, or the answers alone."""
     rows = [
         Rationale(question, question.human_rationale if human else None, "human", None, "human")
-        for question in task.train
+        for question in task.train[:: -(-len(task.train) // sample) or 1 if sample else 1]
         if question.human_rationale or not human
     ]
     return refuse_misjudged(rows, target, where=task.name)

@@ -46,9 +46,10 @@ def make_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Path]:
     if config.training is not None:
         stages["annotation"] = make_rationales(config, work)
         rationales = read_annotation(stages["annotation"])
-        if misjudged := refuse_misjudged(rationales.records, config.training.target, where=f"{cell.title}, annotation"):
-            work.say(f"{cell.title}: {misjudged}")
         if until == "annotate":
+            where = f"{cell.title}, annotation"
+            if misjudged := refuse_misjudged(rationales.records, config.training.target, where=where):
+                work.say(f"{cell.title}: {misjudged}")
             return stages
         if until == "capture":
             if isinstance(config.training.signal, CachedTeacher):
@@ -142,7 +143,7 @@ def train_student(config: CellConfig, rationales: Rationales, work: Work, *, tit
     recipe = written_yaml(config.model_dump(mode="json"))
     return train(
         config.student,
-        list(rationales),
+        rationales.records,
         config.training,
         seed=config.seed,
         runs=work.runs,
@@ -156,7 +157,7 @@ def capture_signal_of(config: CellConfig, rationales: Rationales, work: Work) ->
     from cotdistill.training.stage import capture_signal
 
     assert config.training is not None, "an untrained student has no signal to capture"
-    return capture_signal(config.student, list(rationales), config.training, runs=work.runs)
+    return capture_signal(config.student, rationales.records, config.training, runs=work.runs)
 
 
 def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any
 
     assert config.training is not None
     assert isinstance(config.training.signal, CachedTeacher)
-    examples = student_examples(config.student, list(rationales), config.training)
+    examples = student_examples(config.student, rationales.records, config.training)
     size = capture_size(config.training.signal, examples, config.training.dtype)
     return size | {"size": readable_size(size["bytes"])}
 

@@ -30,6 +30,8 @@ from cotdistill.storage.verified import forget
 
 Executor = Literal["local", "ray"]
 FILE = "experiment.yaml"
+SAMPLE = 2000
+"""Of the training targets of a task, this many are judged before anything is made."""
 
 
 def run_experiment(
@@ -95,7 +97,7 @@ def run_experiment(
 
 def _check(cells: Sequence[Cell], planned: Plan, executor: Executor, load: LoadTask) -> None:
     """Raise what would fail, before anything is made. The models of a cluster's nodes need not be on this machine."""
-    check_inputs(cells)
+    check_inputs(cells, load=load, sample=SAMPLE)
     if executor == "local":
         check_cells(cells, planned, load)
 

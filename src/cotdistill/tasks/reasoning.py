@@ -28,6 +28,9 @@ _MARK = re.compile(f"(?P<close>{_CLOSING})|{_OPENING}", re.IGNORECASE)
 _MARK_AND_BREAK = re.compile(f"(?:{_CLOSING}|{_OPENING})[ \\t]*\\n?", re.IGNORECASE)
 _END_OF_TURN = re.compile(r"\s*<\|(?:end|eom|return)\|>\s*\Z")
 
+_SIGNS = "<[◁"
+"""Every mark has one of these, which are found a hundred times faster than marks."""
+
 _PARTS_OF_MARKS = ("<|channel|>", "<|message|>", "<|start|>", "<|channel>", "<channel|>")
 
 _BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\"(0-9])(.*)assistantfinal", re.DOTALL)
@@ -50,6 +53,8 @@ def split_reasoning(text: str, marks: tuple[str, str] | None = None) -> Split:
     """
     if marks is None and (channels := _BARE_CHANNELS.match(text)):
         return Split(channels[1].strip() or None, text[channels.end() :].strip(), True)
+    if marks is None and not _may_have_marks(text):
+        return Split(None, text, True)
     thoughts: list[str] = []
     said: list[str] = []
     place, thinks, found = 0, False, False
@@ -94,7 +99,11 @@ def is_mark(token: str) -> bool:
 
 def without_marks(text: str) -> str:
     """``text`` with its thoughts and without the marks around them, nor the lines that hold nothing else."""
-    return _MARK_AND_BREAK.sub("", text)
+    return _MARK_AND_BREAK.sub("", text) if _may_have_marks(text) else text
+
+
+def _may_have_marks(text: str) -> bool:
+    return any(sign in text for sign in _SIGNS)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cotdistill.config import TrainingTarget
@@ -45,17 +45,39 @@ def _misjudged(rationale: Rationale, target: Target) -> Misjudged | None:
 
 
 def refuse_misjudged(
-    rationales: Sequence[Rationale], target: TrainingTarget, *, where: str, remedy: str = "fix these rows"
+    rationales: Iterable[Rationale], target: TrainingTarget, *, where: str, remedy: str = "fix these rows"
 ) -> str | None:
     """One line on the rows that break the invariant, or None if there are none.
 
     Raises DataError if their share is above ``MAX_MISJUDGED``: such a student is scored on what it is not taught.
     """
-    found = misjudged(rationales, target)
-    if not found:
-        return None
-    shown = "; ".join(map(str, found[:MAX_SHOWN]))
-    problem = f"{len(found)} of {len(rationales)} training targets are not judged correct, such as {shown}"
-    if len(found) > MAX_MISJUDGED * len(rationales):
-        raise DataError(problem, where=where, remedy=remedy)
-    return problem
+    targets = Targets(target)
+    for rationale in rationales:
+        targets.judge(rationale)
+    return targets.refuse(where=where, remedy=remedy)
+
+
+class Targets:
+    """Judges the rows of a training one by one; what :func:`refuse_misjudged` says of all of them can then be asked."""
+
+    def __init__(self, target: TrainingTarget):
+        self.target: TrainingTarget = target
+        self._shown: list[Misjudged] = []
+        self._num_misjudged = self._num_rows = 0
+
+    def judge(self, rationale: Rationale) -> None:
+        self._num_rows += 1
+        for row in misjudged([rationale], self.target):
+            self._num_misjudged += 1
+            if len(self._shown) < MAX_SHOWN:
+                self._shown.append(row)
+
+    def refuse(self, *, where: str, remedy: str = "fix these rows") -> str | None:
+        """See :func:`refuse_misjudged`."""
+        if not self._num_misjudged:
+            return None
+        shown = "; ".join(map(str, self._shown))
+        problem = f"{self._num_misjudged} of {self._num_rows} training targets are not judged correct, such as {shown}"
+        if self._num_misjudged > MAX_MISJUDGED * self._num_rows:
+            raise DataError(problem, where=where, remedy=remedy)
+        return problem

@@ -22,6 +22,7 @@ from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tok
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.stages import Stage, open_stage
+from cotdistill.storage.stored import content_of
 from cotdistill.tasks.prompts import (
     INSTRUCTION_MARK,
     Target,
@@ -32,7 +33,7 @@ from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, make_examples, refuse_unseen_regions
 from cotdistill.training.data.lengths import Lengths
-from cotdistill.training.data.store import Tokens, content_of, make_tokens, read_tokens, token_settings
+from cotdistill.training.data.store import Tokens, make_tokens, read_tokens, token_settings
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.rollouts import Rollouts
@@ -228,8 +229,9 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
     settle(tokenizer, config.response)
     examples, dropped = tokens.examples, dict(tokens.dropped)
-    if tokens.too_long:
-        say(tokens.too_long)
+    for line in (tokens.misjudged, tokens.too_long):
+        if line:
+            say(line)
     alignments = _align(config, job.rationales, tokenizer)
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)

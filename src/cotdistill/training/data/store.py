@@ -17,14 +17,16 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from cotdistill.config import Model, OwnContext, TrainingConfig
+from cotdistill.config import Model, OwnContext, TrainingConfig, TrainingTarget
 from cotdistill.models.load.loading import load_tokenizer
 from cotdistill.models.tokens.thinking import settle
 from cotdistill.progress import track
 from cotdistill.records import AnswerType, Rationale
 from cotdistill.storage.finished import open_finished
-from cotdistill.storage.hashes import content_key, content_key_of
+from cotdistill.storage.hashes import content_key
 from cotdistill.storage.stages import open_stage
+from cotdistill.storage.stored import content_of
+from cotdistill.tasks.targets import Targets
 from cotdistill.training.data.examples import Example, kept_examples
 from cotdistill.training.data.lengths import Lengths
 
@@ -169,7 +171,8 @@ def _lists(rows: Sequence[np.ndarray], kind: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a student is trained on. ``dropped`` counts what is too long by reason, ``too_long`` says so in one line.
+    """What a student is trained on. ``dropped`` counts what is too long by reason, ``too_long`` says so in one line,
+    ``misjudged`` what of it would not be judged correct.
 
     ``lengths`` is :meth:`Lengths.to_row`, ``sources`` and ``answer_types`` say how many rationales there are of each
     task and teacher and of each answer type, and ``highest`` is the highest token id.
@@ -180,6 +183,7 @@ class Tokens:
     dropped: dict[str, int]
     lengths: dict[str, Any]
     too_long: str | None
+    misjudged: str | None
     sources: dict[str, int]
     answer_types: dict[AnswerType, int]
     highest: int
@@ -197,20 +201,19 @@ def make_tokens(student: Model, rationales: Sequence[Rationale], config: Trainin
     tokenizer, lengths = load_tokenizer(student), Lengths.of(student, config)
     with open_stage(runs, "tokens", tokens_identity(tokenizer, rationales, config, lengths.limit)) as stage:
         if not stage.finished:
-            sources: Counter[str] = Counter()
-            answer_types: Counter[AnswerType] = Counter()
+            noted = _Noted(rationales, config.target)
             unfinished = stage.path / f"{FILE}.tmp"
-            noted = _noted(rationales, sources, answer_types)
-            kept = kept_examples(
-                noted, tokenizer, max_length=lengths.limit, lengths=lengths, **token_settings(config, tokenizer)
-            )
+            how = token_settings(config, tokenizer)
+            kept = kept_examples(noted, tokenizer, max_length=lengths.limit, lengths=lengths, **how)
             highest = write_examples(unfinished, kept)
+            misjudged = noted.targets.refuse(where="rationales to train on")
             unfinished.replace(stage.path / FILE)
             said = {
                 "lengths": lengths.to_row(),
                 "too_long": lengths.line(),
-                "sources": dict(sorted(sources.items())),
-                "answer_types": dict(answer_types),
+                "misjudged": misjudged,
+                "sources": dict(sorted(noted.sources.items())),
+                "answer_types": dict(noted.answer_types),
             }
             stage.finish(said | {"highest": highest}, seeds={}, dropped=lengths.dropped)
         return read_tokens(stage.path)
@@ -246,11 +249,6 @@ def token_settings(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -
     return {"target": config.target, "too_long": config.too_long, "context": context, "thinks": thinks}
 
 
-def content_of(rationales: Sequence[Rationale]) -> str:
-    """A key of the rationales' content."""
-    return content_key_of(rationale.to_row() for rationale in rationales)
-
-
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
     """The content of a tokenizer and of its chat template, wherever it lies."""
     backend = json.loads(cast("PreTrainedTokenizerFast", tokenizer).backend_tokenizer.to_str())
@@ -258,13 +256,20 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
     return content_key([kept, tokenizer.chat_template, tokenizer.eos_token_id, tokenizer.bos_token_id])
 
 
-def _noted(
-    rationales: Sequence[Rationale], sources: Counter[str], answer_types: Counter[AnswerType]
-) -> Iterator[Rationale]:
-    with track("tokens", len(rationales)) as progress:
-        for rationale in rationales:
-            level = f", granularity {rationale.granularity}" if rationale.granularity else ""
-            sources[f"{rationale.question.task} by {rationale.teacher} ({rationale.format}{level})"] += 1
-            answer_types[rationale.question.answer_type] += 1
-            progress.advance()
-            yield rationale
+class _Noted:
+    """Goes through rationales once, and notes where they come from and whether what they teach is judged correct."""
+
+    def __init__(self, rationales: Sequence[Rationale], target: TrainingTarget):
+        self._rationales, self.targets = rationales, Targets(target)
+        self.sources: Counter[str] = Counter()
+        self.answer_types: Counter[AnswerType] = Counter()
+
+    def __iter__(self) -> Iterator[Rationale]:
+        with track("tokens", len(self._rationales)) as progress:
+            for rationale in self._rationales:
+                level = f", granularity {rationale.granularity}" if rationale.granularity else ""
+                self.sources[f"{rationale.question.task} by {rationale.teacher} ({rationale.format}{level})"] += 1
+                self.answer_types[rationale.question.answer_type] += 1
+                self.targets.judge(rationale)
+                progress.advance()
+                yield rationale

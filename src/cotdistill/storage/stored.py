@@ -1,0 +1,70 @@
+"""Records in a JSON Lines file, read when they are asked for and never held together."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, overload
+
+from cotdistill.storage.hashes import content_key_of
+from cotdistill.storage.jsonl import read_rows
+
+
+class Record(Protocol):
+    """What a row is read as."""
+
+    def to_row(self) -> dict[str, Any]: ...
+
+
+Kind_co = TypeVar("Kind_co", bound=Record, covariant=True)
+
+
+class StoredRecords(Sequence[Kind_co]):
+    """The records of a file that we wrote, a row each. ``key`` is :func:`content_of` them where it is known."""
+
+    def __init__(self, path: Path, read: Callable[[dict[str, Any]], Kind_co], key: str | None = None):
+        self.path, self._read, self._key = path, read, key
+        self._places: array[int] | None = None
+
+    def __iter__(self) -> Iterator[Kind_co]:
+        return map(self._read, read_rows(self.path))
+
+    def __len__(self) -> int:
+        return len(self._lines()) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Kind_co: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Kind_co]: ...
+
+    def __getitem__(self, index: int | slice) -> Kind_co | list[Kind_co]:
+        chosen = range(len(self))[index]
+        with self.path.open("rb") as file:
+
+            def record(place: int) -> Kind_co:
+                file.seek(self._lines()[place])
+                return self._read(json.loads(file.readline()))
+
+            return record(chosen) if isinstance(chosen, int) else list(map(record, chosen))
+
+    @property
+    def key(self) -> str:
+        if self._key is None:
+            self._key = content_key_of(record.to_row() for record in self)
+        return self._key
+
+    def _lines(self) -> array[int]:
+        """The byte at which each line begins, and that behind the last."""
+        if self._places is None:
+            with self.path.open("rb") as lines:
+                self._places = array("q", accumulate(map(len, lines), initial=0))
+        return self._places
+
+
+def content_of(records: Sequence[Record]) -> str:
+    """The key of the records' rows, as a list."""
+    return records.key if isinstance(records, StoredRecords) else content_key_of(one.to_row() for one in records)
