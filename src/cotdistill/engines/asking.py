@@ -23,6 +23,7 @@ from cotdistill.errors import DataError
 from cotdistill.progress import Progress
 from cotdistill.records import count_by
 from cotdistill.storage.jsonl import RowAppender
+from cotdistill.storage.texts import WRONG_SHAPE
 
 OUT_OF_BUDGET = "out_of_budget"
 PROMPT_TOO_LONG = "prompt_too_long"
@@ -142,7 +143,7 @@ def _placed(path: Path) -> Iterator[tuple[int, Completion]]:
 def _completion(line: bytes, where: str) -> Completion:
     try:
         return Completion.from_row(json.loads(line))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except WRONG_SHAPE:
         raise DataError("malformed completion", where=where, remedy="fix or delete that line") from None
 
 

@@ -22,6 +22,7 @@ from cotdistill.evaluation.stored import OUTCOMES, PREDICTIONS, StoredPrediction
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
 from cotdistill.records import ACCURACY, Prediction, Question, Score
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
+from cotdistill.storage.texts import WRONG_SHAPE
 
 Status = Literal["done", "failed", "missing"]
 
@@ -215,8 +216,8 @@ def read_cell(cell: Cell, folder: Path) -> CellResult:
             return CellResult(cell, "failed", error=str(state["error"]))
         if all(map(is_finished, stages.values())):
             status: Status = "done" if "evaluation" in stages else "missing"
-            return CellResult(cell, status, None, state["seconds"], stages)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return CellResult(cell, status, None, float(state["seconds"]), stages)
+    except (OSError, *WRONG_SHAPE):
         pass  # what is damaged is made again, as what is missing
     return CellResult(cell, "missing")
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from cotdistill.config import AnyTask, BenchmarkTask, ModelConfig, ProceduralTask
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, WEIGHTS
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.tasks import load_task
 from cotdistill.tasks.benchmarks import benchmark
 from cotdistill.tasks.load_benchmark import find_data_file
@@ -54,7 +55,7 @@ def _in_folder(folder: Path) -> tuple[int, ...]:
     try:
         for file in folder.glob("*.safetensors"):
             sizes.update(_in_file(file))
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+    except (OSError, struct.error, *WRONG_SHAPE):
         return (0,)
     return tuple(sizes[layer] for layer in sorted({_OUTSIDE, *sizes}))
 

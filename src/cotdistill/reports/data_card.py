@@ -19,6 +19,7 @@ from cotdistill.reports.figures.canvas import label, legend, new_figure, series_
 from cotdistill.reports.figures.lengths import histograms
 from cotdistill.reports.tables import markdown_text
 from cotdistill.storage.atomic import write_json_atomically, write_text_atomically
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.training.data.lengths import Lengths
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
 def _made_of(folder: Path) -> dict[str, list[str]] | None:
     try:
         return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["annotations"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *WRONG_SHAPE):
         return None
 
 

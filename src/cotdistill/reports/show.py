@@ -11,6 +11,7 @@ from typing import Any
 from cotdistill.errors import DataError, printable
 from cotdistill.storage.finished import MANIFEST, is_finished, open_finished
 from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.texts import WRONG_SHAPE
 
 
 def read_artifact(path: Path, limit: int) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _folder_of_runs(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except WRONG_SHAPE:
         raise DataError(
             "malformed JSON", where=path, remedy="delete it and run the command that made it again"
         ) from None

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from cotdistill.errors import ArtifactError
 from cotdistill.storage.hashes import file_sha256
 from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.storage.verified import Stamp, is_settled, is_unchanged, remember, stamp
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
@@ -22,6 +25,32 @@ _verified: dict[Path, tuple[Stamp, str]] = {}
 def is_finished(path: Path) -> bool:
     """Whether the folder holds a finished stage: its manifest is written last."""
     return (path / MANIFEST).is_file()
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Lengths(BaseModel):
+    """What became of a training's examples."""
+
+    whole: int
+    cut: int
+    too_long: int
+
+
+class _Manifest(BaseModel):
+    """The parts of a manifest that are read; there are others."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    stage: str
+    identity: dict[str, Any]
+    seconds: float = Field(ge=0)
+    dropped: dict[str, int]
+    lengths: _Lengths | None = None
+    files: dict[str, _File]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +132,9 @@ def open_finished(path: Path) -> FinishedStage:
         raise ArtifactError("not the folder of a finished stage", where=path, remedy=remedy)
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        described = all({"bytes", "sha256"} <= entry.keys() for entry in manifest["files"].values())
-        described = described and {"stage", "identity", "seconds", "dropped"} <= manifest.keys()
-    except (AttributeError, ValueError, KeyError, TypeError):
-        described, manifest = False, {}
-    if not described:
-        raise ArtifactError("the manifest is corrupted", where=path / MANIFEST, remedy=_remedy(path))
+        _Manifest.model_validate(manifest)
+    except WRONG_SHAPE:
+        raise ArtifactError("the manifest is corrupted", where=path / MANIFEST, remedy=_remedy(path)) from None
     return FinishedStage(path, manifest)
 
 

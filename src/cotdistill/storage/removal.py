@@ -12,6 +12,7 @@ from cotdistill.errors import DataError
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.finished import MANIFEST, is_finished, open_finished
 from cotdistill.storage.locks import hold
+from cotdistill.storage.texts import WRONG_SHAPE
 
 _OF_COMMANDS = ("effect", "harness", "scoring")
 
@@ -68,7 +69,7 @@ def _named(file: Path) -> list[str]:
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
         return [*state["stages"].values(), *state["asked"]]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, *WRONG_SHAPE):
         remedy = f"run the experiment {file.parts[-3]} again, or delete its folder"
         raise DataError("the cell's state is damaged", where=file, remedy=remedy) from None
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from cotdistill.errors import DataError
 
+WRONG_SHAPE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading JSON ends in that is none, or has another shape than ours."""
+
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 text with their numbers from 1, line ends as they are; a byte order mark is dropped.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cotdistill.errors import ArtifactError
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.hashes import file_sha256
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.training.distributed import ALONE, Ranks, spread_like, whole
 
 DESCRIPTION = "checkpoint.json"
@@ -92,7 +93,7 @@ def _verified_step(folder: Path) -> int:
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         step, checksums = int(described["step"]), dict(described["sha256"])
-    except (ValueError, KeyError, TypeError):
+    except WRONG_SHAPE:
         raise ArtifactError("the checkpoint is corrupted", where=folder / DESCRIPTION, remedy=remedy) from None
     for name in (f"parameters-{step}.safetensors", f"moments-{step}.safetensors"):
         if not (folder / name).is_file() or file_sha256(folder / name) != checksums.get(name):

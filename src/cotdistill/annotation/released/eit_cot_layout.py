@@ -16,6 +16,7 @@ from cotdistill.annotation.released.eit_cot import Released
 from cotdistill.errors import DataError
 from cotdistill.granularities import COARSEST, FINEST
 from cotdistill.records import AnswerType, Format
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.tasks.answers.reading import extract_answer
 from cotdistill.tasks.answers.types import read_gold
 
@@ -69,7 +70,7 @@ def read_release(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]
             name: (entry["file_name"], entry["columns"]["prompt"], entry["columns"]["response"])
             for name, entry in listed.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise DataError(f"not as LLaMA-Factory writes it ({error})", where=folder / "dataset_info.json") from None
     for name, (file_name, prompt, response) in sets.items():
         path = folder / Path(file_name).name

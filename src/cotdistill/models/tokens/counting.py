@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from cotdistill.models.load import builtin
 from cotdistill.models.load.source import is_hub_name, locate
 
 FILE = "tokenizer.json"
+_HALVES = re.compile("[\ud800-\udfff]")
 Count = Callable[[Sequence[str]], list[int]]
 
 
@@ -23,8 +25,13 @@ def token_counter(model: ModelConfig) -> Count | None:
         return None
     tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
     return lambda texts: [
-        len(found.ids) for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        len(found.ids) for found in tokenizer.encode_batch_fast([*map(whole, texts)], add_special_tokens=False)
     ]
+
+
+def whole(text: str) -> str:
+    """``text`` with U+FFFD for each half of a character, which JSON can hold and a tokenizer cannot."""
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def _file(model: ModelConfig) -> Path | None:

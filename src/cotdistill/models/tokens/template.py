@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import Message as Said
 from cotdistill.errors import ModelError
+from cotdistill.models.tokens.counting import whole
 from cotdistill.models.tokens.framing import (
     Framing,
     Message,
@@ -51,7 +52,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]
     if not prompts:
         return []
     frame = framing(tokenizer)
-    texts = [_prompt_text(tokenizer, frame, prompt) for prompt in prompts]
+    texts = [whole(_prompt_text(tokenizer, frame, prompt)) for prompt in prompts]
     encoded = cast("list[list[int]]", tokenizer(texts, add_special_tokens=False)["input_ids"])
     return [[*frame.beginning, *ids] for ids in encoded]
 
@@ -100,7 +101,7 @@ def encode_responses(
     """
     frame = framing(tokenizer)
     cut = [list(_stretches(frame, segments)) for segments in responses]
-    texts = ["".join(segment.text for segment in stretch) for stretches in cut for stretch in stretches]
+    texts = [whole("".join(segment.text for segment in stretch)) for stretches in cut for stretch in stretches]
     if not texts:
         return [([], []) for _ in responses]
     encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)

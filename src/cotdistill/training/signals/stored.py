@@ -25,6 +25,7 @@ from cotdistill.errors import ArtifactError
 from cotdistill.models.forward.heads import Head
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.jsonl import RowAppender, read_rows
+from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.training.data.batches import Batch
 from cotdistill.training.signals.live import HiddenRows, SampledRows, TopKRows
 
@@ -166,7 +167,7 @@ def _described(folder: Path) -> tuple[dict[str, Any], dict[str, Column]]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         columns = {name: Column.from_row(row) for name, row in description["columns"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except WRONG_SHAPE:
         raise ArtifactError(
             "it does not say which rows, of which type, were captured", where=path, remedy="capture again"
         ) from None
