@@ -11,12 +11,12 @@ from typing import Any
 
 from cotdistill.annotation.compress import compress, compression_identity
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
-from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.perturb import VERSION as PERTURBATION_VERSION
 from cotdistill.annotation.perturb import perturb
-from cotdistill.annotation.rationales import Dropped, Missing, Rationales
+from cotdistill.annotation.rationales import Dropped, Rationales
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import completions_name, source_of
+from cotdistill.annotation.verifying import with_refusals
 from cotdistill.config import (
     AnnotationConfig,
     Compression,
@@ -64,12 +64,10 @@ def collect_rationales(
     records: list[Rationale] = []
     left_out: list[Dropped] = []
     source = source_of(teacher, data_dir, completions)
-    for found in source.rationales(questions, annotation):
-        if isinstance(found, Missing):
-            left_out.append(Dropped(found.question.id, found.reason, found.evidence))
-        elif refused := refusal(found, annotation.keep):
+    for found, refused in with_refusals(source.rationales(questions, annotation), annotation.keep):
+        if refused is not None:
             left_out.append(refused)
-        else:
+        elif isinstance(found, Rationale):
             records.append(found)
     dropped, tokens = count_by(dropped.reason for dropped in left_out), getattr(source, "tokens", (0, 0))
     return Rationales(tuple(records), dropped, left_out=tuple(left_out), tokens=tokens)
