@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from tests.models.families import FAMILIES
 from tests.sweep import record
-from tests.sweep.cells import Cell, cells
+from tests.sweep.cells import Cell, cells, feature_names
+
+
+def test_the_page_is_made_of_the_recorded_sweep():
+    assert record.PAGE.read_text(encoding="utf-8") == record.page(record.read())
+
+
+def test_the_recorded_sweep_is_of_every_family_and_feature_and_without_faults():
+    families = {name: family["cells"] for name, family in record.read().items()}
+    assert list(families) == list(FAMILIES)
+    assert all(set(own) == set(feature_names()) == set(record.TITLES) for own in families.values())
+    found = [
+        Cell(family, feature, "ok" if result == "ok" else result.partition(":")[0], result)
+        for family, own in families.items()
+        for feature, result in own.items()
+    ]
+    assert not [cell for cell in found if record.is_fault(cell)]
 
 
 @pytest.mark.parametrize(
