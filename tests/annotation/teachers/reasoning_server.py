@@ -141,6 +141,10 @@ MODES: dict[str, Reply] = {
             {"type": "text", "text": stated(body)},
         ]
     ),
+    "hashes": lambda body: message(content=f"One more than it was.\n#### {sum_of(body)}"),
+    "boxed": lambda body: message(content=f"One more than it was:\n\\[\n\\boxed{{{sum_of(body)}}}\n\\]"),
+    "bold": lambda body: message(content=f"One more than it was.\n\n**Final Answer:** {sum_of(body)}"),
+    "context": lambda body: refusal("The maximum context length is 2048 tokens. However, you requested 3000 tokens"),
     "thinks-too-long": lambda body: message("length", content=None, reasoning_content=THOUGHT * 9),
     "tag-cut": lambda body: message("length", content=f"<think>\n{THOUGHT}"),
     "hidden-cut": lambda body: message("length", content=""),

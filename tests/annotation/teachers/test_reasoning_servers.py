@@ -11,7 +11,16 @@ from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, counting,
 from tests.annotation.teachers.test_asked import LEVEL, log_rows, questions
 
 from cotdistill.annotation import Rationales, annotate
-from cotdistill.config import EvaluationConfig, Limits, ModelConfig, OpenAITeacher, Price, Sampling, ServerSettings
+from cotdistill.config import (
+    AnnotationConfig,
+    EvaluationConfig,
+    Limits,
+    ModelConfig,
+    OpenAITeacher,
+    Price,
+    Sampling,
+    ServerSettings,
+)
 from cotdistill.errors import CotDistillError, DataError, ModelError
 from cotdistill.evaluation.evaluate import evaluate
 
@@ -64,6 +73,14 @@ def test_reasoning_is_told_apart_from_the_text_however_it_comes(tmp_path: Path, 
     assert {(one.rationale, one.reasoning) for one in dropped} == {(said, None)}
     assert all(one.meta["teacher_agrees"] for made in (apart, taught, dropped) for one in made)
     assert any(THOUGHT in str(row) for row in log_rows(tmp_path)), "the log keeps what came"
+
+
+@pytest.mark.parametrize("mode", ["hashes", "boxed", "bold"])
+def test_answers_are_read_in_the_forms_that_reasoning_models_have(tmp_path: Path, mode: str) -> None:
+    with server(MODES[mode]) as (url, _):
+        made = annotate(questions(3), teacher(url), AnnotationConfig(keep="agree"), runs=tmp_path)
+    assert [one.meta["teacher_answer"] for one in made] == ["1", "2", "3"]
+    assert all((one.rationale or "").startswith("One more than it was") for one in made)
 
 
 @pytest.mark.parametrize("mode", ["reasoner", "reasoner-null"])
