@@ -34,7 +34,7 @@ _DRAW_AGAIN = "set teacher.max_draws with a temperature, or raise teacher.max_fa
 
 _REMEDIES = {
     OUT_OF_BUDGET: "raise the budget",
-    TRUNCATED_REASONING: "raise max_new_tokens",
+    TRUNCATED_REASONING: "raise max_new_tokens (only what was cut is asked for again)",
     TIMEOUT: "raise limits.timeout_seconds",
     PROMPT_TOO_LONG: "lower max_new_tokens, or remove long questions",
     BROKEN_OFF: _DRAW_AGAIN,
@@ -106,6 +106,9 @@ class CompletionLog(Answered):
     def __getitem__(self, key: str) -> Completion:
         self._file.seek(self._starts[key])
         return Completion.from_row(json.loads(self._file.readline()))
+
+    def get(self, key: str) -> Completion | None:
+        return self[key] if key in self else None  # noqa: SIM401 (it is this method)
 
     def add_all(self, completions: Collection[Completion]) -> None:
         """Save those that are not there yet, together."""

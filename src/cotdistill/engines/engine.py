@@ -116,11 +116,6 @@ class Completion:
         return f"<think>{self.apart}" if self._cut_in_thought else f"<think>{self.apart}</think>\n\n{self.raw}"
 
     @property
-    def num_tokens(self) -> tuple[int, int]:
-        """Of the prompt and of the completion."""
-        return self.input_tokens, self.output_tokens
-
-    @property
     def truncated(self) -> bool:
         """Whether the token limit ended it."""
         return self.finish_reason == "length"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cotdistill.annotation.keep import refusal
 from cotdistill.annotation.rationales import Missing
@@ -42,13 +42,21 @@ _CONCLUSION = 500
 """Characters at the end of a reasoning in which its answer is looked for."""
 
 
+class Tokens(NamedTuple):
+    """Of the prompt and of a completion, and whether the server counted them."""
+
+    input: int
+    output: int
+    counted: bool
+
+
 @dataclass(frozen=True)
 class AskedSource:
     """Rationales of a teacher that is asked; its completions are kept in ``folder`` and are never asked for twice."""
 
     teacher: AskedTeacher
     folder: Path
-    _used: dict[str, tuple[int, int]] = field(default_factory=dict, init=False, compare=False)
+    _used: dict[str, Tokens] = field(default_factory=dict, init=False, compare=False)
 
     def rationales(self, questions: Sequence[Question], annotation: AnnotationConfig) -> Iterator[Rationale | Missing]:
         """The first draw for each question that ``annotation.keep`` accepts, else the last one.
@@ -63,7 +71,7 @@ class AskedSource:
     def tokens(self) -> tuple[int, int]:
         """Of the prompts and completions of all draws so far, each once, whenever they were paid for."""
         used = self._used.values()
-        return sum(tokens_in for tokens_in, _ in used), sum(tokens_out for _, tokens_out in used)
+        return sum(tokens.input for tokens in used), sum(tokens.output for tokens in used)
 
     def identity(self, questions: Sequence[Question], annotation: AnnotationConfig) -> dict[str, Any]:
         written = {"granularity": annotation.granularity, "format": annotation.format}
@@ -94,16 +102,19 @@ class AskedSource:
             }
             new = [questions[place] for place in open_places if keys[place] not in log]
             failed = self._ask(new, annotation, draw, log) if new else {}
-            self._used.update({key: log[key].num_tokens for key in keys.values() if key in log})
             for place, key in keys.items():
-                problem = Failed(key, self._problem(log[key])) if key in log else failed[key]
-                if problem.reason:
+                answer = log.get(key)
+                problem = failed[key] if answer is None else Failed(key, self._problem(answer))
+                if answer is not None:
+                    self._used[key] = Tokens(answer.input_tokens, answer.output_tokens, answer.counted)
+                if answer is None or problem.reason:
                     failures[place] = problem
                     found[place] = Missing(questions[place], f"unanswered_{problem.reason}")
                 else:
                     failures.pop(place, None)
-                    found[place] = self._rationale(questions[place], annotation, log[key])
+                    found[place] = self._rationale(questions[place], annotation, answer)
             open_places = [place for place in open_places if not _accepted(found[place], annotation)]
+        self._say_what_is_estimated()
         share, remedy = self.teacher.max_failed_share, "check the server, or raise teacher.max_failed_share"
         refuse_failures(failures.values(), len(questions), share=share, where=f"teacher {self.name}", remedy=remedy)
         for outcome in found:
@@ -116,19 +127,14 @@ class AskedSource:
         if not isinstance(self.teacher, ScriptedTeacher):
             print(printable(f"asking {self.name}: {self.estimate(new, annotation)}"), file=sys.stderr)
         with track("asking", len(new)) as progress:
-            failed = ask(self._engine, self._requests(new, annotation, draw), log, progress)
-        if isinstance(self.teacher, ServedModel):
-            self._say_what_is_estimated(new, annotation, draw, log)
-        return failed
+            return ask(self._engine, self._requests(new, annotation, draw), log, progress)
 
-    def _say_what_is_estimated(
-        self, new: list[Question], annotation: AnnotationConfig, draw: int, log: CompletionLog
-    ) -> None:
-        keys = {key_at(self._key(question, annotation, draw), self._limit) for question in new}
-        answers = [log[key] for key in keys if key in log]
-        if estimated := sum(not answer.counted for answer in answers):
-            problem = f"{estimated} of {len(answers)} answers come without a usable count of tokens"
-            print(f"{self.name}: {problem}; theirs, and so the budget, is estimated from the text", file=sys.stderr)
+    def _say_what_is_estimated(self) -> None:
+        estimated = sum(not tokens.counted for tokens in self._used.values())
+        if estimated and isinstance(self.teacher, ServedModel):
+            problem = f"{estimated} of {len(self._used)} answers come without a usable count of tokens"
+            line = f"{self.name}: {problem}; theirs, and so the budget, is estimated from the text"
+            print(printable(line), file=sys.stderr)
 
     # ---- requests and what comes of them ----
 
@@ -147,12 +153,15 @@ class AskedSource:
     @cached_property
     def _sampling(self) -> dict[str, Any]:
         sampling = getattr(self.teacher, "sampling", Sampling())
-        return sampling.model_dump(mode="json", exclude={"max_new_tokens"})
+        return sampling.model_dump(mode="json", exclude=set() if self._limit is None else {"max_new_tokens"})
 
     @property
     def _limit(self) -> int | None:
-        """It is apart from the key of a question: what ended by itself is not asked for again under another limit."""
-        return None if isinstance(self.teacher, ScriptedTeacher) else self.teacher.sampling.max_new_tokens
+        """A server's, which is apart from the key: what ended by itself is not paid for again under another limit.
+
+        In this process, where other batches can round otherwise, a limit is one of the settings that make a key.
+        """
+        return self.teacher.sampling.max_new_tokens if isinstance(self.teacher, ServedModel) else None
 
     def _prompt(self, question: Question, annotation: AnnotationConfig) -> str | tuple[Message, ...]:
         asked, system = prompt_of(question, annotation), getattr(self.teacher, "system", None)
