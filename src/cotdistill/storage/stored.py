@@ -51,6 +51,11 @@ class StoredRecords(Sequence[Kind_co]):
 
             return record(chosen) if isinstance(chosen, int) else list(map(record, chosen))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredRecords) and (self.path == other.path or self.key == other.key)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
     @property
     def key(self) -> str:
         if self._key is None:
