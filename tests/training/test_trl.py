@@ -70,6 +70,23 @@ def assert_same_loss(batch: Any, ours: Example, tokenizer: PreTrainedTokenizerFa
     assert [label != -100 for label in labels] == carries + [behind] * (len(theirs) - len(tokens))
 
 
+@pytest.mark.parametrize("thinks", [False, True])
+def test_trl_puts_loss_on_the_same_tokens_of_a_model_that_thinks(tmp_path: Path, thinks: bool) -> None:
+    """Qwen3's own template, which TRL replaces by one for training; reasoning is between its marks, or the block empty.
+
+    With an empty block TRL's assistant mask covers the block as well, as ours does.
+    """
+    template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
+    tokenizer = tokenizer_with(template)
+    rationales = [replace(one, reasoning="He thinks. Then he is done.") for one in RATIONALES if one.rationale]
+    rationales = rationales if thinks else [replace(one, reasoning=None) for one in rationales]
+    rows = list(exported(rationales, "messages"))
+    for batch, rationale in zip(
+        trained_on(rows, tokenizer, tmp_path, assistant_only_loss=True), rationales, strict=True
+    ):
+        assert_same_loss(batch, make_example(rationale, tokenizer, thinks=thinks), tokenizer, behind=False)
+
+
 @pytest.mark.parametrize(
     ("form", "rationales", "settings", "behind"),
     [

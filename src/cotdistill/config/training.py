@@ -19,6 +19,7 @@ __all__ = [
     "CachedTeacher",
     "GoldContext",
     "LiveTeacher",
+    "LossTurns",
     "OnPolicy",
     "OwnContext",
     "Response",
@@ -96,6 +97,10 @@ class CachedTeacher(Settings):
         return self
 
 
+LossTurns = Literal["last", "all"]
+"""Which turns of the assistant carry loss in a conversation."""
+
+
 TooLong = Literal["drop", "error", "cut_reasoning"]
 """What becomes of an example over ``max_length``: nothing, one error for all, or its reasoning is cut at a sentence."""
 
@@ -154,6 +159,9 @@ class TrainingConfig(Settings):
     target: TrainingTarget = Field(
         default="rationale_then_answer",
         description="multi_task: two examples per question, to answer and to explain, weighted by the loss's regions",
+    )
+    loss_turns: LossTurns = Field(
+        default="last", description="all: every turn of the assistant is an example, behind what came before it"
     )
     response: Response | None = Field(
         default=None,

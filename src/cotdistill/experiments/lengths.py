@@ -13,7 +13,7 @@ from typing import TypeVar
 from cotdistill.annotation import collect_rationales, read_annotation
 from cotdistill.annotation.annotate import without_leaks
 from cotdistill.annotation.perturb import perturb
-from cotdistill.config import AskedTeacher, CellConfig, OwnQuestions, OwnTeacher, teachers_of
+from cotdistill.config import AskedTeacher, CellConfig, Message, OwnQuestions, OwnTeacher, teachers_of
 from cotdistill.errors import DataError, ModelError
 from cotdistill.experiments.make import annotation_request, plan_rationales, with_first_models
 from cotdistill.experiments.plan import Cell, Plan
@@ -22,7 +22,7 @@ from cotdistill.experiments.work import Work
 from cotdistill.models.tokens.counting import token_counter
 from cotdistill.records import Rationale
 from cotdistill.storage.hashes import content_key
-from cotdistill.tasks.prompts import Target, asked_of, prompt_text, response_of, response_text
+from cotdistill.tasks.prompts import Target, lessons_of, prompt_of, response_of, response_text
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -44,7 +44,7 @@ def lengths_of(cells: Iterable[Cell], plan: Plan, work: Work, *, exact: bool) ->
         config = with_first_models(cell, plan)
         sections = (config.task, config.teacher, config.annotation, config.student)
         key = content_key([one.model_dump(mode="json") for one in sections])
-        key += content_key([training.max_length, training.too_long, training.target])
+        key += content_key([training.max_length, training.too_long, training.target, training.loss_turns])
         if key not in known:
             known[key] = _lengths(config, work, exact=exact)
         if (lengths := known[key]) is not None:
@@ -111,10 +111,8 @@ def _estimated(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths |
     if count is None:
         return None
     assert config.training is not None
-    lessons: list[tuple[Rationale, Target]] = [
-        (one, asked) for one in rationales for asked in asked_of(one, config.training.target)
-    ]
-    prompts = count([prompt_text(one.question, asked) for one, asked in lessons])
+    lessons = list(lessons_of(rationales, config.training.target, config.training.loss_turns))
+    prompts = count(["\n".join(_said(prompt_of(one.question, asked))) for one, asked in lessons])
     responses = count([response_text(one, asked) for one, asked in lessons])
     reasons = count([_reasons(one, asked) for one, asked in lessons])
     lengths = Lengths.of(config.student, config.training, sampled=len(rationales))
@@ -125,6 +123,10 @@ def _estimated(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths |
             fate = "cut"
         lengths.add(tokens, reasoning, fate)
     return lengths
+
+
+def _said(prompt: str | tuple[Message, ...]) -> list[str]:
+    return [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
 
 
 def _reasons(rationale: Rationale, asked: Target) -> str:

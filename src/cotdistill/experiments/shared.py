@@ -39,6 +39,7 @@ def stage_keys(cell: Cell) -> dict[str, str]:
             training["signal"],
             config.training.max_length,
             config.training.too_long,
+            config.training.loss_turns,
             config.training.dtype,
             cell.uses,
         ]

@@ -17,6 +17,8 @@ def filled(prompt: PromptFile, question: Question) -> str | tuple[Message, ...]:
 
 def teachers_prompt(rationale: Rationale, target: Target, context: TeacherContext) -> str | tuple[Message, ...]:
     """What the teacher of a signal reads where the student reads its prompt for ``target``."""
+    if target == "turn":  # of which a gold answer, or a prompt about the question, says nothing
+        return prompt_of(rationale.question, target)
     if not isinstance(context, OwnContext):
         return prompt_of(rationale.question, target, hint_of(rationale, context))
     return in_conversation(rationale.question, filled(context.prompt, rationale.question))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from cotdistill.config import GoldContext, Message, TrainingTarget
+from cotdistill.config import GoldContext, LossTurns, Message, TrainingTarget
 from cotdistill.records import AnswerType, Question, Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.reasoning import without_marks
 from cotdistill.tasks.segments import Region, Segment
 
-Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain"]
+Target = Literal["rationale", "answer", "answer_then_rationale", "predict", "explain", "turn"]
 """What a prompt asks for: a rationale and then the answer; the answer alone; the answer and then a rationale.
 ``predict`` (the answer) and ``explain`` (the rationale) are two tasks of one student, told apart by a prefix, as in
-distilling step-by-step (Hsieh et al. 2023, arXiv 2305.02301)."""
+distilling step-by-step (Hsieh et al. 2023, arXiv 2305.02301). ``turn``: what was said in a conversation, as it was."""
 
 _PREFIXES: dict[Target, str] = {"predict": "predict: ", "explain": "explain: "}
 
@@ -36,6 +37,8 @@ def answer_name(answer_type: AnswerType) -> str:
 
 def prompt_text(question: Question, target: Target, hint: str = "") -> str:
     """The question, its choices as "(A) ..." lines, a hint for a teacher, and one sentence that says what to reply."""
+    if target == "turn":
+        return question.question
     choices = [f"({chr(ord('A') + index)}) {choice}" for index, choice in enumerate(question.choices or ())]
     asked = _PREFIXES.get(target, "") + question.question
     return "\n".join([asked, *choices, *([hint] if hint else []), instruction(question.answer_type, target)])
@@ -100,6 +103,35 @@ def asked_of(rationale: Rationale, target: TrainingTarget) -> tuple[Target, ...]
     return ("rationale",) if target == "rationale_then_answer" else ("answer_then_rationale",)
 
 
+def lessons_of(
+    rationales: Iterable[Rationale], target: TrainingTarget, loss_turns: LossTurns = "last"
+) -> Iterator[tuple[Rationale, Target]]:
+    """What a student is taught, example by example: with ``all``, also every earlier turn of the assistant, behind what
+    came before it."""
+    for rationale in rationales:
+        if loss_turns == "all":
+            for earlier in _earlier_turns(rationale):
+                yield earlier, "turn"
+        for asked in asked_of(rationale, target):
+            yield rationale, asked
+
+
+def _earlier_turns(rationale: Rationale) -> Iterator[Rationale]:
+    question = rationale.question
+    turns = question.turns or ()
+    for place, turn in enumerate(turns):
+        if turn.role == "assistant":
+            before = replace(
+                question,
+                id=f"{question.id}, turn {place + 1}",
+                question=turns[place - 1].content,
+                answer="",
+                choices=None,
+                turns=turns[: place - 1] or None,
+            )
+            yield replace(rationale, question=before, rationale=turn.content, reasoning=turn.reasoning)
+
+
 def target_of_student(rationales: Iterable[Rationale], target: TrainingTarget) -> Target:
     """What a student trained on ``rationales`` is asked for: the answer alone if that is all it saw."""
     for rationale in rationales:
@@ -123,18 +155,20 @@ def response_of(rationale: Rationale, target: Target = "rationale", *, thinks: b
     The line break between two texts is at the end of the first. A student that ``thinks`` does so before it says
     anything: what the teacher thought, or else a rationale that comes before the answer. Any other says all of it. If
     only a rationale is asked for, the stop token belongs to it, so ``region: rationale`` is the task of explaining, and
-    ``region: answer`` that of answering.
+    ``region: answer`` that of answering. A turn of a conversation is taught as it is.
     """
     explains = target not in ("answer", "predict")
     said = clean_rationale(rationale.rationale or "") if explains else ""
+    if target == "turn":
+        said = rationale.rationale or ""
     thought = without_marks(rationale.reasoning or "").strip() if explains else ""
     if thinks and not thought and target in ("rationale", "explain"):
         thought, said = said, ""
     shown = [Segment("" if thinks else thought, Region.REASONING), Segment(said, Region.RATIONALE)]
     explained = [segment for segment in shown if segment.text]
-    stated = [] if target == "explain" else [Segment(answer_statement(rationale.question), Region.ANSWER)]
+    stated = [] if target in ("explain", "turn") else [Segment(answer_statement(rationale.question), Region.ANSWER)]
     visible = _lines(stated + explained if target == "answer_then_rationale" else explained + stated)
-    return Response(thought if thinks else "", visible, Region.END if stated else Region.RATIONALE)
+    return Response(thought if thinks else "", visible, Region.RATIONALE if target == "explain" else Region.END)
 
 
 def _lines(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -268,7 +268,9 @@ def _align(
     signal = config.signal
     teacher, thinks = load_tokenizer(signal.model), settle(tokenizer, config.response) == "think"
     settle(teacher, "think" if thinks else "plain")
-    return align(rationales, tokenizer, teacher, signal.alignment, config.target, signal.context, thinks=thinks)
+    turns = config.loss_turns
+    asked = (signal.alignment, config.target, signal.context)
+    return align(rationales, tokenizer, teacher, *asked, thinks=thinks, loss_turns=turns)
 
 
 def _open_signal(

@@ -14,7 +14,7 @@ from cotdistill.models.load.loading import load_tokenizer, model_identity
 from cotdistill.models.tokens.template import encode_prompt
 from cotdistill.records import Question, Rationale, Turn
 from cotdistill.tasks.prompts import prompt_of, prompt_text
-from cotdistill.training.data.examples import Region, make_example
+from cotdistill.training.data.examples import Region, make_example, make_examples
 
 TURNS = (Turn("system", "You are terse."), Turn("user", "Hello."), Turn("assistant", "Hi.", "A greeting."))
 QUESTION = Question("q", "own", "train", "What is 1 + 1?", "2", "number", turns=TURNS)
@@ -39,6 +39,21 @@ def test_turns_are_the_prompt_in_training_and_evaluation_and_carry_no_loss() -> 
     assert encode_prompt(tokenizer, prompt_of(QUESTION, "rationale")) == example.prompt
     alone = replace(QUESTION, turns=None)
     assert prompt_of(alone, "rationale") == prompt_text(QUESTION, "rationale")
+
+
+def test_every_turn_of_the_assistant_is_an_example_where_all_carry_loss() -> None:
+    tokenizer = tiny_tokenizer(chat=True)
+    limits = {"max_length": 512, "too_long": "error"}
+    (last,), _ = make_examples([RATIONALE], tokenizer, **limits)
+    (earlier, same), _ = make_examples([RATIONALE], tokenizer, **limits, loss_turns="all")
+    assert same == last
+    system, hello = ({"role": turn.role, "content": turn.content} for turn in TURNS[:2])
+    assert earlier.prompt == encode_prompt(tokenizer, [system, hello])
+    assert tokenizer.decode(earlier.loss_targets) == "A greeting.\nHi.<|im_end|>"
+    (thinking, _), _ = make_examples([RATIONALE], tokenizer, **limits, loss_turns="all", thinks=True)
+    assert tokenizer.decode(thinking.loss_targets) == "<think>\nA greeting.\n</think>\n\nHi.<|im_end|>"
+    teacher = make_examples([RATIONALE], tokenizer, **limits, loss_turns="all", context="answer")[0][0].teacher_prompt
+    assert teacher == earlier.prompt, "the gold answer says nothing of an earlier turn"
 
 
 def test_a_system_message_stands_before_every_conversation_without_one(tmp_path: Path) -> None:

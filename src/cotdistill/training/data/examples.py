@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import LossConfig, TeacherContext, TooLong, TrainingTarget
+from cotdistill.config import LossConfig, LossTurns, TeacherContext, TooLong, TrainingTarget
 from cotdistill.errors import DataError
 from cotdistill.models.tokens.template import encode_prompts, encode_responses, framed, stop_token_id
 from cotdistill.rationales.cutting import cut
 from cotdistill.records import Rationale
 from cotdistill.tasks.answers.stripping import clean_rationale
 from cotdistill.tasks.own_prompts import teachers_prompt
-from cotdistill.tasks.prompts import Target, asked_of, prompt_of, response_of
+from cotdistill.tasks.prompts import Target, asked_of, lessons_of, prompt_of, response_of
 from cotdistill.tasks.segments import REGIONS, Region
 from cotdistill.training.data.lengths import Fate, Lengths
 
@@ -202,6 +202,7 @@ def make_examples(
     context: TeacherContext = "none",
     lengths: Lengths | None = None,
     thinks: bool = False,
+    loss_turns: LossTurns = "last",
 ) -> tuple[list[Example], dict[str, int]]:
     """All of :func:`kept_examples`, and counts by reason of those that were dropped."""
     lengths = Lengths(max_length) if lengths is None else lengths
@@ -214,6 +215,7 @@ def make_examples(
         context=context,
         lengths=lengths,
         thinks=thinks,
+        loss_turns=loss_turns,
     )
     return list(kept), lengths.dropped
 
@@ -228,6 +230,7 @@ def kept_examples(
     context: TeacherContext,
     lengths: Lengths,
     thinks: bool,
+    loss_turns: LossTurns = "last",
 ) -> Iterator[Example]:
     """Examples of at most ``max_length`` tokens, some hundreds of them made together.
 
@@ -235,7 +238,7 @@ def kept_examples(
     answer stays; what cannot be cut is dropped. ``lengths`` counts all of it. Raises DataError if nothing is left, or
     for the first example over the limit if ``too_long`` is ``error``.
     """
-    lessons: Iterator[Lesson] = ((one, asked) for one in rationales for asked in asked_of(one, target))
+    lessons = lessons_of(rationales, target, loss_turns)
     num_kept = 0
     while together := list(islice(lessons, TOGETHER)):
         for lesson, whole in zip(together, _encoded(together, tokenizer, context, thinks=thinks), strict=True):

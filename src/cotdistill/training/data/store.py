@@ -246,7 +246,8 @@ def token_settings(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -
     :func:`kept_examples`."""
     context = config.signal.context if config.signal else "none"
     thinks = settle(tokenizer, config.response) == "think"
-    return {"target": config.target, "too_long": config.too_long, "context": context, "thinks": thinks}
+    settings = {"target": config.target, "too_long": config.too_long, "context": context, "thinks": thinks}
+    return settings | {"loss_turns": config.loss_turns}
 
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -32,13 +32,13 @@ from typing import NamedTuple, cast
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import Alignment, TeacherContext, TrainingTarget
+from cotdistill.config import Alignment, LossTurns, TeacherContext, TrainingTarget
 from cotdistill.errors import DataError, ModelError
 from cotdistill.models.tokens.framing import special_token_ids
 from cotdistill.models.tokens.template import framed, stop_token_id
 from cotdistill.models.tokens.token_bytes import spelled, token_bytes
 from cotdistill.records import Rationale
-from cotdistill.tasks.prompts import Target, asked_of, response_of
+from cotdistill.tasks.prompts import Target, lessons_of, response_of
 from cotdistill.tasks.segments import Segment
 from cotdistill.training.data.examples import Example, make_example
 
@@ -94,13 +94,14 @@ def align(
     context: TeacherContext = "none",
     *,
     thinks: bool = False,
+    loss_turns: LossTurns = "last",
 ) -> Alignments:
     """Pair the examples that :func:`make_example` makes of ``rationales`` with either tokenizer.
 
     By bytes, an example is dropped if a tokenizer changes its text (a normaliser, an unknown character). Raises
     ModelError for a tokenizer whose bytes are unknown.
     """
-    lessons: Iterator[tuple[Rationale, Target]] = ((r, asked) for r in rationales for asked in asked_of(r, target))
+    lessons = lessons_of(rationales, target, loss_turns)
     pairs = (
         (_side(r, student, asked, context, thinks=thinks), _side(r, teacher, asked, context, thinks=thinks))
         for r, asked in lessons
