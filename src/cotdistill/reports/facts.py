@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
+from cotdistill.annotation.annotate import RATIONALES
 from cotdistill.config import CellConfig
 from cotdistill.evaluation.read import QUESTIONS, questions_of
 from cotdistill.evaluation.stored import outcomes_of
@@ -35,12 +36,6 @@ def factors_of(config: CellConfig) -> dict[str, Fact]:
     }
 
 
-def mean_words(rationales: Iterable[str | None]) -> float | None:
-    """The mean number of words per rationale; None if there are no rationales."""
-    counts = [len(rationale.split()) for rationale in rationales if rationale]
-    return round(sum(counts) / len(counts), 1) if counts else None
-
-
 def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
     outcomes = outcomes_of(predictions)
     return round(int(outcomes.num_output_tokens.sum()) / len(outcomes), 1)
@@ -61,17 +56,32 @@ def read_curve(training: FinishedStage) -> Curve | None:
     )
 
 
-QuestionsReader = Callable[[FinishedStage], tuple[Question, ...]]
+class Readings:
+    """Reads what evaluations and annotations hold; arms share them, so what is equal is read once."""
 
+    def __init__(self) -> None:
+        self._questions: dict[str, tuple[Question, ...]] = {}
+        self._words: dict[str, tuple[int, float | None]] = {}
 
-def questions_reader() -> QuestionsReader:
-    """Reads the questions of evaluations; arms share them, so what is equal is kept once."""
-    read: dict[str, tuple[Question, ...]] = {}
-
-    def questions(evaluation: FinishedStage) -> tuple[Question, ...]:
+    def questions(self, evaluation: FinishedStage) -> tuple[Question, ...]:
         content = evaluation.checksum(QUESTIONS)
-        if content not in read:
-            read[content] = questions_of(evaluation)
-        return read[content]
+        if content not in self._questions:
+            self._questions[content] = questions_of(evaluation)
+        return self._questions[content]
 
-    return questions
+    def words(self, annotation: FinishedStage) -> tuple[int, float | None]:
+        """The number of rationales, and the mean number of words of those that are not empty; None if all are."""
+        content = annotation.checksum(RATIONALES)
+        if content not in self._words:
+            self._words[content] = _words(row["rationale"] for row in annotation.rows(RATIONALES))
+        return self._words[content]
+
+
+def _words(rationales: Iterable[str | None]) -> tuple[int, float | None]:
+    number = written = words = 0
+    for rationale in rationales:
+        number += 1
+        if rationale:
+            written += 1
+            words += len(rationale.split())
+    return number, round(words / written, 1) if written else None

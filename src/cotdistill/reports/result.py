@@ -14,11 +14,9 @@ from cotdistill.evaluation.statistics.proportions import seeds_interval
 from cotdistill.records import Prediction, Score
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
 from cotdistill.reports.facts import (
-    QuestionsReader,
+    Readings,
     factors_of,
     mean_output_tokens,
-    mean_words,
-    questions_reader,
     read_curve,
 )
 from cotdistill.storage.finished import open_finished
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 def evidence_of(result: ExperimentResult) -> Evidence:
     """The evidence of an experiment so far; cells that failed or have not run yet are missing."""
-    read = questions_reader()
+    read = Readings()
     done = {name: arm for name, arm in result.arms.items() if arm.done}
     arms = {name: _arm(arm, done, read) for name, arm in done.items()}
     absent = [cell for cell in result.cells if cell.status != "done"]
@@ -45,13 +43,13 @@ def evidence_of(result: ExperimentResult) -> Evidence:
     return Evidence(told.name, told.question, arms, comparisons, seconds, missing, untested, told.figures)
 
 
-def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: QuestionsReader) -> Arm:
+def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: Readings) -> Arm:
     cells = []
     for one in arm.done:
         curve = read_curve(one.stage("training")) if "training" in one.stages else None
-        cells.append(Cell(one.cell.seed, one.predictions(), read(one.stage("evaluation")), curve))
+        cells.append(Cell(one.cell.seed, one.predictions(), read.questions(one.stage("evaluation")), curve))
     pooled = score_of_seeds([cell.predictions for cell in cells])
-    return Arm(pooled, _extras(arm, cells), _factors(arm), _base(arm, arms), cells, *_training_data(arm))
+    return Arm(pooled, _extras(arm, cells, read), _factors(arm), _base(arm, arms), cells, *_training_data(arm))
 
 
 def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
@@ -107,15 +105,14 @@ def _training_data(arm: ArmResult) -> tuple[Mapping[str, Any] | None, Mapping[st
     return first.stage("training").manifest.get("lengths"), first.stage("annotation").dropped
 
 
-def _extras(arm: ArmResult, cells: Sequence[Cell]) -> dict[str, Fact]:
+def _extras(arm: ArmResult, cells: Sequence[Cell], read: Readings) -> dict[str, Fact]:
     """Means over the seeds that are done, rationales those of the first."""
     first = arm.done[0]
-    annotated = "annotation" in first.stages
-    rationales = [row["rationale"] for row in first.stage("annotation").rows("rationales.jsonl")] if annotated else []
+    number, words = read.words(first.stage("annotation")) if "annotation" in first.stages else (0, None)
     trainings = [one.summary("training") for one in arm.done]
     return {
-        "rationales": len(rationales) or None,
-        "rationale_words": mean_words(rationales),
+        "rationales": number or None,
+        "rationale_words": words,
         "training_tokens": _mean([one.get("num_tokens") for one in trainings], 0),
         "training_seconds": _mean([one.get("seconds") for one in trainings], 1),
         "evaluation_seconds": _mean([one.stage("evaluation").seconds for one in arm.done], 1),
