@@ -7,12 +7,15 @@ import logging
 from pathlib import Path
 
 import pytest
+from tests.tiny import save_tiny
 from tests.token_families import digits_split, sentence_piece
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 from transformers import LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
 from cotdistill.config import ModelConfig
 from cotdistill.models.load.loading import load_tokenizer
+from cotdistill.models.tokens.counting import token_counter
+from cotdistill.models.tokens.template import encode_prompt
 
 TEXT = "Ben's got  1931 more: 120 + 1931 = 2051.\n\nThe answer is 2051."
 
@@ -53,3 +56,23 @@ def test_the_file_wins(make, config, class_name, tmp_path, caplog):
     assert loaded(TEXT, add_special_tokens=False)["input_ids"] == own
     assert ("tokenizer.json, so that file is used" in caplog.text) is (make is not digits_split)
     assert loaded.eos_token == "</s>"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}},
+        {"padding": {"strategy": {"Fixed": 500}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                     "pad_type_id": 0, "pad_token": "x"}},
+    ],
+    ids=["truncation", "padding"],
+)  # fmt: skip
+def test_no_file_cuts_or_fills_texts(setting, tmp_path):
+    config, text = ModelConfig(model=str(save_tiny(tmp_path))), "How many apples are left of twelve?"
+    expected = encode_prompt(load_tokenizer(config), text)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | setting), encoding="utf-8")
+    assert encode_prompt(load_tokenizer(config), text) == expected
+    count = token_counter(config)
+    assert count
+    assert count([text + "\n"]) == [len(expected)]

@@ -29,7 +29,10 @@ def as_in_file(tokenizer: Any, folder: Path, *, name: str) -> PreTrainedTokenize
 
     Warns in that case. Raises ModelError if the file's tokens cannot be loaded.
     """
-    own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(_TEXT, add_special_tokens=False).ids
+    in_file = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    in_file.no_truncation()  # nor padding: transformers sets both for each call
+    in_file.no_padding()
+    own = in_file.encode(_TEXT, add_special_tokens=False).ids
     if _ids(tokenizer) == own:
         return tokenizer
     read = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)

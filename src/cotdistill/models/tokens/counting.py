@@ -50,4 +50,7 @@ def _tokenizer(file: Path, written: int) -> Any:
     """``written``: when the file was."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(file))
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
