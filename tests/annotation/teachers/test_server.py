@@ -80,7 +80,11 @@ def test_a_server_and_this_process_give_the_same_rationales(tmp_path: Path) -> N
     level, sampling = AnnotationConfig(granularity=3, keep="all"), Sampling(max_new_tokens=24)
     with transformers_serve(model, tmp_path / "log", seconds=120) as url:
         served = OpenAITeacher(model=str(model), base_url=url, sampling=sampling, limits=Limits(concurrency=2))
-        annotate(questions(8), served, level, runs=tmp_path / "served")
+        made = annotate(questions(8), served, level, runs=tmp_path / "served")
+    (log,) = tmp_path.glob("served/completions/*/completions.jsonl")
+    paid = [(row["input_tokens"], row["output_tokens"]) for row in read_rows(log) if row["counted"]]
+    assert len(paid) == 8
+    assert made.tokens == tuple(map(sum, zip(*paid, strict=True)))
     local = TransformersTeacher(model=str(model), sampling=sampling, dtype="float32")  # pyright: ignore
     annotate(questions(8), local, level, runs=tmp_path / "local")
     assert texts(tmp_path / "served") == texts(tmp_path / "local")
