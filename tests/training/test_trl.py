@@ -84,7 +84,7 @@ def test_trl_puts_loss_on_the_same_tokens_of_a_model_that_thinks(tmp_path: Path,
     for batch, rationale in zip(
         trained_on(rows, tokenizer, tmp_path, assistant_only_loss=True), rationales, strict=True
     ):
-        assert_same_loss(batch, make_example(rationale, tokenizer, thinks=thinks), tokenizer, behind=False)
+        assert_same_loss(batch, make_example(rationale, tokenizer, thinks=thinks), tokenizer, behind=True)
 
 
 @pytest.mark.parametrize(
