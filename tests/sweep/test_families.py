@@ -36,6 +36,7 @@ def saved(model: Any, folder: Path, tokenizer: Any = None) -> ModelConfig:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @torch.no_grad()
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_a_body_with_a_head(family):
@@ -52,6 +53,7 @@ def test_every_family_is_a_body_with_a_head(family):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("family", RECURRENT)
 def test_a_recurrent_teacher_computes_in_bfloat16(family, tmp_path):
     teacher = saved(make(family), tmp_path / "teacher")
