@@ -19,7 +19,8 @@ from inputs import BATCH_SIZE, capture_signal, read_examples
 from cotdistill.config import CachedTeacher, ModelConfig
 from cotdistill.models.load.loading import load_model
 from cotdistill.training.data.batches import collate
-from cotdistill.training.data.examples import Example, total_loss_tokens
+from cotdistill.training.data.examples import Example
+from cotdistill.training.data.store import total_loss_tokens
 
 K = CachedTeacher(model=ModelConfig(model="any")).k
 

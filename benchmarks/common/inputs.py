@@ -44,7 +44,7 @@ def make_inputs(folder: Path, *, model: str, task: str, num_rows: int, dtype: st
     from cotdistill.models.forward.heads import output_head
     from cotdistill.models.load.loading import load_model, load_tokenizer
     from cotdistill.training.data.batches import steps_of_epoch
-    from cotdistill.training.data.examples import total_loss_tokens
+    from cotdistill.training.data.store import total_loss_tokens
 
     config = ModelConfig(model=model)
     tokenizer = load_tokenizer(config)
