@@ -244,6 +244,7 @@ def _print_plan(
     from cotdistill.experiments.check import check_inputs
     from cotdistill.experiments.estimate import estimate, lines
     from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.responses import response_lines
     from cotdistill.experiments.result import read_cell
     from cotdistill.experiments.work import Work
 
@@ -272,4 +273,4 @@ def _print_plan(
         put(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:
         put(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
-    put(*lines(planned, found, jobs), *lengths.lines(long))
+    put(*lines(planned, found, jobs), *lengths.lines(long), *response_lines(left, planned, exact=exact))

@@ -131,6 +131,11 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
         from cotdistill.models.load.adapters import check_adapter
 
         check_adapter(config.training.adapter, config.student)
+    if config.training.response == "think":
+        from cotdistill.models.load.loading import load_tokenizer
+        from cotdistill.models.tokens.thinking import settle
+
+        settle(load_tokenizer(config.student), "think")
     signal = config.training.signal
     if signal is not None and getattr(signal, "alignment", "none") == "none":
         from cotdistill.models.load.loading import load_tokenizer

@@ -11,6 +11,7 @@ from cotdistill.config import ModelConfig
 from cotdistill.config.experiment import ARM_FACTOR
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.evaluation.statistics.proportions import seeds_interval
+from cotdistill.evaluation.statistics.thoughts import thoughts_of
 from cotdistill.records import Prediction, Score
 from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
 from cotdistill.reports.facts import (
@@ -117,6 +118,19 @@ def _extras(arm: ArmResult, cells: Sequence[Cell], read: Readings) -> dict[str, 
         "training_seconds": _mean([one.get("seconds") for one in trainings], 1),
         "evaluation_seconds": _mean([one.stage("evaluation").seconds for one in arm.done], 1),
         "output_tokens": _mean([mean_output_tokens(cell.predictions) for cell in cells], 1),
+        **_thoughts(cells),
+    }
+
+
+def _thoughts(cells: Sequence[Cell]) -> dict[str, Fact]:
+    """Reasoning tokens of an output, and the share of thoughts that end; nothing where nothing is thought."""
+    found = [thoughts for cell in cells if (thoughts := thoughts_of(cell.predictions))]
+    if not found:
+        return {}
+    outputs = sum(len(cell.predictions) for cell in cells)
+    return {
+        "reasoning_tokens": round(sum(each.tokens for each in found) / outputs, 1),
+        "reasoning_closed": round(sum(each.closed * each.outputs for each in found) / sum(e.outputs for e in found), 4),
     }
 
 

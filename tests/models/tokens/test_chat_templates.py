@@ -39,9 +39,6 @@ _ADDED = re.compile(r"</?think>")
 LEFT_OUT = {"deepseek_r1_distill", "deepseekv3"}
 """They drop what was thought from a conversation, so nothing renders the reasoning that their prompts ask for."""
 
-ANOTHER_EMPTY_BLOCK = {"nemotron_3_5_lightning", "nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra"}
-"""Their prompts open a block with a line break, their renderings of an answer alone hold a block without one."""
-
 MARKS_UNKNOWN = {"gemma4", "gemma4_v2", "gemma4_v3", "gemma4_v4"}
 """They speak of thinking but render no reasoning in an answer."""
 

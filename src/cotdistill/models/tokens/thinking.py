@@ -54,7 +54,7 @@ def settle(tokenizer: PreTrainedTokenizerBase, response: Response | None) -> Res
     """
     own, template = framing(tokenizer), tokenizer.chat_template
     response = response or ("think" if own.thinks else "plain")
-    if response == "plain" and not own.empty:
+    if response == "plain" and not own.empty.strip():
         return response
     for arguments in _ARGUMENTS[response]:
         set_arguments(tokenizer, arguments, default=True)
@@ -67,7 +67,7 @@ def settle(tokenizer: PreTrainedTokenizerBase, response: Response | None) -> Res
 
 
 def _fits(frame: Framing, response: Response) -> bool:
-    return frame.opening is not None if response == "think" else not frame.empty
+    return frame.opening is not None if response == "think" else not frame.empty.strip()
 
 
 def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
