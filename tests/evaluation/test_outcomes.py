@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.stages import finished_evaluation
 
-from cotdistill.errors import DataError
+from cotdistill.errors import ArtifactError, DataError
+from cotdistill.evaluation import stored as stored_module
 from cotdistill.evaluation.diagnosis.flips import flips_by_task
 from cotdistill.evaluation.outcomes import outcomes_in
 from cotdistill.evaluation.read import read_evaluation
@@ -91,3 +92,11 @@ def test_other_gold_answers_are_refused_from_disk_too(tmp_path: Path) -> None:
     a, b = (read_evaluation(folder).predictions for folder in folders)
     with pytest.raises(DataError, match="the gold answers of id 'q4' of task task1 differ: '4' and '0'"):
         compare(a, b)
+
+
+def test_what_another_version_wrote_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_module, "NUMBERS", stored_module.NUMBERS[:-1])
+    folder = finished_evaluation(tmp_path / "old", ASKED, judged(0))
+    monkeypatch.undo()
+    with pytest.raises(ArtifactError, match=f"another version wrote it, without .*delete {folder} and run again"):
+        outcomes_of(read_evaluation(folder).predictions)

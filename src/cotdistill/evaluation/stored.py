@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 from weakref import WeakValueDictionary
 
+from cotdistill.errors import ArtifactError
 from cotdistill.evaluation.outcomes import NUMBERS, Items, Outcomes, outcomes_in
 from cotdistill.records import Prediction
 from cotdistill.storage.atomic import write_bytes_atomically
@@ -53,10 +54,14 @@ _known: WeakValueDictionary[bytes, Items] = WeakValueDictionary()
 
 
 def read_outcomes(stage: FinishedStage) -> Outcomes:
-    """The outcomes in a finished evaluation. Raises ArtifactError if the file is not what was written."""
+    """The outcomes in a finished evaluation. Raises ArtifactError if the file is not what was written, or was written
+    by another version, with other columns."""
     from pyarrow import parquet
 
     file = parquet.ParquetFile(stage.file(OUTCOMES), read_dictionary=["stated"])
+    for name in {"stated", "verdict", "wrong_votes", *NUMBERS}.difference(file.schema_arrow.names):
+        remedy = f"delete {stage.path} and run again; only this evaluation is made again"
+        raise ArtifactError(f"another version wrote it, without {name}", where=stage.path / OUTCOMES, remedy=remedy)
     key = file.schema_arrow.metadata[_ITEMS]
     if (items := _known.get(key)) is None:
         asked = file.read(columns=["task", "id", "gold"], use_threads=False)

@@ -231,6 +231,7 @@ def _with_sound_predictions(result: CellResult) -> CellResult:
         for name in (PREDICTIONS, OUTCOMES, QUESTIONS):
             if name in evaluation:
                 evaluation.file(name)
+        _ = _predictions(evaluation.path).outcomes
     except ArtifactError as error:
         return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
     return result
