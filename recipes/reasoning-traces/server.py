@@ -15,7 +15,10 @@ import sys
 import threading
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from cotdistill.annotation import collect_rationales
 from cotdistill.config import AnnotationConfig, ProceduralTask, ProceduralTeacher
@@ -54,7 +57,10 @@ class Handler(BaseHTTPRequestHandler):
     known: dict[str, Rationale]
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if not content:  # the client went away
+            return
+        asked = json.loads(content)
         found = reply(asked["messages"][-1]["content"], self.known)
         if found is None:
             self._send(400, {"error": {"message": "this model knows only the training questions of nano.yaml"}})
@@ -99,7 +105,8 @@ def serve(num_train: int, port: int = PORT) -> ThreadingHTTPServer:
 
 
 if __name__ == "__main__":
-    server = serve(600)
+    experiment = yaml.safe_load(Path(__file__).with_name("nano.yaml").read_text(encoding="utf-8"))
+    server = serve(experiment["task"]["num_train"])
     try:
         sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)
     finally:
