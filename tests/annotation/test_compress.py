@@ -64,18 +64,21 @@ LONG = "We have a number here. We are to add one to it. Adding one gives the nex
 
 
 def shorten(prompt: str) -> str:
-    """By the question's number: shorter and right; another answer; none; longer; nothing."""
+    """By the question's number: shorter and right; another answer; none; longer; nothing; nothing but a thought."""
     number = int(re.findall(r"What is (\d+) \+ 1\?", prompt)[-1])
     assert f"The answer is {number + 1}.\n\nThe same solution, shorter:" in prompt
     answer = f"The answer is {number + 1}."
-    forms = [f"{number} + 1.\n{answer}", "Short.\nThe answer is 99.", "Short.", f"{LONG} And more.\n{answer}", answer]
+    forms = [
+        f"{number} + 1.\n{answer}", "Short.\nThe answer is 99.", "Short.", f"{LONG} And more.\n{answer}", answer,
+        f"<think>Easy.</think>{answer}",
+    ]  # fmt: skip
     return forms[number % len(forms)]
 
 
 def test_a_rewriting_is_taken_if_it_states_the_same_in_fewer_words_and_all_others_are_counted(tmp_path: Path) -> None:
     questions = [
         Question(f"q{n}", "own", "train", f"What is {n} + 1?", str(n + 1), "number", None, LONG.format(n=n + 1))
-        for n in range(10)
+        for n in range(12)
     ]
     with FaultyServer(shorten) as server:
         limits = Limits(concurrency=8, timeout_seconds=60)
@@ -86,9 +89,9 @@ def test_a_rewriting_is_taken_if_it_states_the_same_in_fewer_words_and_all_other
         asked = len(server.requests) if hasattr(server, "requests") else None
         assert annotate(questions, HumanTeacher(), config, runs=tmp_path) == made
         assert asked is None or len(server.requests) == asked
-    assert before.estimate.requests == 10
-    assert [one.rationale for one in made][:5] == ["0 + 1.", *(LONG.format(n=n + 1) for n in range(1, 5))]
-    expected = {"another_answer": 2, "empty_rationale": 2, "no_stated_answer": 2, "not_shorter": 2, "shortened": 2}
+    assert before.estimate.requests == 12
+    assert [one.rationale for one in made][:6] == ["0 + 1.", *(LONG.format(n=n + 1) for n in range(1, 6))]
+    expected = {"another_answer": 2, "empty_rationale": 4, "no_stated_answer": 2, "not_shorter": 2, "shortened": 2}
     assert made.compressed == expected
     assert made.path is not None
     summary = json.loads((made.path / "summary.json").read_text())

@@ -288,6 +288,7 @@ def prefilled_nano(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_students_that_think_beat_answers_alone_and_come_to_an_end(tmp_path: Path) -> None:
     """With a switch in the template, and with a template that opens the block in the prompt; 99 % closes."""

@@ -112,7 +112,7 @@ def _checked(original: Rationale, found: Rationale | Missing) -> Rationale:
     text, question = found.rationale or "", original.question
     stated = found.meta["teacher_answer"]
     expected = original.meta.get("teacher_answer") or question.answer
-    if not text:
+    if not text or found.meta.get("reasoning") == "as_rationale":  # what it thought about the task is no rewriting
         return _with(original, "", "empty_rationale")
     if stated is None:
         return _with(original, "", "no_stated_answer")
