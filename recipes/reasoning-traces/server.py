@@ -96,6 +96,12 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: the command's own lines are what is read."""
 
 
+def num_train() -> int:
+    """How many questions the experiment beside this file trains on."""
+    experiment = yaml.safe_load(Path(__file__).with_name("nano.yaml").read_text(encoding="utf-8"))
+    return experiment["task"]["num_train"]
+
+
 def serve(num_train: int, port: int = PORT) -> ThreadingHTTPServer:
     """The server, which answers until it is shut down; port 0 is any that is free."""
     handler = type("Known", (Handler,), {"known": solved(num_train)})
@@ -105,8 +111,7 @@ def serve(num_train: int, port: int = PORT) -> ThreadingHTTPServer:
 
 
 if __name__ == "__main__":
-    experiment = yaml.safe_load(Path(__file__).with_name("nano.yaml").read_text(encoding="utf-8"))
-    server = serve(experiment["task"]["num_train"])
+    server = serve(num_train())
     try:
         sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)
     finally:

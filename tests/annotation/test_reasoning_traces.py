@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,15 +18,20 @@ pytest.importorskip("openai")
 RECIPE = Path(__file__).parents[2] / "recipes" / "reasoning-traces"
 
 
-def test_the_recipes_server_thinks_and_what_it_does_not_finish_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+def recipes_server() -> ModuleType:
     spec = importlib.util.spec_from_file_location("recipe_server", RECIPE / "server.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_recipes_server_thinks_and_what_it_does_not_finish_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-own")
+    module = recipes_server()
     questions = load_task(ProceduralTask(num_train=60, num_test=1)).train
     server = module.serve(60, port=0)
     try:
@@ -44,5 +50,5 @@ def test_the_recipes_server_thinks_and_what_it_does_not_finish_is_counted(
 
 def test_the_recipes_experiment_asks_for_the_questions_that_its_server_knows() -> None:
     experiment = load_experiment(RECIPE / "nano.yaml")
-    assert experiment.settings["task"]["num_train"] == 600
+    assert recipes_server().num_train() == experiment.settings["task"]["num_train"]
     assert experiment.settings["teacher"]["base_url"].endswith(":8765/v1")

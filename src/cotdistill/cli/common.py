@@ -92,8 +92,7 @@ def _call(obj: Any = None) -> None:
     status = app(obj=obj, standalone_mode=False)
     if status == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         raise KeyboardInterrupt
-    if status:
-        sys.exit(status)
+    sys.exit(status or 0)
 
 
 def _end_at_once(status: int) -> NoReturn:
