@@ -293,7 +293,7 @@ def prefilled_nano(folder: Path) -> Path:
 def test_students_that_think_beat_answers_alone_and_come_to_an_end(tmp_path: Path) -> None:
     """With a switch in the template, and with a template that opens the block in the prompt; 99 % closes."""
     settings = {
-        "task": {"kind": "procedural", "num_train": 1500, "num_test": 300},
+        "task": {"kind": "procedural", "num_train": 1500, "num_test": 1000},
         "teacher": "procedural",
         "annotation": {"granularity": 4, "format": "cot"},
         "student": "builtin:nano-student",
@@ -301,7 +301,7 @@ def test_students_that_think_beat_answers_alone_and_come_to_an_end(tmp_path: Pat
             "epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "warmup_share": 0.05, "dtype": "float32",
             "max_batch_tokens": 4096,
         },
-        "evaluation": {"max_new_tokens": 448, "max_batch_size": 150, "dtype": "float32"},
+        "evaluation": {"max_new_tokens": 448, "max_batch_size": 250, "dtype": "float32"},
         "arms": {
             "answers": {"teacher": "answer_only"},
             "thinks": {"training.response": "think"},
@@ -323,5 +323,5 @@ def test_students_that_think_beat_answers_alone_and_come_to_an_end(tmp_path: Pat
     for folder in (tmp_path / "runs" / "evaluation").iterdir():
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         thoughts += [summary["reasoning"]] if "reasoning" in summary else []
-    assert sum(one["outputs"] == 300 for one in thoughts) == 2
-    assert all(one["closed"] >= 0.99 for one in thoughts if one["outputs"] == 300)
+    assert sum(one["outputs"] == 1000 for one in thoughts) == 2
+    assert all(one["closed"] >= 0.99 for one in thoughts if one["outputs"] == 1000)

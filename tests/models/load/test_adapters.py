@@ -154,7 +154,8 @@ def test_a_kept_adapter_has_all_that_it_is_served_with(tmp_path: Path, monkeypat
     )  # fmt: skip
     monkeypatch.chdir("/")
     tokenizer, own = (AutoTokenizer.from_pretrained(folder) for folder in (student.model, base))
-    assert (tokenizer.get_vocab(), tokenizer.chat_template) == (own.get_vocab(), own.chat_template)
+    assert tokenizer.get_vocab() == own.get_vocab()
+    assert tokenizer.chat_template.endswith(own.chat_template), "behind what puts a bare question"
     assert GenerationConfig.from_pretrained(student.model).eos_token_id == [0, own.eos_token_id]
     expected = load_model(ModelConfig(model=str(student.model)), dtype=torch.float32, device="cpu")(IDS).logits
     assert not torch.allclose(AutoModelForCausalLM.from_pretrained(base)(IDS).logits, expected, atol=1e-2)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdistill.reports.evidence import TEACHER, Evidence
 from cotdistill.reports.tables import one_line
+from cotdistill.storage.atomic import write_bytes_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,10 +185,7 @@ def short(text: str, width: int = 40) -> str:
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Save in the format that the suffix of ``path`` names (pdf, png), all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-        figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=200, metadata=metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    drawn = io.BytesIO()  # matplotlib's PDF writer fails in another way, too, where the disk is full
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=200, metadata=metadata)
+    write_bytes_atomically(path, drawn.getvalue())
