@@ -156,7 +156,7 @@ _COLUMN = st.sampled_from(
 
 
 @given(row=st.dictionaries(_COLUMN, _ANY, min_size=1, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_a_row_holds_it_is_read_or_refused_in_one_line(row: dict[str, Any]) -> None:
     try:
         draft = draft_of(row, "own.jsonl, line 1", {}, "own", whole_answers=False)
@@ -247,7 +247,7 @@ def _rationales(draw: st.DrawFn) -> Rationale:
 
 @pytest.mark.parametrize("form", get_args(Form))
 @given(rationale=_rationales())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read_back_and_written_the_same(tmp_path: Path, form: Form, rationale: Rationale) -> None:
     (written,) = exported([rationale], form)
     (read,) = load_all(write_jsonl(tmp_path / "own.jsonl", [written]))

@@ -124,9 +124,10 @@ def _of_alpaca(row: Row, place: str) -> Iterator[dict[str, Any]]:
     """LLaMA-Factory's form: a system text, and earlier pairs of question and reply."""
     if row.get("system"):
         yield {"role": "system", "content": row["system"]}
-    for pair in row.get("history") or ():
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise DataError("history is no list of pairs", where=place, remedy="write [[question, reply], ...]")
+    pairs = row.get("history") or []
+    if not isinstance(pairs, list) or any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
+        raise DataError("history is no list of pairs", where=place, remedy="write [[question, reply], ...]")
+    for pair in pairs:
         yield {"role": "user", "content": pair[0]}
         yield {"role": "assistant", "content": pair[1]}
     asked = (text_of(row.get(name), name, place) for name in ("instruction", "input"))

@@ -144,7 +144,8 @@ def _flat_alpaca(row: Row) -> Row:
 def _turns(value: Any, place: str) -> tuple[Turn, ...] | None:
     if not value:
         return None
-    if not is_messages(value) and not all(isinstance(turn, Turn) for turn in value):
+    known = isinstance(value, (list, tuple)) and all(isinstance(turn, Turn) for turn in value)
+    if not known and not is_messages(value):
         raise DataError("turns are no messages", where=place, remedy='write [{"role": "user", "content": "..."}, ...]')
     return tuple(turn if isinstance(turn, Turn) else turn_of(turn, place) for turn in value)
 
