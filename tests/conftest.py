@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-settings.register_profile("same", derandomize=True, deadline=None, database=None)
-settings.load_profile("same")  # random input is the same in every run
+with contextlib.suppress(ImportError):  # not in the benchmarks' environment, where test_trl.py runs
+    from hypothesis import settings
+
+    settings.register_profile("same", derandomize=True, deadline=None, database=None)
+    settings.load_profile("same")  # random input is the same in every run
 
 pytest_plugins = ["tests.batch_dependent"]
 
