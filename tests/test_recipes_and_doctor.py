@@ -41,7 +41,7 @@ def test_what_cannot_be_copied_is_refused_in_one_line(tmp_path: Path, words: tup
 
 
 def test_doctor_names_versions_and_missing_parts_and_shows_no_key(tmp_path: Path) -> None:
-    keys = {"OPENAI_API_KEY": "sk-very-secret", "HF_TOKEN": "hf_very_secret"}
+    keys = {"OPENAI_API_KEY": "sk-very-secret", "HF_TOKEN": "hf_very_secret", "HF_ENDPOINT": "http://me:secret@hub"}
     done = run_command(tmp_path, "doctor", "--json", environment=keys)
     found = json.loads(done.out)
     assert "secret" not in done.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 
@@ -31,13 +32,20 @@ def trained_and_tested(runs: Path) -> tuple[Student, list[Prediction]]:
     return student, list(tested.predictions)
 
 
-def test_a_bare_question_gets_the_answer_of_the_evaluation(tmp_path: Path) -> None:
+def test_a_bare_question_gets_the_answer_of_the_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked by our command, and by the lines of the student's own card."""
     student, predictions = trained_and_tested(tmp_path / "runs")
     asked = [f"What is {n} + {n}?" for n in range(10, 13)]
     outcome = run_command(tmp_path, "ask", student.path, *asked, "--json", "--max-new-tokens", "40")
     replies = [json.loads(line) for line in outcome.out.splitlines()]
     assert [reply["question"] for reply in replies] == asked
     assert [reply["text"] for reply in replies] == [prediction.output.strip() for prediction in predictions]
+    (snippet,) = re.findall(r"```python\n(.*?)```", (student.model / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(student.model)
+    exec(compile(snippet.replace("What is 17 + 25?", asked[0]), "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == predictions[0].output.strip()
     assert [reply["num_prompt_tokens"] for reply in replies] == [each.num_prompt_tokens for each in predictions]
 
 

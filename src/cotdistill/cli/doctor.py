@@ -50,13 +50,14 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from cotdistill.storage.processors import num_available
+
     disk = shutil.disk_usage(Path.cwd())
     return {
         "system": platform.platform(),
         "processor": _from_proc("cpuinfo", r"model name\s*:\s*(.+)") or platform.processor() or platform.machine(),
         "abilities": ", ".join(_abilities()) or "unknown",
-        "cores": cores,
+        "cores": num_available(),
         "memory": _memory(),
         "free disk here": f"{disk.free / 1e9:.0f} of {disk.total / 1e9:.0f} GB",
     }
@@ -130,4 +131,7 @@ def _environment() -> dict[str, str]:
     found = {
         name: value for name, value in sorted(os.environ.items()) if name.startswith(shown) or name == "OPENAI_API_KEY"
     }
-    return {name: "(set)" if any(word in name for word in hidden) else value for name, value in found.items()}
+    return {
+        name: "(set)" if any(word in name for word in hidden) or "@" in value else value  # an address with a password
+        for name, value in found.items()
+    }
