@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,11 @@ def test_a_pilot_cuts_epochs_before_questions(lab: Path) -> None:
     assert (half.training.epochs, half.task.num_train, half.task.num_test) == (1.0, 20, 4)
     assert (quarter.training.epochs, quarter.task.num_train) == (1.0, 18)
     assert pilot(cell, Size(1.0, 1.0), 20).id == cell.id
+    assert cell.config.training is not None
+    steps = cell.config.training.model_copy(update={"max_steps": 16, "batch_size": 5})
+    cut = pilot(replace(cell, config=cell.config.model_copy(update={"training": steps})), Size(0.75, 1.0), 20).config
+    assert cut.training is not None
+    assert (cut.training.epochs, cut.training.max_steps) == (3.0, None)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from cotdistill.records import Question, Rationale
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
+from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import LiveSignal
 
 
@@ -152,3 +153,16 @@ def test_an_example_that_is_longer_than_the_students_positions_is_refused(tmp_pa
         train_student(
             student, [long], config(loss=["cross_entropy"], signal=None), signal=None, seed=0, folder=tmp_path
         )
+
+
+def test_a_number_of_steps_comes_before_epochs_and_is_where_the_schedule_ends(tmp_path: Path) -> None:
+    """Two of six steps of the two epochs, and eight: more than they have."""
+    for steps in (2, 8):
+        settings = config(max_steps=steps, loss=["cross_entropy"], signal=None)
+        folder, model = tmp_path / str(steps), tiny_model(len(tiny_tokenizer()))
+        folder.mkdir()
+        totals = train_student(model, examples(), settings, signal=None, seed=0, folder=folder)
+        rates = [row["learning_rate"] for row in read_rows(folder / METRICS)]
+        assert totals.num_steps == len(rates) == steps
+        assert rates == [learning_rate(settings, step, steps) for step in range(steps)]
+    assert settings.epochs_of(16) == 2.0

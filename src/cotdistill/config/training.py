@@ -21,8 +21,10 @@ __all__ = [
     "LiveTeacher",
     "LossTurns",
     "OnPolicy",
+    "Optimizer",
     "OwnContext",
     "Response",
+    "Schedule",
     "SignalConfig",
     "TeacherContext",
     "TooLong",
@@ -105,6 +107,14 @@ TooLong = Literal["drop", "error", "cut_reasoning"]
 """What becomes of an example over ``max_length``: nothing, one error for all, or its reasoning is cut at a sentence."""
 
 
+Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
+"""How the learning rate falls after the warm-up; ``warmup_stable_decay`` keeps it and falls linearly at the end."""
+
+
+Optimizer = Literal["adamw", "adamw_8bit"]
+"""AdamW; with moments in 8 bits (bitsandbytes, on CUDA) it takes a quarter of their memory."""
+
+
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
 """What computes attention, by transformers' names; flash attention needs a GPU and its own package."""
 
@@ -140,6 +150,9 @@ class TrainingConfig(Settings):
     """
 
     epochs: float = Field(default=3.0, gt=0)
+    max_steps: int | None = Field(
+        default=None, ge=1, description="so many optimizer steps, whatever epochs says: the schedule ends there too"
+    )
     learning_rate: float = Field(default=5.0e-5, gt=0)
     batch_size: int = Field(default=16, ge=1, description="examples per optimizer step (multi_task: questions)")
     max_batch_tokens: int | None = Field(
@@ -169,7 +182,16 @@ class TrainingConfig(Settings):
         "before the answer; plain: no marks. Default: think where the chat template thinks unless told otherwise",
     )
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
+    decay_share: float = Field(
+        default=0.2, gt=0, le=1, description="of warmup_stable_decay: the share of the steps that decays, at the end"
+    )
+    min_rate_share: float = Field(
+        default=0.0, ge=0, le=1, description="where a decay ends, as a share of learning_rate"
+    )
+    optimizer: Optimizer = Field(
+        default="adamw", description="adamw_8bit: moments in a quarter of the memory; needs CUDA and bitsandbytes"
+    )
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss: Losses = (CrossEntropy(),)
@@ -191,6 +213,19 @@ class TrainingConfig(Settings):
     )
     dtype: Dtype = "auto"
     checkpoint_every: Annotated[int, MACHINE] = Field(default=200, ge=1, description="optimizer steps")
+
+    def epochs_of(self, num_examples: int) -> float:
+        """How often each of ``num_examples`` (of multi_task: questions) is seen: ``max_steps`` comes before epochs."""
+        return self.epochs if self.max_steps is None else self.max_steps * self.batch_size / max(1, num_examples)
+
+    @model_validator(mode="after")
+    def phases_within_the_training(self) -> TrainingConfig:
+        if self.schedule == "warmup_stable_decay" and self.warmup_share + self.decay_share > 1:
+            raise ValueError(
+                f"warmup_share {self.warmup_share:g} and decay_share {self.decay_share:g} are more than the training; "
+                "lower one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:

@@ -91,8 +91,10 @@ def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
         config = with_first_models(cell, plan)
         signal = config.training.signal.model_dump(mode="json") if config.training and config.training.signal else None
         adapter = config.training.adapter.quantize if config.training and config.training.adapter else None
+        optimizer = config.training.optimizer if config.training else None
         tasks = [task.model_dump(mode="json") for task in (config.task, *(config.evaluation.tasks or ()))]
-        key = canonical_json([tasks, config.student.model_dump(mode="json"), signal, adapter, config.training is None])
+        student = config.student.model_dump(mode="json")
+        key = canonical_json([tasks, student, signal, adapter, optimizer, config.training is None])
         _check_parts(config)
         if key not in checked:
             check_cell(config, load)
@@ -131,6 +133,10 @@ def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
         from cotdistill.models.load.adapters import check_adapter
 
         check_adapter(config.training.adapter, config.student)
+    if config.training.optimizer != "adamw":
+        from cotdistill.training.optimizer import check_optimizer
+
+        check_optimizer(config.training.optimizer)
     if config.training.response == "think":
         from cotdistill.models.load.loading import load_tokenizer
         from cotdistill.models.tokens.thinking import settle

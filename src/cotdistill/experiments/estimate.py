@@ -194,7 +194,7 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
         if signal.server is not None:  # how fast it answers is unknown
             return _Work()
         return _Work(seconds=rates.reading(signal.model, tokens))
-    tokens = _times(tokens, config.training.epochs)
+    tokens = None if rows is None else _times(tokens, config.training.epochs_of(rows))
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 
 

@@ -39,6 +39,7 @@ from cotdistill.training.data.examples import Example
 from cotdistill.training.data.layout import laid_out
 from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import ALONE, Ranks, whole
+from cotdistill.training.optimizer import make_optimizer
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import TeacherSignal
@@ -90,7 +91,7 @@ def train_student(
         rollouts.check(student, examples)
     groups, lengths = task_groups(examples), lengths_of(examples).tolist()
     dtype = resolve_dtype(config.dtype, student.device)
-    num_steps = num_steps_of(config.epochs, len(groups), config.batch_size)
+    num_steps = config.max_steps or num_steps_of(config.epochs, len(groups), config.batch_size)
     with ExitStack() as stack:
         models = [student, *(signal.models if signal else ())]
         layout = stack.enter_context(laid_out(models, dtype, packing=config.packing, compiled=config.compile))
@@ -98,7 +99,7 @@ def train_student(
         module = DistillationLoss(student, config.loss, signal).train()
         wrapped = ranks.wrap(module, student, uses_head=bool(module.token_terms))
         named = module.trained_parameters()
-        optimizer = torch.optim.AdamW(list(named.values()), weight_decay=config.weight_decay, fused=True)
+        optimizer = make_optimizer(named.values(), config)
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
         first_step = load_checkpoint(folder / CHECKPOINT, state)
         steps = _Steps(

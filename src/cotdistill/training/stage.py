@@ -36,6 +36,7 @@ from cotdistill.training.data.lengths import Lengths
 from cotdistill.training.data.store import Tokens, make_tokens, read_tokens, token_settings
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
+from cotdistill.training.optimizer import check_optimizer
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.aligned import AlignedSignal
 from cotdistill.training.signals.alignment import Alignments, align
@@ -209,6 +210,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     refused = {
         "on_policy": job.config.on_policy is not None and ranks.sharded,
         "compile": job.config.compile and ranks.sharded,
+        "optimizer": job.config.optimizer != "adamw" and ranks.sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
     for key, asked in refused.items():
@@ -226,6 +228,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
 def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
+    check_optimizer(config.optimizer)
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
     settle(tokenizer, config.response)
     examples, dropped = tokens.examples, dict(tokens.dropped)

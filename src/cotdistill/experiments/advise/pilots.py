@@ -24,12 +24,13 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
     """
     training = cell.config.training
     assert training is not None, "an untrained arm needs no pilot"
-    epochs, task = training.epochs, cell.config.task
+    epochs, task = training.epochs_of(num_train), cell.config.task
     if size.train < 1:
-        epochs = training.epochs * size.train
+        epochs *= size.train
         if epochs < 1:
             task, epochs = task.model_copy(update={"num_train": max(1, round(num_train * epochs))}), 1.0
         epochs = round(epochs, 4)
+        training = training.model_copy(update={"epochs": epochs, "max_steps": None})
     num_examples = (task.num_train or num_train) * epochs
     if num_examples < MIN_STEPS * training.batch_size:
         problem = f"the budget buys pilots of {int(num_examples / training.batch_size)} steps, fewer than {MIN_STEPS}"
@@ -41,7 +42,7 @@ def pilot(cell: Cell, size: Size, num_train: int) -> Cell:
         )
     else:
         task = _cut_test(task, size.test)
-    changes = {"task": task, "evaluation": evaluation, "training": training.model_copy(update={"epochs": epochs})}
+    changes = {"task": task, "evaluation": evaluation, "training": training}
     config: CellConfig = cell.config.model_copy(update=changes)
     return replace(cell, id=cell_id(config, cell.uses), config=config)
 

@@ -30,7 +30,8 @@ def score_arm(name: str, config: CellConfig, work: Work, num_scored: int) -> Arm
     lengths = [len(example) for example in student_examples(config.student, rationales, config.training)]
     mean = sum(lengths) / len(lengths)
     share_kept = len(lengths) / sample
-    price = Price(TRAINED * config.training.epochs * len(task.train) * share_kept * mean, num_test * mean)
+    kept = len(task.train) * share_kept
+    price = Price(TRAINED * config.training.epochs_of(round(kept)) * kept * mean, num_test * mean)
     reasoned = [rationale for rationale in rationales if rationale.rationale is not None]
     if not reasoned:
         return ArmScore(name, None, None, None, price, 0.0)
