@@ -86,7 +86,7 @@ def run_command(
     """Make what is missing from an experiment and write its report. A failed cell stops only itself (exit status 1)."""
     experiment = read_experiment(file, settings)
     if dry_run:
-        _print_plan(experiment, runs, jobs, as_json, exact=True)
+        _print_plan(experiment, runs, jobs, as_json, exact=True, arm=arm, only=only)
     else:
         work = work_in(runs, context)
         _run(experiment, work, jobs=jobs, executor=executor, arm=arm, only=only, verify=verify, as_json=as_json)
@@ -106,7 +106,7 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an experiment contains, what is missing, and what that will take. Nothing is loaded or run."""
+    """Check an experiment as a run does; say what it contains, what is missing and what that will take. Runs nothing."""
     _print_plan(read_experiment(file, settings), runs, jobs, as_json, rates=_rates(rate or []))
 
 
@@ -238,22 +238,27 @@ def _print_plan(
     *,
     exact: bool = False,
     rates: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    arm: str | None = None,
+    only: str | None = None,
 ) -> None:
-    """``exact``: every example is made into tokens, which loads torch, and not only a sample."""
+    """``exact``: every example is made into tokens, which loads torch, and not only a sample; what a run would fetch
+    from the hub is fetched."""
     from cotdistill.experiments import lengths
-    from cotdistill.experiments.check import check_inputs
+    from cotdistill.experiments.check import check_run
     from cotdistill.experiments.estimate import estimate, lines
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.responses import response_lines
     from cotdistill.experiments.result import read_cell
+    from cotdistill.experiments.run import cells_of_arm
     from cotdistill.experiments.work import Work
 
-    planned = plan(experiment)
+    planned, work = plan(experiment), Work(runs, lambda line: None)
+    chosen = {cell.id for cell in ([planned.cell(only)] if only else cells_of_arm(planned, arm))}
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
-    left = [result.cell for result in results if result.status != "done"]
-    read = check_inputs(left, say)
+    left = [result.cell for result in results if result.status != "done" and result.cell.id in chosen]
+    read = check_run(left, planned, work.load, say=say, fetch=exact)
     found = estimate(planned, runs, rates)
-    long = lengths.lengths_of(left, planned, Work(runs, lambda line: None), exact=exact)
+    long = lengths.lengths_of(left, planned, work, exact=exact)
     cells = [
         {"id": result.cell.id, "arm": result.cell.arm, "seed": result.cell.seed, "status": result.status}
         for result in results

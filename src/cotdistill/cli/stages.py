@@ -24,6 +24,7 @@ from cotdistill.cli.common import (
 
 if TYPE_CHECKING:
     from cotdistill.config import Experiment
+    from cotdistill.experiments.plan import Cell, Plan
     from cotdistill.experiments.result import CellResult
     from cotdistill.experiments.work import Work
 
@@ -162,13 +163,23 @@ def _by_name(cells: list[CellResult]) -> dict[str, CellResult]:
     return {cell.cell.arm if names.count(cell.cell.arm) == 1 else cell.cell.title: cell for cell in cells}
 
 
-def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
-    from cotdistill.experiments.make import plan_rationales
+def _checked(experiment: Experiment, work: Work, arm: str | None) -> tuple[Plan, list[Cell]]:
+    """The cells of an arm, checked as by a run."""
+    from cotdistill.experiments.check import check_run
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.run import cells_of_arm
 
+    planned = plan(experiment)
+    cells = cells_of_arm(planned, arm)
+    check_run(cells, planned, work.load)
+    return planned, cells
+
+
+def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
+    from cotdistill.experiments.make import plan_rationales
+
     work, rows = work_in(runs), {}
-    for cell in cells_of_arm(plan(experiment), arm):
+    for cell in _checked(experiment, work, arm)[1]:
         if not cell.untrained and cell.arm not in rows:
             rows[cell.arm] = plan_rationales(cell.config, work).to_row()
     return rows
@@ -193,11 +204,10 @@ def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> d
     from cotdistill.annotation import read_annotation
     from cotdistill.config import CachedTeacher
     from cotdistill.experiments.make import make_rationales, size_of_capture, with_trained_models
-    from cotdistill.experiments.plan import plan
-    from cotdistill.experiments.run import cells_of_arm
 
-    work, planned, rows = work_in(runs), plan(experiment), {}
-    for cell in cells_of_arm(planned, arm):
+    work, rows = work_in(runs), {}
+    planned, cells = _checked(experiment, work, arm)
+    for cell in cells:
         if cell.config.training and isinstance(cell.config.training.signal, CachedTeacher) and cell.arm not in rows:
             config = with_trained_models(cell, planned, work)
             rows[cell.arm] = size_of_capture(config, read_annotation(make_rationales(config, work)))

@@ -1,16 +1,30 @@
-"""Checks of an experiment's inputs before it begins, so that nothing fails hours later."""
+"""Checks of an experiment's inputs before it begins, so that nothing fails hours later.
+
+``run``, ``plan`` and every ``--dry-run`` call :func:`check_run`, so that all of them refuse the same with the same line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from cotdistill.annotation.teachers.sources import source_of
 from cotdistill.config import (
+    AnyTask,
+    BenchmarkTask,
+    CachedTeacher,
     CellConfig,
+    DatasetTeacher,
     HumanTeacher,
+    ModelConfig,
     OwnDivergence,
     OwnQuestions,
     OwnTeacher,
     Part,
+    ProceduralTeacher,
+    Rewritten,
+    ScriptedModel,
+    TrainingConfig,
     TrainingTarget,
     models_of,
     teachers_of,
@@ -18,43 +32,65 @@ from cotdistill.config import (
 from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import with_first_models
 from cotdistill.experiments.plan import Cell, Plan
+from cotdistill.experiments.sizes import are_here
 from cotdistill.experiments.work import LoadTask, Say
-from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2
-from cotdistill.models.load.source import model_identity
-from cotdistill.records import Rationale
+from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, is_converted
+from cotdistill.models.load.hub import Unreachable
+from cotdistill.models.load.source import check_found, is_hub_name
+from cotdistill.records import Question, Rationale
 from cotdistill.storage.hashes import canonical_json
-from cotdistill.tasks import Task, load_task
+from cotdistill.tasks import Task
 from cotdistill.tasks.files import place_of
 from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
 
 
-def check_inputs(
-    cells: Iterable[Cell], say: Say | None = None, load: LoadTask = load_task, sample: int | None = None
+def check_run(
+    cells: Sequence[Cell],
+    plan: Plan,
+    load: LoadTask,
+    *,
+    say: Say | None = None,
+    sample: int | None = None,
+    models: bool = True,
+    fetch: bool = True,
 ) -> list[Task]:
-    """Check what can be checked at once and without torch: the user's own questions are read and returned; models are
-    not.
+    """Raise what would fail later; return the user's own questions.
 
-    ``say`` is told which of their training targets would not be judged correct; with a ``sample`` only so many of them
-    are judged, at equal distances (they all are before anything is trained on them).
+    ``say`` is told which training targets would not be judged correct; with a ``sample`` only so many of them are
+    judged, at equal distances (they all are before anything is trained on them). Without ``models`` (a cluster's nodes
+    have them) no model is looked for. Without ``fetch`` nothing is loaded from the hub: ``say`` is told what
+    cannot be known without it.
 
-    Raises DataError for questions that cannot be used, or that lack the human rationales that a cell needs, and
-    ModelError for a built-in model that does not exist.
+    Raises ConfigError for parts of the user's own that cannot be used, DataError for questions, and ModelError for
+    models that are missing, or whose vocabularies do not match.
     """
+    read = _own_questions(cells, say, load, sample)
+    check = _Check(load, say or (lambda line: None), models, fetch)
+    checked: set[str] = set()
+    for cell in cells:
+        config = with_first_models(cell, plan)
+        _check_parts(config)
+        if (key := _inputs(config)) not in checked:
+            check.cell(config)
+            checked.add(key)
+    return read
+
+
+def _own_questions(cells: Iterable[Cell], say: Say | None, load: LoadTask, sample: int | None) -> list[Task]:
     own: dict[str, OwnQuestions] = {}
     need_rationales: set[str] = set()
     trained: set[tuple[str, TrainingTarget, bool]] = set()
     for cell in cells:
-        _refuse_unknown_models(cell)
-        for task in (cell.config.task, *(cell.config.evaluation.tasks or ())):
+        _refuse_unknown_models(cell.config)
+        for task in _tasks(cell.config):
             if isinstance(task, OwnQuestions):
                 key = canonical_json(task.model_dump(mode="json"))
                 own[key] = task
                 if task is cell.config.task and cell.config.training:
                     human = isinstance(cell.config.teacher, HumanTeacher)
                     trained.add((key, cell.config.training.target, human))
-                if task is cell.config.task and cell.config.training and isinstance(cell.config.teacher, HumanTeacher):
-                    need_rationales.add(key)
+                    need_rationales |= {key} if human else set()
     loaded = {key: load(task) for key, task in own.items()}
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
@@ -67,6 +103,10 @@ def check_inputs(
     return list(loaded.values())
 
 
+def _tasks(config: CellConfig) -> tuple[AnyTask, ...]:
+    return (config.task, *(config.evaluation.tasks or ()))
+
+
 def _misjudged(task: Task, target: TrainingTarget, sample: int | None, *, human: bool) -> str | None:
     """What is wrong with the training targets that are known beforehand: human rationales, or the answers alone."""
     rows = [
@@ -77,28 +117,32 @@ def _misjudged(task: Task, target: TrainingTarget, sample: int | None, *, human:
     return refuse_misjudged(rows, target, where=task.name)
 
 
-def _refuse_unknown_models(cell: Cell) -> None:
+def _refuse_unknown_models(config: CellConfig) -> None:
     known = (SMOLLM2, *NANO)
-    for model in models_of(cell.config):
+    for model in (*models_of(config), *_models_that_write(config)):
         if model.model.startswith(PREFIX) and model.model not in known:
             raise ModelError("no such built-in model", where=model.model, remedy=nearest(model.model, known))
 
 
-def check_cells(cells: Iterable[Cell], plan: Plan, load: LoadTask) -> None:
-    """Raise for missing data or models, and for vocabularies that do not match; what cells share is checked once."""
-    checked: set[str] = set()
-    for cell in cells:
-        config = with_first_models(cell, plan)
-        signal = config.training.signal.model_dump(mode="json") if config.training and config.training.signal else None
-        adapter = config.training.adapter.quantize if config.training and config.training.adapter else None
-        optimizer = config.training.optimizer if config.training else None
-        tasks = [task.model_dump(mode="json") for task in (config.task, *(config.evaluation.tasks or ()))]
-        student = config.student.model_dump(mode="json")
-        key = canonical_json([tasks, student, signal, adapter, optimizer, config.training is None])
-        _check_parts(config)
-        if key not in checked:
-            check_cell(config, load)
-            checked.add(key)
+def _models_that_write(config: CellConfig) -> Iterator[ModelConfig]:
+    """The models in this process that write, rewrite or choose a cell's rationales."""
+    if config.training is None:
+        return
+    compress = config.annotation.compress
+    writers = (*teachers_of(config.teacher), *((compress.teacher,) if isinstance(compress, Rewritten) else ()))
+    chooser = getattr(config.annotation.selection, "student", None)
+    for model in (*(getattr(writer, "model", None) for writer in writers), chooser):
+        if isinstance(model, ModelConfig):
+            yield model
+
+
+def _inputs(config: CellConfig) -> str:
+    """What the checks of a cell depend on, as a text."""
+    sections = [config.task, *(config.evaluation.tasks or ()), config.teacher, config.annotation, config.student]
+    used = {"signal", "adapter", "optimizer", "response"}
+    training = config.training and config.training.model_dump(mode="json", include=used)
+    rows = [section.model_dump(mode="json") for section in sections]
+    return canonical_json([rows, training, config.evaluation.served])
 
 
 def _check_parts(config: CellConfig) -> None:
@@ -117,34 +161,103 @@ def _check_parts(config: CellConfig) -> None:
             term.function.check("log_p", "log_q", settings=term.settings)
 
 
-def check_cell(config: CellConfig, load: LoadTask = load_task) -> None:
-    """Raise at once what would otherwise end a run after hours: missing data or models, vocabularies that do not
-    match."""
-    if not load(config.task).train and config.training:
-        remedy = "train on another task and name this one under evaluation.tasks, or set training: null"
-        raise DataError(f"{config.task.name} has no questions to train on", where="task", remedy=remedy)
-    tested = config.evaluation.tasks or (config.task,)
-    refuse_repeated_questions(question for task in tested for question in load(task).test)
-    if not config.evaluation.served:
-        model_identity(config.student)
-    if config.training is None:
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Of one cell: its data, its teacher and, if there are ``models`` here, those."""
+
+    load: LoadTask
+    say: Say
+    models: bool
+    fetch: bool
+
+    def cell(self, config: CellConfig) -> None:
+        if self._can_load(config.task):
+            self._check_train(config)
+        if all(map(self._can_load, _tasks(config))):
+            tested = config.evaluation.tasks or (config.task,)
+            refuse_repeated_questions(question for task in tested for question in self.load(task).test)
+        for teacher in teachers_of(config.teacher) if config.training else ():
+            if isinstance(teacher, ScriptedModel) and not teacher.completions.is_file():
+                raise DataError("no such file", where=teacher.completions, remedy="check the path")
+        if self.models:
+            self._check_models(config)
+
+    def _can_load(self, task: AnyTask) -> bool:
+        """Whether the task's questions can be read now; a folder of data that is named has to hold them."""
+        named = isinstance(task, BenchmarkTask) and task.data_dir is not None
+        return self.fetch or are_here(task) or (self.models and named)
+
+    def _check_train(self, config: CellConfig) -> None:
+        task = self.load(config.task)
+        if config.training is None:
+            return
+        if not task.train:
+            remedy = "train on another task and name this one under evaluation.tasks, or set training: null"
+            raise DataError(f"{config.task.name} has no questions to train on", where="task", remedy=remedy)
+        _check_rationales(config, task.train)
+
+    def _check_models(self, config: CellConfig) -> None:
+        if not config.evaluation.served:
+            self._find(config.student)
+        training = config.training
+        if training is None:
+            return
+        for model in _models_that_write(config):
+            self._find(model)
+        if training.signal is not None and not (isinstance(training.signal, CachedTeacher) and training.signal.server):
+            self._find(training.signal.model)
+        if training.adapter is not None and (not training.adapter.merge or training.adapter.quantize != "none"):
+            from cotdistill.models.load.adapters import check_adapter
+
+            check_adapter(training.adapter, config.student)
+        if training.optimizer != "adamw":
+            from cotdistill.training.optimizer import check_optimizer
+
+            check_optimizer(training.optimizer)
+        if all(self.fetch or _is_here(model) for model in models_of(config)):
+            _check_tokenizers(config.student, training)
+
+    def _find(self, model: ModelConfig) -> None:
+        try:
+            check_found(model)
+        except Unreachable as error:
+            if self.fetch:
+                raise
+            self.say(f"a run will need what is not here: {error}")
+
+
+def _is_here(model: ModelConfig) -> bool:
+    return is_converted() if model.model == SMOLLM2 else not is_hub_name(model.model)
+
+
+def _check_rationales(config: CellConfig, questions: Sequence[Question]) -> None:
+    """Raise for a teacher that is not asked and cannot have rationales for these questions."""
+    teacher, annotation = config.teacher, config.annotation
+    if not isinstance(teacher, DatasetTeacher | HumanTeacher | ProceduralTeacher):
         return
-    if config.training.adapter is not None:
-        from cotdistill.models.load.adapters import check_adapter
+    source = source_of(teacher, getattr(config.task, "data_dir", None))
+    if isinstance(teacher, ProceduralTeacher):
+        if annotation.selection is None:
+            next(source.rationales(questions[:1], annotation), None)
+        return
+    found = source.identity(questions, annotation)
+    if isinstance(teacher, HumanTeacher) and not found["files"] and not any(q.human_rationale for q in questions):
+        remedy = "use a teacher other than human"
+        raise DataError("no question has a rationale", where=config.task.name, remedy=remedy)
 
-        check_adapter(config.training.adapter, config.student)
-    if config.training.optimizer != "adamw":
-        from cotdistill.training.optimizer import check_optimizer
 
-        check_optimizer(config.training.optimizer)
-    if config.training.response == "think":
-        from cotdistill.models.load.loading import load_tokenizer
-        from cotdistill.models.tokens.thinking import settle
+def _check_tokenizers(student: ModelConfig, training: TrainingConfig) -> None:
+    """Raise ModelError for a student that cannot think and shall, and for a signal of other tokens. Loads torch where
+    there is such a thing to check."""
+    signal = training.signal
+    same = signal is not None and getattr(signal, "alignment", "none") == "none"
+    if training.response != "think" and not same:
+        return
+    from cotdistill.models.load.loading import load_tokenizer
+    from cotdistill.models.tokens.thinking import settle
+    from cotdistill.models.tokens.vocabulary import check_same_vocabulary
 
-        settle(load_tokenizer(config.student), "think")
-    signal = config.training.signal
-    if signal is not None and getattr(signal, "alignment", "none") == "none":
-        from cotdistill.models.load.loading import load_tokenizer
-        from cotdistill.models.tokens.vocabulary import check_same_vocabulary
-
-        check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(config.student))
+    if training.response == "think":
+        settle(load_tokenizer(student), "think")
+    if signal is not None and same:
+        check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(student))

@@ -13,7 +13,7 @@ from cotdistill.config import Experiment
 from cotdistill.config.experiment import ARM_FACTOR
 from cotdistill.errors import ArtifactError, ConfigError, nearest
 from cotdistill.experiments.cells import failed, run_cell
-from cotdistill.experiments.check import check_cells, check_inputs
+from cotdistill.experiments.check import check_run
 from cotdistill.experiments.executors.local import run_local
 from cotdistill.experiments.executors.on_ray import run_on_ray
 from cotdistill.experiments.executors.serial import run_serial
@@ -22,7 +22,7 @@ from cotdistill.experiments.result import CellResult, ExperimentResult, cell_pat
 from cotdistill.experiments.shared import sharers_apart, unfinished_stages
 from cotdistill.experiments.students import KeptStudents
 from cotdistill.experiments.view import watch
-from cotdistill.experiments.work import LoadTask, Until, Work
+from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import hold
@@ -65,20 +65,22 @@ def run_experiment(
     if only is not None:
         cell = planned.cell(only)
         if _missing([cell], path, until, say):
-            check_cells([cell], planned, work.load)
+            check_run([cell], planned, work.load, sample=SAMPLE)
             with disk_errors(path):
                 _write_file(experiment, path)
                 run_cell(cell, planned, work)
                 KeptStudents(planned, work.runs, say).ended(cell)
         return load_result(experiment, work.runs, only=cell)
     chosen = cells_of_arm(planned, arm)
-    _check([cell for cell in chosen if read_cell(cell, path).status != "done"], planned, executor, work.load)
+    left = [cell for cell in chosen if read_cell(cell, path).status != "done"]
+    local = executor == "local"
+    check_run(left, planned, work.load, sample=SAMPLE, models=local, fetch=local)
     with disk_errors(path), hold(path):
         missing = _missing(chosen, path, until, say)
         needs = unfinished_stages(missing, chosen, planned)
         missing = sharers_apart(missing, needs)
         _write_file(experiment, path)
-        alone, num_done = executor == "local" and jobs == 1, len(chosen) - len(missing)
+        alone, num_done = local and jobs == 1, len(chosen) - len(missing)
         students = KeptStudents(planned, work.runs, say)
         with watch(len(chosen), num_done, say, students.ended, alone=alone) as view:
             if missing and executor == "ray":
@@ -93,13 +95,6 @@ def run_experiment(
         if until == "evaluate":
             write_json_atomically(path / "summary.json", result.to_row())
         return result
-
-
-def _check(cells: Sequence[Cell], planned: Plan, executor: Executor, load: LoadTask) -> None:
-    """Raise what would fail, before anything is made. The models of a cluster's nodes need not be on this machine."""
-    check_inputs(cells, load=load, sample=SAMPLE)
-    if executor == "local":
-        check_cells(cells, planned, load)
 
 
 def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
 
     Raises DataError for a file that is missing, malformed or of an unknown kind, and for a column or key named twice.
     """
+    if path.is_dir():
+        remedy = f"name one of the files in it{_named(path)}, or write {{hub: ./{path.name}}} for a saved data set"
+        raise DataError("a folder, not a file", where=path, remedy=remedy)
     if not path.is_file():
-        raise DataError("no such file", where=path, remedy="check the path")
+        close = get_close_matches(path.name, _tables(path.parent), n=1)
+        raise DataError("no such file", where=path, remedy=f"did you mean {close[0]!r}?" if close else "check the path")
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
     if kind in (".jsonl", ".ndjson"):
         return _line_rows(path)
@@ -41,6 +46,19 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
     if kind in _WORKBOOKS:
         raise DataError("a workbook, not a text table", where=path, remedy='save the sheet as "CSV UTF-8" (.csv)')
     raise DataError("unknown file type", where=path, remedy=f"use {', '.join(KINDS)}, optionally with .gz")
+
+
+def _tables(folder: Path) -> list[str]:
+    try:
+        return sorted(file.name for file in folder.iterdir() if file.name.lower().endswith((*KINDS, ".gz")))
+    except OSError:
+        return []
+
+
+def _named(folder: Path) -> str:
+    """Some of a folder's tables in brackets."""
+    names = _tables(folder)
+    return f" ({', '.join(names[:3])}{', ...' if names[3:] else ''})" if names else ""
 
 
 def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:

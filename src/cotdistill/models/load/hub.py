@@ -15,6 +15,10 @@ TIMEOUT = 10.0
 ELSEWHERE = "give a folder with config.json and model.safetensors, or builtin:smollm2-135m"
 
 
+class Unreachable(ModelError):
+    """The hub cannot be reached, and the model is not in its cache."""
+
+
 @cache
 def resolve_commit(name: str, revision: str | None) -> str:
     """The commit that ``name`` at ``revision`` means now or, if the hub cannot be reached, meant when cached.
@@ -49,7 +53,7 @@ def resolve_commit(name: str, revision: str | None) -> str:
         if isinstance(cached, str):
             return Path(cached).parent.name
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ModelError(
+        raise Unreachable(
             f"it is not in the local cache, and the hub cannot be reached ({reason})", where=name, remedy=ELSEWHERE
         ) from None
 

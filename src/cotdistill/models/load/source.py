@@ -22,6 +22,8 @@ WEIGHT_SUFFIXES = (SAFE, GGUF)
 ADAPTER_CONFIG = "adapter_config.json"
 BASE_MODEL = "base_model.json"
 _MOST_ADAPTERS = 8
+_TOKENIZERS = ("tokenizer", "vocab", "merges", "spiece", "sentencepiece", "tekken", "qwen.tiktoken")
+"""What the files of tokenizers begin with."""
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -44,6 +46,24 @@ def model_identity(config: ModelConfig) -> str:
     path = _found(config)
     base = f"+{model_identity(base_of(config, path))}" if is_adapter(path) else ""
     return f"sha256:{_files_sha256(_model_files(config, path))}{base}{cut}"
+
+
+def check_found(config: ModelConfig) -> None:
+    """Raise ModelError for a model that cannot be found or may not be read, as :func:`model_identity` does, and for a
+    folder without a tokenizer. No weights are read and nothing is fetched."""
+    if config.model == builtin.SMOLLM2:
+        return
+    if is_hub_name(config.model):
+        hub.resolve_commit(config.model, config.revision)
+        return
+    path = _found(config)
+    base = base_of(config, path) if is_adapter(path) else None
+    if base is not None:
+        check_found(base)
+    _model_files(config, path)
+    if path.is_dir() and not any(file.name.startswith(_TOKENIZERS) or file.suffix == GGUF for file in path.iterdir()):
+        remedy = f"copy tokenizer.json and tokenizer_config.json{f' of {base.model}' if base else ''} into it"
+        raise ModelError(f"there is no tokenizer in {path}", where=config.model, remedy=remedy)
 
 
 def locate(config: ModelConfig) -> Path:
