@@ -1,6 +1,6 @@
 """Checks of an experiment's inputs before it begins, so that nothing fails hours later.
 
-``run``, ``plan`` and every ``--dry-run`` call :func:`check_run`, so that all of them refuse the same with the same line.
+``run``, ``plan`` and every ``--dry-run`` call :func:`check_run`: all of them refuse the same with the same line.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ def read_table(path: Path) -> Iterator[tuple[str, Row]]:
         remedy = f"name one of the files in it{_named(path)}, or write {{hub: ./{path.name}}} for a saved data set"
         raise DataError("a folder, not a file", where=path, remedy=remedy)
     if not path.is_file():
-        close = get_close_matches(path.name, _tables(path.parent), n=1)
-        raise DataError("no such file", where=path, remedy=f"did you mean {close[0]!r}?" if close else "check the path")
+        raise DataError("no such file", where=path, remedy=_nearest_table(path))
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
     if kind in (".jsonl", ".ndjson"):
         return _line_rows(path)
@@ -59,6 +58,13 @@ def _named(folder: Path) -> str:
     """Some of a folder's tables in brackets."""
     names = _tables(folder)
     return f" ({', '.join(names[:3])}{', ...' if names[3:] else ''})" if names else ""
+
+
+def _nearest_table(path: Path) -> str:
+    """The remedy for a table that is not there: a file of nearly that name, whatever its ending."""
+    names = {name.split(".")[0]: name for name in _tables(path.parent)}
+    close = get_close_matches(path.name.split(".")[0], names, n=1, cutoff=0.75)
+    return f"did you mean {names[close[0]]!r}?" if close else "check the path"
 
 
 def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:
