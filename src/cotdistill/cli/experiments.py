@@ -106,7 +106,7 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check an experiment as a run does, and say what it contains, what is missing and what that takes. Runs nothing."""
+    """Check an experiment as a run does, and say what it contains, lacks and will take. Runs nothing."""
     _print_plan(read_experiment(file, settings), runs, jobs, as_json, rates=_rates(rate or []))
 
 
