@@ -49,6 +49,8 @@ def test_a_finished_stage_says_what_it_holds(tmp_path: Path) -> None:
     assert manifest["seeds"] == {"training": 1}
     assert manifest["dropped"] == {"too_long": 3}
     assert manifest["versions"]["cotdistill"]
+    assert manifest["machine"]["processor"]
+    assert manifest["machine"]["threads"] > 0
     assert set(manifest["files"]) == {"identity.json", "rows.jsonl", "summary.json"}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.cli.common import BEGIN, AsJson, answer, app
+from cotdistill.storage.machine import from_proc, processor, versions
 
 _PROCESSOR_ABILITIES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """What decides how fast matrix products are, by Linux's names."""
@@ -26,7 +27,7 @@ def doctor(as_json: AsJson = False) -> None:
     Add its output to a bug report: it holds no keys, only whether they are set.
     """
     found = {
-        "versions": _versions(),
+        "versions": versions(),
         "machine": _machine(),
         "computing": _computing(),
         "optional parts": _parts(),
@@ -43,19 +44,13 @@ def _lines(found: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield from (f"  {name:{width}}  {value}" for name, value in rows.items())
 
 
-def _versions() -> dict[str, str]:
-    from cotdistill.storage.stages import versions
-
-    return versions()
-
-
 def _machine() -> dict[str, Any]:
     from cotdistill.storage.processors import num_available
 
     disk = shutil.disk_usage(Path.cwd())
     return {
         "system": platform.platform(),
-        "processor": _from_proc("cpuinfo", r"model name\s*:\s*(.+)") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "abilities": ", ".join(_abilities()) or "unknown",
         "cores": num_available(),
         "memory": _memory(),
@@ -64,22 +59,13 @@ def _machine() -> dict[str, Any]:
 
 
 def _abilities() -> list[str]:
-    flags = _from_proc("cpuinfo", r"(?:flags|Features)\s*:\s*(.+)").split()
+    flags = from_proc("cpuinfo", r"(?:flags|Features)\s*:\s*(.+)").split()
     return [name for name in _PROCESSOR_ABILITIES if name in flags]
 
 
 def _memory() -> str:
-    kibibytes = _from_proc("meminfo", r"MemTotal:\s*(\d+) kB")
+    kibibytes = from_proc("meminfo", r"MemTotal:\s*(\d+) kB")
     return f"{int(kibibytes) * 1024 / 1e9:.0f} GB" if kibibytes else "unknown"
-
-
-def _from_proc(name: str, pattern: str) -> str:
-    """What the first match of ``pattern`` holds in a file of Linux's /proc; "" elsewhere."""
-    try:
-        match = re.search(pattern, Path("/proc", name).read_text("utf-8"))
-    except OSError:
-        return ""
-    return match[1].strip() if match else ""
 
 
 def _computing() -> dict[str, Any]:

@@ -8,9 +8,7 @@ a stage folder at a time.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import itertools
-import platform
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,7 +22,7 @@ from cotdistill.storage.clock import Clock
 from cotdistill.storage.finished import MANIFEST, SUMMARY, FinishedStage, is_finished, open_finished
 from cotdistill.storage.hashes import content_key, file_sha256
 from cotdistill.storage.locks import LOCK_FILES, attendant, hold
-from cotdistill.version import __version__
+from cotdistill.storage.machine import machine, versions
 
 CLOCK = "clock.tmp"
 """The seconds that processes have worked on an unfinished stage."""
@@ -63,6 +61,7 @@ class Stage:
             "stage": self.noun,
             "identity": self.identity,
             "versions": versions(),
+            "machine": machine(),
             "seeds": seeds,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(self.clock.seconds, 3),
@@ -144,15 +143,6 @@ def _set_aside(path: Path) -> Path:
         if file.name not in LOCK_FILES:
             file.rename(aside / file.name)
     return aside
-
-
-def versions() -> dict[str, str]:
-    """Versions that can affect a result; of libraries, only those that are installed."""
-    found = {"cotdistill": __version__, "python": platform.python_version()}
-    for name in ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def _content_files(folder: Path) -> list[Path]:
