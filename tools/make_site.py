@@ -29,9 +29,9 @@ LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def collect() -> None:
-    """Copy every page to where it is in the checkout; ``docs/index.md`` is the site's first."""
+    """Copy every page to where it is in the checkout; ``docs/index.md`` is the site's first, in place of the README."""
     shutil.rmtree(SOURCE, ignore_errors=True)
-    for file in sorted({file for pattern in PAGES for file in ROOT.glob(pattern)}):
+    for file in sorted({file for pattern in PAGES for file in ROOT.glob(pattern)} - {ROOT / "README.md"}):
         target = SOURCE / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".md":
@@ -73,12 +73,19 @@ def commands_page() -> Iterator[str]:
     yield "# Commands\n"
     yield "All take `--help`. Errors are one line and exit with status 2.\n"
     group = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        for words, one in _with_parts(name, command):
-            yield f"## cotdistill {words}\n"
-            yield f"{one.help}\n"
-            yield from (f"- {line}" for line in map(_described, one.params) if line)
-            yield ""
+    every = [part for name, command in group.commands.items() for part in _with_parts(name, command)]
+    yield "| command | does |\n|---|---|"
+    yield from (f"| [`{words}`](#cotdistill-{words.replace(' ', '-')}) | {_first_line(one)} |" for words, one in every)
+    yield ""
+    for words, one in every:
+        yield f"## cotdistill {words}\n"
+        yield f"{one.help}\n"
+        yield from (f"- {line}" for line in map(_described, one.params) if line)
+        yield ""
+
+
+def _first_line(command: typer.core.TyperCommand) -> str:
+    return (command.help or "").strip().split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
 
 
 def _with_parts(name: str, command: typer.core.TyperGroup) -> Iterator[tuple[str, typer.core.TyperCommand]]:
