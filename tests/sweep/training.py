@@ -146,7 +146,11 @@ def on_policy(subject: Subject) -> Outcome:
 
     def sample(self: Any, *arguments: Any, **settings: Any) -> Any:
         made = own(self, *arguments, **settings)
-        kept.extend(Text([*e.input_ids, e.targets[-1]], len(e.prompt)) for e in copy.deepcopy(list(made.values())))
+        kept.extend(
+            Text([*e.input_ids, e.targets[-1]], len(e.prompt))
+            for step in made.values()
+            for e in copy.deepcopy(step).values()
+        )
         return made
 
     rollouts.Rollouts.sample = sample

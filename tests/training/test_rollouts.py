@@ -25,7 +25,7 @@ from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import collate, micro_batches
 from cotdistill.training.data.examples import Example, make_example, make_examples
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
-from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.rollouts import Rollouts, sampled
 from cotdistill.training.signals.live import LiveSignal
 from cotdistill.training.stage import train as train_stage
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -55,6 +55,10 @@ def config(**changes: object) -> TrainingConfig:
 
 def own_samples(**changes: Any) -> Rollouts:
     return Rollouts(OnPolicy(**({"max_new_tokens": 12} | changes)), tiny_tokenizer(), seed=0, dtype=torch.float32)
+
+
+def drawn_by(rollouts: Rollouts, student: LlamaForCausalLM, chosen: dict[int, Example], *, step: int) -> Any:
+    return rollouts.sample(student, {step: chosen}, rollouts.config.longest)[step]
 
 
 def ready_to_stop() -> LlamaForCausalLM:
@@ -122,7 +126,7 @@ def test_the_share_of_steps_is_the_one_that_was_asked_for() -> None:
 def test_samples_go_behind_the_same_prompts_and_are_cut_without_an_end() -> None:
     student, chosen = ready_to_stop(), dict(enumerate(examples("answer")))
     rollouts, stop = own_samples(max_new_tokens=8), stop_token_id(tiny_tokenizer())
-    drawn = rollouts.sample(student, chosen, step=3)
+    drawn = drawn_by(rollouts, student, chosen, step=3)
     assert list(drawn) == list(chosen)
     finished = 0
     for number, sample in drawn.items():
@@ -145,19 +149,19 @@ def test_samples_go_behind_the_same_prompts_and_are_cut_without_an_end() -> None
 
 def test_what_is_drawn_depends_on_seed_step_and_example_alone() -> None:
     student, chosen = tiny_model(len(tiny_tokenizer())), dict(enumerate(examples()))
-    drawn = own_samples().sample(student, chosen, step=3)
-    alone = own_samples().sample(student, {5: chosen[5]}, step=3)
+    drawn = drawn_by(own_samples(), student, chosen, step=3)
+    alone = drawn_by(own_samples(), student, {5: chosen[5]}, step=3)
     assert alone == {5: drawn[5]}
-    assert own_samples().sample(student, chosen, step=4)[5] != drawn[5]
-    assert replace(own_samples(), seed=1).sample(student, chosen, step=3)[5] != drawn[5]
+    assert drawn_by(own_samples(), student, chosen, step=4)[5] != drawn[5]
+    assert drawn_by(replace(own_samples(), seed=1), student, chosen, step=3)[5] != drawn[5]
     student.train()
-    assert own_samples().sample(student, chosen, step=3) == drawn, "there is no dropout in samples"
+    assert drawn_by(own_samples(), student, chosen, step=3) == drawn, "there is no dropout in samples"
     assert student.training
 
 
 @pytest.mark.parametrize("context", ["none", "rationale"])
 def test_neither_padding_nor_the_cut_into_batches_changes_the_gradient_of_samples(context: str) -> None:
-    drawn = own_samples().sample(ready_to_stop(), dict(enumerate(examples(context))), step=0)
+    drawn = drawn_by(own_samples(), ready_to_stop(), dict(enumerate(examples(context))), step=0)
     sizes = {number: len(sample) for number, sample in drawn.items()}
     results = []
     for max_batch_tokens in (1, 300, 10_000):
@@ -177,7 +181,7 @@ def regions_of(written: str, target: Any) -> list[tuple[Region, str]]:
     """The text of each region of a sample, in order."""
     tokenizer = tiny_tokenizer()
     ids = tokenizer(written)["input_ids"]
-    sample = own_samples()._example(make_example(RATIONALES[0], tokenizer, target), ids, finished=True)
+    sample = sampled(tokenizer, make_example(RATIONALES[0], tokenizer, target), ids, finished=True)
     parts: list[tuple[Region, list[int]]] = []
     for token, region in zip(sample.targets, sample.regions, strict=True):
         if region and (not parts or parts[-1][0] is not region):
@@ -233,7 +237,7 @@ def test_training_on_samples_lowers_their_divergence_on_the_nano_pair(tmp_path: 
     held_out = dict(enumerate(nano(2)))
 
     def divergence() -> float:
-        batch = collate(list(rollouts.sample(student.eval(), held_out, step=10_000).values()))
+        batch = collate(list(drawn_by(rollouts, student.eval(), held_out, step=10_000).values()))
         with torch.no_grad():
             return module(batch, len(batch.targets))[0].item()
 
@@ -261,6 +265,7 @@ def test_a_students_card_and_summary_say_what_it_sampled(tmp_path: Path) -> None
         "num_steps": 2,
         "mean_length": sum(row["rollouts"]["mean_length"] for row in rows) / 2,
         "truncated": sum(row["rollouts"]["truncated"] for row in rows),
+        "repeated": sum(row["rollouts"]["repeated"] for row in rows),
     }
     assert "| steps on own samples | 2, " in (made.model / "README.md").read_text(encoding="utf-8")
 
@@ -283,9 +288,25 @@ def test_a_sample_that_cannot_fit_the_students_positions_is_refused_before_train
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"signal": {"kind": "cache", "model": "x"}}, "no stored signal has them; use signal: {kind: live"),
-        ({"signal": None, "loss": ["cross_entropy"]}, "no stored signal has them; use signal: {kind: live"),
-        ({"loss": ["forward_kl", "cross_entropy"]}, "cross_entropy would train a student on its own on_policy samples"),
+        (
+            {"signal": {"kind": "cache", "model": "x"}, "on_policy": {"offline": False}},
+            "live samples are new, so no stored signal has them; delete on_policy.offline",
+        ),
+        ({"signal": None, "loss": ["cross_entropy"]}, "on_policy needs a teacher that scores the samples; add signal"),
+        (
+            {"loss": ["forward_kl", "cross_entropy"], "on_policy": {"share": 1}},
+            "cross_entropy applies to steps on the rationales, and with on_policy.share: 1 there are none; lower",
+        ),
+        ({"on_policy": {"engine": "vllm"}}, "engine vllm has the student as it was before training.*offline: true"),
+        (
+            {"on_policy": {"engine": {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "s"}}},
+            "engine openai has the student as it was before training.*offline: true",
+        ),
+        ({"on_policy": {"offline": True, "buffer": 2}}, "drawn before training; delete on_policy.buffer"),
+        (
+            {"on_policy": {"offline": True, "max_new_tokens": {"start": 1, "end": 9}}},
+            "at one length; give on_policy.max_new_tokens one number",
+        ),
         (
             {"signal": {"kind": "live", "model": "x", "alignment": "byte_offset"}},
             "needs a teacher that reads the same tokens",

@@ -31,7 +31,7 @@ from cotdistill.records import Question, Rationale
 from cotdistill.tasks.segments import Region
 from cotdistill.training.data.batches import collate, task_groups
 from cotdistill.training.data.examples import Example, make_example, make_examples, refuse_unseen_regions
-from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.rollouts import Rollouts, sampled
 from cotdistill.training.signals.alignment import align
 from cotdistill.training.step import DistillationLoss, accumulate
 
@@ -164,7 +164,7 @@ def test_samples_of_a_student_that_thinks_are_parted_by_its_marks(written: str, 
     tokenizer = tokenizer_with(PREFILLED)
     example = make_example(SAID, tokenizer, thinks=True)
     ids = tokenizer(written, add_special_tokens=False)["input_ids"]
-    sample = rollouts(tokenizer)._example(example, ids, finished=True)
+    sample = sampled(tokenizer, example, ids, finished=True)
     assert sample.prompt == example.prompt
     assert taught(sample, tokenizer) == regions
 
@@ -172,7 +172,7 @@ def test_samples_of_a_student_that_thinks_are_parted_by_its_marks(written: str, 
 def test_samples_are_drawn_and_trained_on() -> None:
     tokenizer = tokenizer_with(PREFILLED)
     examples = {0: make_example(SAID, tokenizer, thinks=True), 1: make_example(THOUGHT, tokenizer, thinks=True)}
-    drawn = rollouts(tokenizer).sample(tiny_model(len(tokenizer)), examples, step=0)
+    drawn = rollouts(tokenizer).sample(tiny_model(len(tokenizer)), {0: examples}, 12)[0]
     assert all(set(sample.regions) <= {Region.PROMPT, Region.REASONING, Region.END} for sample in drawn.values())
 
 

@@ -14,6 +14,7 @@ from cotdistill.config import (
     experiment,
     loss,
     model,
+    on_policy,
     parts,
     prompt,
     selection,
@@ -31,6 +32,7 @@ from cotdistill.config.evaluation import *
 from cotdistill.config.experiment import *
 from cotdistill.config.loss import *
 from cotdistill.config.model import *
+from cotdistill.config.on_policy import *
 from cotdistill.config.parts import *
 from cotdistill.config.prompt import *
 from cotdistill.config.selection import *
@@ -49,6 +51,7 @@ __all__ += evaluation.__all__
 __all__ += experiment.__all__
 __all__ += loss.__all__
 __all__ += model.__all__
+__all__ += on_policy.__all__
 __all__ += parts.__all__
 __all__ += prompt.__all__
 __all__ += selection.__all__

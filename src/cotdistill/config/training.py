@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
-from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Temperature
+from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
 from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
+from cotdistill.config.on_policy import OnPolicy
 from cotdistill.config.prompt import PromptFile
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "GoldContext",
     "LiveTeacher",
     "LossTurns",
-    "OnPolicy",
     "Optimizer",
     "OwnContext",
     "Response",
@@ -117,16 +117,6 @@ Optimizer = Literal["adamw", "adamw_8bit"]
 
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
 """What computes attention, by transformers' names; flash attention needs a GPU and its own package."""
-
-
-class OnPolicy(Settings):
-    """Steps on the student's own samples, scored by a live teacher (GKD, arXiv 2306.13649)."""
-
-    share: float = Field(default=0.5, ge=0, le=1, description="share of steps on the student's own samples")
-    max_new_tokens: int = Field(
-        default=256, ge=1, description="a sample that is cut here is trained on without its end"
-    )
-    temperature: Temperature = Field(default=1.0, gt=0, description="the temperature at which samples are drawn")
 
 
 def _signal_shorthand(value: Any) -> Any:
@@ -240,17 +230,32 @@ class TrainingConfig(Settings):
             raise ValueError("signal is set but no loss term uses it; add a forward_kl term or delete signal")
         return self
 
+    @property
+    def offline_samples(self) -> bool:
+        """Whether the student's samples are drawn once, before training."""
+        if self.on_policy is None or not self.on_policy.share:
+            return False
+        stored = isinstance(self.signal, CachedTeacher)
+        return stored if self.on_policy.offline is None else self.on_policy.offline
+
     @model_validator(mode="after")
     def samples_that_the_teacher_can_score(self) -> TrainingConfig:
         if self.on_policy is None:
             return self
-        if not isinstance(self.signal, LiveTeacher):
-            raise ValueError("on_policy samples are new, so no stored signal has them; use signal: {kind: live, ...}")
-        if self.signal.alignment != "none":
+        if self.signal is None:
+            raise ValueError("on_policy needs a teacher that scores the samples; add signal: {kind: live, model: ...}")
+        if isinstance(self.signal, CachedTeacher) and self.on_policy.offline is False:
+            raise ValueError("live samples are new, so no stored signal has them; delete on_policy.offline")
+        if isinstance(self.signal, LiveTeacher) and self.signal.alignment != "none":
             raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
-        if any(isinstance(term, CrossEntropy) for term in self.loss):
+        if unsuited := self.on_policy.unsuited(offline=self.offline_samples):
+            raise ValueError(unsuited)
+        if self.offline_samples:
+            raise ValueError("offline samples are being built; set on_policy.offline: false, with a live signal")
+        if self.on_policy.share == 1 and any(isinstance(term, CrossEntropy) for term in self.loss):
             raise ValueError(
-                "cross_entropy would train a student on its own on_policy samples; use divergences, or delete on_policy"
+                "cross_entropy applies to steps on the rationales, and with on_policy.share: 1 there are none; lower "
+                "the share, or delete the term"
             )
         return self
 

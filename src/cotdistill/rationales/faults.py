@@ -116,6 +116,11 @@ def _repetitions(text: str) -> Iterator[Fault]:
         yield Fault("repetition", " ".join(Counter(groups).most_common(1)[0][0]))
 
 
+def repeats_itself(text: str) -> bool:
+    """Whether it is caught in a loop, as a repetition is found in rationales."""
+    return next(_repetitions(text), None) is not None
+
+
 _CUT_OFF = re.compile(
     r"(?:[+/×÷(\[<&]|(?<!\*)\*|(?<![\w-])(?:the|a|an|of|and|or|to|is|are|by|with|from|in|on|at|for|that|which|than|because|if))$"
 )

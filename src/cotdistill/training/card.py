@@ -112,7 +112,8 @@ def add_scores(student: Path, scores: dict[str, Score]) -> None:
 
 
 def _rollouts(totals: dict[str, Any]) -> str:
-    return f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample, {totals['truncated']} samples cut off"
+    tokens = f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample"
+    return f"{tokens}, {totals['truncated']} samples cut off, {totals['repeated']} caught in a loop"
 
 
 def _term(term: LossConfig) -> str:

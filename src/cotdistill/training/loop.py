@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,9 @@ from cotdistill.training.data.examples import Example
 from cotdistill.training.data.layout import laid_out
 from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import ALONE, Ranks, whole
+from cotdistill.training.losses.weights import applies
 from cotdistill.training.optimizer import make_optimizer
+from cotdistill.training.rollout_buffer import BUFFER, Buffer
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import TeacherSignal
@@ -80,14 +82,14 @@ def train_student(
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
 
-    ``rollouts`` draws the examples of on-policy steps. With several ``ranks``, each calls this with the same arguments,
-    and the first one writes.
+    ``rollouts`` has or draws the examples of on-policy steps. With several ``ranks``, each calls this with the same
+    arguments, and the first one writes.
 
     Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
     that is not finite; earlier checkpoints are kept.
     """
     _check_lengths(student, examples)
-    if rollouts is not None:
+    if rollouts is not None and rollouts.drawn is None:
         rollouts.check(student, examples)
     groups, lengths = task_groups(examples), lengths_of(examples).tolist()
     dtype = resolve_dtype(config.dtype, student.device)
@@ -105,13 +107,18 @@ def train_student(
         steps = _Steps(
             examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
         )
-        order = grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps)
+        order = enumerate(grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps))
+        if rollouts is not None and rollouts.drawn is None:
+            steps.buffer = Buffer(rollouts, folder / BUFFER, num_steps, ranks.rank, steps.own)
+            order = steps.buffer.foreseen(order)
         record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
-        laid = stack.enter_context(closing(ahead(steps.lay, islice(enumerate(order), first_step, None))))
+        laid = stack.enter_context(closing(ahead(steps.lay, islice(order, first_step, None))))
         for number, step in enumerate(laid, first_step + 1):
             record(steps.take(step))
             if number % config.checkpoint_every == 0 and number < num_steps:
                 save_checkpoint(folder / CHECKPOINT, state, step=number, ranks=ranks)
+                if steps.buffer is not None and ranks.is_first:
+                    steps.buffer.forget(before=number)
     if config.gradient_checkpointing:
         disable_gradient_checkpointing(student)
     student.eval()
@@ -123,18 +130,21 @@ def train_student(
 class _Step:
     """A step (counted from 0) on examples by their numbers, of which this rank takes its ``own``.
 
-    ``batches`` is None if the student's samples, which only the student as it is then can write, replace them.
+    If it is on ``sampled`` texts, these take the examples' places; ``batches`` is None if only the student as it is
+    then can write them.
     """
 
     number: int
     indices: Sequence[int]
+    sampled: bool
     own: Mapping[int, Example]
     batches: Sequence[Batch] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Steps:
-    """What the steps of a training have in common; ``wrapped`` is the loss module as ``ranks`` call it."""
+    """What the steps of a training have in common; ``wrapped`` is the loss module as ``ranks`` call it, ``buffer`` has
+    the samples that are drawn while training."""
 
     examples: Sequence[Example]
     lengths: Sequence[int]
@@ -148,13 +158,22 @@ class _Steps:
     dtype: torch.dtype
     rollouts: Rollouts | None
     ranks: Ranks
+    buffer: Buffer | None = None
+
+    def own(self, indices: Sequence[int]) -> dict[int, Example]:
+        """Those of a step's examples that this rank takes, by their numbers."""
+        return {index: self.examples[index] for index in self.ranks.share(indices, self.lengths)}
 
     def lay(self, item: tuple[int, Sequence[int]]) -> _Step:
         """The step with this number on these examples, as far as it can be known before the one before it is taken."""
         number, indices = item
-        own = {index: self.examples[index] for index in self.ranks.share(indices, self.lengths)}
-        samples = self.rollouts is not None and self.rollouts.are_of(number)
-        return _Step(number, indices, own, None if samples else self._batches(own))
+        own, rollouts = self.own(indices), self.rollouts
+        if rollouts is None or not rollouts.are_of(number):
+            return _Step(number, indices, False, own, self._batches(own))
+        if rollouts.drawn is None:
+            return _Step(number, indices, True, own, None)
+        samples = {index: rollouts.drawn[index] for index in own}
+        return _Step(number, indices, True, samples, self._batches(samples, sampled=True))
 
     def take(self, step: _Step) -> dict[str, Any]:
         """Take a step; returns its metrics."""
@@ -176,7 +195,7 @@ class _Steps:
         return {
             "step": step.number + 1,
             "loss": loss,
-            "terms": _named(self.config, term_means),
+            "terms": _named(self.config, term_means, sampled=step.sampled),
             "learning_rate": rate,
             "grad_norm": grad_norm,
             "num_loss_tokens": num_loss_tokens,
@@ -187,15 +206,20 @@ class _Steps:
 
     def _on_policy(self, step: _Step) -> tuple[Mapping[int, Example], Sequence[Batch], dict[str, Any]]:
         """This rank's examples, or the student's samples for their prompts; their batches, and counts of samples."""
-        if step.batches is not None:
-            return step.own, step.batches, {}
-        assert self.rollouts is not None, "nothing else replaces examples"
-        samples = self.rollouts.sample(self.student, step.own, step=step.number)
-        return samples, self._batches(samples), {"rollouts": self.rollouts.counts(samples.values(), self.ranks)}
+        own, batches = step.own, step.batches
+        if batches is None:
+            assert self.buffer is not None, "nothing else is drawn while training"
+            own = self.buffer.take(self.student, step.number)
+            batches = self._batches(own, sampled=True)
+        if not step.sampled:
+            return own, batches, {}
+        assert self.rollouts is not None, "nothing else is sampled"
+        return own, batches, {"rollouts": self.rollouts.counts(own.values(), self.ranks)}
 
-    def _batches(self, examples: Mapping[int, Example]) -> list[Batch]:
+    def _batches(self, examples: Mapping[int, Example], *, sampled: bool = False) -> list[Batch]:
         device = self.student.device
         batches = batches_of_step(examples, self.layout, batch_tokens(self.config.max_batch_tokens, device))
+        batches = [replace(batch, sampled=sampled) for batch in batches]
         return [batch.pinned() for batch in batches] if device.type == "cuda" else batches
 
     def _accumulate(self, batches: Sequence[Batch], spare: Example) -> tuple[float, list[float], int]:
@@ -218,10 +242,10 @@ def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
             layer.compile(dynamic=True)
 
 
-def _named(config: TrainingConfig, term_means: Sequence[float]) -> dict[str, float]:
-    """The mean of each loss term by its place, kind and region."""
-    means = zip(config.loss, term_means, strict=True)
-    return {f"{place}_{term.kind}_{term.region}": mean for place, (term, mean) in enumerate(means)}
+def _named(config: TrainingConfig, term_means: Sequence[float], *, sampled: bool) -> dict[str, float]:
+    """The mean of each loss term that applies, by its place, kind and region."""
+    means = enumerate(zip(config.loss, term_means, strict=True))
+    return {f"{n}_{term.kind}_{term.region}": mean for n, (term, mean) in means if applies(term, sampled=sampled)}
 
 
 def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> None:

@@ -37,6 +37,7 @@ from cotdistill.training.data.store import Tokens, make_tokens, read_tokens, tok
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.optimizer import check_optimizer
+from cotdistill.training.rollout_buffer import BUFFER
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.aligned import AlignedSignal
 from cotdistill.training.signals.alignment import Alignments, align
@@ -115,7 +116,8 @@ def train(
     with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
         if not stage.finished:
             _train(_job(student, rationales, config, seed, stage.path, runs), target, stage, recipe, ranks, say)
-        shutil.rmtree(stage.path / CHECKPOINT, ignore_errors=True)  # not before: a kill would cost all of the training
+        for folder in (CHECKPOINT, BUFFER):  # not before: a kill would cost all of the training
+            shutil.rmtree(stage.path / folder, ignore_errors=True)
         done = stage.read()
         return Student(stage.path, stage.path / "student", target, done.summary, done.dropped)
 

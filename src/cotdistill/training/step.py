@@ -51,11 +51,12 @@ class DistillationLoss(nn.Module):
     def _token_losses(
         self, hidden: Tensor, batch: Batch, teacher: TeacherRows, num_loss_tokens: int
     ) -> tuple[Tensor, Tensor]:
+        weights = token_weights(self.token_terms, batch.regions, batch.owners, sampled=batch.sampled)
         return fused_loss(
             hidden.flatten(0, 1)[batch.positions],
             head_of(self.student),
             head_parameters(self.student),
-            LossInputs(batch.targets, token_weights(self.token_terms, batch.regions, batch.owners), teacher),
+            LossInputs(batch.targets, weights, teacher),
             self.token_terms,
             num_loss_tokens=num_loss_tokens,
             tokens_per_chunk=chunk_size(self.student.config.get_text_config().vocab_size),

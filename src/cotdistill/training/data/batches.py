@@ -150,7 +150,7 @@ class Batch:
     ``regions`` and ``owners`` (the number of the example) are of the tokens that carry loss, ``[num_loss_tokens]``,
     example after example. ``longest`` is an
     example's greatest length. ``teacher`` holds the same loss rows behind the prompts of a teacher who knows more; None
-    where it reads the student's.
+    where it reads the student's. What is ``sampled`` was written by the student.
     """
 
     keys: tuple[str, ...]
@@ -165,6 +165,7 @@ class Batch:
     owners: Tensor
     longest: int
     teacher: Batch | None = None
+    sampled: bool = False
 
     @property
     def inputs(self) -> dict[str, Any]:

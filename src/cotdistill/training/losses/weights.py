@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cotdistill.config import LossTerm, PositionWeights
+from cotdistill.config import CrossEntropy, LossTerm, PositionWeights
 from cotdistill.tasks.segments import REGIONS
 
 
-def token_weights(terms: Sequence[LossTerm], regions: Tensor, owners: Tensor) -> Tensor:
+def token_weights(terms: Sequence[LossTerm], regions: Tensor, owners: Tensor, *, sampled: bool = False) -> Tensor:
     """The weights of each term's tokens, without the term's own: ``[num_terms, num_tokens]`` in float32.
+
+    Of what the student ``sampled`` itself, cross-entropy counts no token.
 
     ``regions`` and ``owners`` are ``[num_tokens]``: each token's region, and the number of its example, which grows.
     Places are counted within an example, so they do not depend on what else is in a batch.
@@ -21,8 +23,13 @@ def token_weights(terms: Sequence[LossTerm], regions: Tensor, owners: Tensor) ->
     for term in terms:
         inside = torch.isin(regions, torch.tensor(REGIONS[term.region], device=regions.device))
         along = _along(term.positions, inside, owners) if term.positions else 1.0
-        weights.append(inside * along)
+        weights.append(inside * along * applies(term, sampled=sampled))
     return torch.stack(weights).float()
+
+
+def applies(term: LossTerm, *, sampled: bool) -> bool:
+    """Whether a term is part of a step's loss: a student is not trained to write its own samples."""
+    return not (sampled and isinstance(term, CrossEntropy))
 
 
 def _along(positions: PositionWeights, inside: Tensor, owners: Tensor) -> Tensor:
