@@ -39,7 +39,7 @@ def test_a_section_has_its_keys_defaults_and_meanings(
 ) -> None:
     text = listed(capsys, key)
     for part in parts:
-        assert part in text
+        assert part in " ".join(text.split()) or part in text
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_what_is_no_section_is_one_line(capsys: pytest.CaptureFixture[str], key:
 
 
 def test_one_key_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert listed(capsys, "training.epochs") == f"training.epochs: {TrainingConfig().epochs}\n"
+    assert listed(capsys, "training.epochs").startswith(f"training.epochs: {TrainingConfig().epochs}  # how often")
     assert listed(capsys, "teacher.kind").splitlines()[:2] == ["teacher.kind: dataset", "teacher.kind: human"]
-    assert listed(capsys, "training.loss.weight") == "training.loss.weight: 1.0\n"
+    assert listed(capsys, "training.loss.weight").startswith("training.loss.weight: 1.0  # ")
     assert listed(capsys, "training.batch_size").startswith("training.batch_size: 16  # examples per optimizer step")
 
 

@@ -12,10 +12,12 @@ from cotdistill.config import (
     engine,
     evaluation,
     experiment,
+    grid,
     loss,
     model,
     on_policy,
     parts,
+    perturbation,
     prompt,
     selection,
     task,
@@ -30,10 +32,12 @@ from cotdistill.config.dotted import *
 from cotdistill.config.engine import *
 from cotdistill.config.evaluation import *
 from cotdistill.config.experiment import *
+from cotdistill.config.grid import *
 from cotdistill.config.loss import *
 from cotdistill.config.model import *
 from cotdistill.config.on_policy import *
 from cotdistill.config.parts import *
+from cotdistill.config.perturbation import *
 from cotdistill.config.prompt import *
 from cotdistill.config.selection import *
 from cotdistill.config.task import *
@@ -49,10 +53,12 @@ __all__ += dotted.__all__
 __all__ += engine.__all__
 __all__ += evaluation.__all__
 __all__ += experiment.__all__
+__all__ += grid.__all__
 __all__ += loss.__all__
 __all__ += model.__all__
 __all__ += on_policy.__all__
 __all__ += parts.__all__
+__all__ += perturbation.__all__
 __all__ += prompt.__all__
 __all__ += selection.__all__
 __all__ += task.__all__

@@ -28,9 +28,16 @@ class LoRA(Settings):
     """
 
     kind: Literal["lora"] = "lora"
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=16, ge=1, description="the inner size of an adapter's two matrices")
     alpha: float = Field(default=32.0, gt=0, description="an adapter's output is multiplied by alpha / rank")
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    target_modules: Literal["auto"] | Annotated[tuple[str, ...], Len(1)] = "auto"
-    merge: bool = True
-    quantize: Quantize = "none"
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="the share of an adapter's inputs that is dropped", examples=[0.05]
+    )
+    target_modules: Literal["auto"] | Annotated[tuple[str, ...], Len(1)] = Field(
+        default="auto",
+        description="the names of the layers that get an adapter; auto: all linear layers that text runs through",
+    )
+    merge: bool = Field(
+        default=True, description="add the adapters to the weights in the end, so that the student is a plain model"
+    )
+    quantize: Quantize = Field(default="none", description="how the frozen weights are kept in memory")

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, kind_shorthand
 from cotdistill.config.engine import Sampling, ScriptedModel, ServedModel, TransformersModel, VLLMModel
 from cotdistill.config.parts import Part, is_part, own_shorthand
+from cotdistill.config.perturbation import Perturbation
 from cotdistill.config.prompt import PromptFile
 from cotdistill.config.selection import Level, Selection
 from cotdistill.records import Format, Question
@@ -18,25 +19,18 @@ __all__ = [
     "AnswerOnlyTeacher",
     "AskedTeacher",
     "Compression",
-    "Corrupted",
     "DatasetTeacher",
     "HumanTeacher",
     "KeepFirst",
     "OpenAITeacher",
     "OwnTeacher",
-    "Padded",
-    "Perturbation",
     "ProceduralTeacher",
-    "Removed",
     "Rewritten",
     "RoutedTeacher",
     "ScriptedTeacher",
-    "Shuffled",
-    "Swapped",
     "Teacher",
     "TeacherConfig",
     "TransformersTeacher",
-    "Truncated",
     "VLLMTeacher",
     "teachers_of",
 ]
@@ -46,9 +40,15 @@ class DatasetTeacher(Settings):
     """Released rationales: ``source: eit_cot`` is the granularity paper's release, in the data folder."""
 
     kind: Literal["dataset"] = "dataset"
-    source: Literal["eit_cot"] = "eit_cot"
-    teacher: Literal["chatgpt", "gemini", "llama"] = "chatgpt"
-    data_dir: Annotated[FolderPath | None, PLACE] = None
+    source: Literal["eit_cot"] = Field(default="eit_cot", description="the release")
+    teacher: Literal["chatgpt", "gemini", "llama"] = Field(
+        default="chatgpt", description="the model whose rationales were released"
+    )
+    data_dir: Annotated[FolderPath | None, PLACE] = Field(
+        default=None,
+        description="the folder that holds eit_cot; default: the task's, or $COTDISTILL_DATA",
+        examples=["data"],
+    )
 
 
 class HumanTeacher(Settings):
@@ -77,8 +77,12 @@ class OwnTeacher(Settings):
     """
 
     kind: Literal["own"] = "own"
-    function: Part
-    settings: dict[str, bool | int | float | str] = Field(default={})
+    function: Part = Field(description="your function that returns a rationale", examples=["teacher.py:by_hand"])
+    settings: dict[str, bool | int | float | str] = Field(
+        default={},
+        description="what your function is called with besides the question, granularity and format",
+        examples=[{"words": 20}],
+    )
 
 
 class _Answering(Settings):
@@ -90,7 +94,9 @@ class _Answering(Settings):
     only states the answer. ``drop``: it is left out.
     """
 
-    reasoning: Literal["as_response", "as_rationale", "drop"] = "as_response"
+    reasoning: Literal["as_response", "as_rationale", "drop"] = Field(
+        default="as_response", description="what becomes of what the teacher thinks before it answers"
+    )
     max_failed_share: Annotated[float, MACHINE] = Field(
         default=0.05, ge=0, le=1, description="a larger share of unanswered questions is an error"
     )
@@ -100,7 +106,12 @@ class _Asked(_Answering):
     """Base of the teachers that are asked: up to ``max_draws`` completions are drawn for each question, until one
     passes ``annotation.keep``."""
 
-    max_draws: int = Field(default=1, ge=1)
+    max_draws: int = Field(
+        default=1,
+        ge=1,
+        description="completions that are drawn for a question at most, until one is kept",
+        examples=[4],
+    )
 
 
 class OpenAITeacher(ServedModel, _Asked):
@@ -110,7 +121,9 @@ class OpenAITeacher(ServedModel, _Asked):
 class _InProcess(_Asked):
     """Base of the asked teachers that run in this process."""
 
-    sampling: Sampling
+    sampling: Sampling = Field(
+        description="how its completions are drawn", examples=[{"temperature": 0.7, "max_new_tokens": 512}]
+    )
 
     @model_validator(mode="after")
     def draws_differ(self) -> _InProcess:
@@ -130,7 +143,9 @@ class VLLMTeacher(VLLMModel, _InProcess):
 class ScriptedTeacher(ScriptedModel, _Answering):
     """Completions written elsewhere; questions without one are dropped."""
 
-    max_failed_share: Annotated[float, MACHINE] = Field(default=1.0, ge=0, le=1)
+    max_failed_share: Annotated[float, MACHINE] = Field(
+        default=1.0, ge=0, le=1, description="a larger share of questions without a completion is an error"
+    )
 
 
 AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeacher
@@ -148,9 +163,15 @@ class RoutedTeacher(Settings):
     """
 
     kind: Literal["routed"] = "routed"
-    by: str = Field(default="task", min_length=1)
-    teachers: dict[str, _OneTeacher] = Field(min_length=1)
-    default: _OneTeacher | None = None
+    by: str = Field(default="task", min_length=1, description="what decides: task, or a column of task.keep_columns")
+    teachers: dict[str, _OneTeacher] = Field(
+        min_length=1, description="the teacher for each value", examples=[{"math": "human", "logic": "answer_only"}]
+    )
+    default: _OneTeacher | None = Field(
+        default=None,
+        description="the teacher for all other values; null: their questions are dropped",
+        examples=["answer_only"],
+    )
 
     @property
     def all(self) -> tuple[OneTeacher, ...]:
@@ -178,66 +199,21 @@ def teachers_of(teacher: Teacher) -> tuple[OneTeacher, ...]:
     return teacher.all if isinstance(teacher, RoutedTeacher) else (teacher,)
 
 
-class _Perturbation(Settings):
-    """Base of the ways to degrade rationales: a ``share`` of them, chosen by ``seed``."""
-
-    share: float = Field(default=1.0, gt=0, le=1)
-    seed: int = 0
-
-
-class Removed(_Perturbation):
-    """The answer alone, without a rationale."""
-
-    kind: Literal["removed"] = "removed"
-
-
-class Truncated(_Perturbation):
-    """The first ``keep_share`` of a rationale's words, or its first ``num_words`` if that is set."""
-
-    kind: Literal["truncated"] = "truncated"
-    keep_share: float = Field(default=0.5, ge=0, lt=1)
-    num_words: int | None = Field(default=None, ge=0)
-
-
-class Shuffled(_Perturbation):
-    """Sentences in a random order."""
-
-    kind: Literal["shuffled"] = "shuffled"
-
-
-class Corrupted(_Perturbation):
-    """Every number replaced by another with the same number of digits."""
-
-    kind: Literal["corrupted"] = "corrupted"
-
-
-class Swapped(_Perturbation):
-    """Another question's rationale."""
-
-    kind: Literal["swapped"] = "swapped"
-
-
-class Padded(_Perturbation):
-    """Filler after a rationale, up to ``num_words`` words in all."""
-
-    kind: Literal["padded"] = "padded"
-    num_words: int = Field(ge=1)
-    filler: str = Field(default="...", pattern=r"\S")
-
-
 class KeepFirst(Settings):
     """The first share of a rationale, by sentences (rounded up) or words: ``{keep_first: 0.5}``."""
 
     kind: Literal["first"] = "first"
-    keep_first: float = Field(gt=0, lt=1)
-    unit: Literal["sentences", "words"] = "sentences"
+    keep_first: float = Field(gt=0, lt=1, description="the share of each rationale that stays", examples=[0.5])
+    unit: Literal["sentences", "words"] = Field(default="sentences", description="what is counted")
 
 
 class Rewritten(Settings):
     """A teacher's version, where it states the same answer in fewer words: ``{teacher: {kind: openai, ...}}``."""
 
     kind: Literal["rewritten"] = "rewritten"
-    teacher: Annotated[AskedTeacher, Field(discriminator="kind")]
+    teacher: Annotated[AskedTeacher, Field(discriminator="kind")] = Field(
+        description="the teacher that is asked to shorten", examples=[{"kind": "openai", "model": "gpt-4o-mini"}]
+    )
 
 
 def _compression(value: Any) -> Any:
@@ -247,8 +223,6 @@ def _compression(value: Any) -> Any:
 
 
 Compression = KeepFirst | Rewritten
-
-Perturbation = Removed | Truncated | Shuffled | Corrupted | Swapped | Padded
 
 
 def _part_or_file(value: Any) -> str:
@@ -267,9 +241,13 @@ class AnnotationConfig(Settings):
     and answer_only teachers ignore granularity and format.
     """
 
-    granularity: Level | None = 3
-    format: Format = "cot"
-    keep: Literal["all", "finished", "agree", "verified"] = "finished"
+    granularity: Level | None = Field(
+        default=3, description="how fine the steps are, 1 (coarse) to 6; null: no level is asked for"
+    )
+    format: Format = Field(default="cot", description="the form in which rationales are written")
+    keep: Literal["all", "finished", "agree", "verified"] = Field(
+        default="finished", description="which rationales are kept; see above"
+    )
     answer_conditioned: bool = Field(
         default=False, description="show the gold answer to an asked teacher; its rationales are marked as such"
     )
@@ -277,18 +255,28 @@ class AnnotationConfig(Settings):
         default=None,
         description="instead of our prompts: your own function of (question, granularity, format, gold), a file of "
         "text, or one of messages (.yaml, .json), with $question, $choices and $gold",
+        examples=["prompt.txt"],
     )
     compress: Annotated[Annotated[Compression, Field(discriminator="kind")] | None, BeforeValidator(_compression)] = (
-        Field(default=None, description="shorter rationales: their first share, or a teacher's rewriting")
+        Field(
+            default=None,
+            description="shorter rationales: their first share, or a teacher's rewriting",
+            examples=[{"keep_first": 0.5}],
+        )
     )
     perturbation: Annotated[
         Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
-    ] = None
+    ] = Field(default=None, description="make rationales worse on purpose", examples=["shuffled"])
     selection: Annotated[Selection, Field(discriminator="kind")] | None = Field(
-        default=None, description="a granularity for each question, or the best of several rationales"
+        default=None,
+        description="a granularity for each question, or the best of several rationales",
+        examples=[{"kind": "mix", "shares": {1: 0.5, 5: 0.5}}],
     )
     max_total_words: int | None = Field(
-        default=None, ge=1, description="a budget of words to learn, answers included; questions beyond it are dropped"
+        default=None,
+        ge=1,
+        description="a budget of words to learn, answers included; questions beyond it are dropped",
+        examples=[20000],
     )
     decontaminate: Literal["off", "report", "questions", "ngrams"] = Field(
         default="questions",

@@ -35,6 +35,8 @@ class Comparison(Settings):
     It is declared before the run; the difference reported is that of ``a`` minus that of ``b`` in the metric.
     """
 
-    a: Side
-    b: Side
-    metric: Metric = ACCURACY
+    a: Side = Field(description="an arm's name, or values of axes", examples=["rationales"])
+    b: Side = Field(description="an arm's name, or values of axes; the difference is a minus b", examples=["answers"])
+    metric: Metric = Field(
+        default=ACCURACY, description="accuracy, or pass@k, avg@k or maj@k of several samples", examples=["maj@5"]
+    )

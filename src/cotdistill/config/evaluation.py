@@ -32,7 +32,9 @@ class EvaluationConfig(Settings):
     """What the student is tested on, and how: by default, greedy decoding of the prompt that it was trained with."""
 
     tasks: tuple[TestedTask, ...] | None = Field(
-        default=None, description="default: the cell's own task; all of a file named here is for testing"
+        default=None,
+        description="default: the cell's own task; all of a file named here is for testing",
+        examples=[["svamp", "hard.csv"]],
     )
     prompt: Literal["auto", "rationale", "answer", "answer_then_rationale", "predict"] = Field(
         default="auto", description="auto: as trained; a base student is asked for a rationale"
@@ -40,15 +42,17 @@ class EvaluationConfig(Settings):
     few_shot: Literal[0, 3, 5] = Field(
         default=0, description="3: the official raw prompts of bbh, 5: those of mmlu_pro, instead of prompt"
     )
-    max_new_tokens: int = Field(default=320, ge=1)
+    max_new_tokens: int = Field(default=320, ge=1, description="tokens of a completion at most")
     max_reasoning_tokens: int | None = Field(
         default=None,
         ge=0,
         description="of them, what may be spent on reasoning: then it is closed, and the answer goes on (transformers)",
+        examples=[256],
     )
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         default=None,
         description="texts that end a completion; default with few_shot: an empty line or the next question",
+        examples=[["\n\n"]],
     )
     temperature: Temperature | None = Field(
         default=0.0, ge=0, description="0: greedy; null: not sent, for a server that accepts none"
@@ -63,7 +67,10 @@ class EvaluationConfig(Settings):
     )
     seed: int = Field(default=0, description="the seed of what is drawn at a temperature")
     max_batch_size: int = Field(default=64, ge=1, description="for transformers; other engines form their own batches")
-    dtype: Dtype = "auto"
+    dtype: Dtype = Field(
+        default="auto",
+        description="the type the student computes in; auto: bfloat16 where the machine computes it fast",
+    )
     reader: _ReaderOrPart = Field(
         default="cotdistill",
         description="lm_eval or math_verify: those packages read completions; or your own function of "
@@ -72,6 +79,7 @@ class EvaluationConfig(Settings):
     engine: EngineSettings = Field(
         default=TransformersSettings(),
         description="what runs the student; for a server, student holds the model's name there",
+        examples=["vllm"],
     )
 
     @model_validator(mode="after")

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, HumanTeacher, TeacherConfig
 from cotdistill.config.base import FolderPath, Settings, identity
@@ -22,6 +22,7 @@ from cotdistill.config.comparison import ARM_FACTOR, Comparison, Factors
 from cotdistill.config.dotted import set_dotted
 from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
+from cotdistill.config.grid import Axis, GridAxis, Resources
 from cotdistill.config.model import ARM, Model, ModelConfig
 from cotdistill.config.parts import Part
 from cotdistill.config.secrets import refuse_secrets
@@ -31,10 +32,8 @@ from cotdistill.config.validation import misplaced, validated
 from cotdistill.errors import ConfigError, nearest
 
 __all__ = [
-    "Axis",
     "CellConfig",
     "Experiment",
-    "Resources",
     "arm_of",
     "cell_identity",
     "experiment_of",
@@ -58,13 +57,32 @@ class CellConfig(Settings):
     ``training: null`` is the untrained student.
     """
 
-    task: TaskConfig
-    teacher: TeacherConfig = AnswerOnlyTeacher()
-    annotation: AnnotationConfig = AnnotationConfig()
-    student: Model
-    training: TrainingConfig | None = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    seed: int = 0
+    task: TaskConfig = Field(
+        description="the questions: a benchmark's name, a file, a data set of the hub, or procedural ones",
+        examples=["questions.csv"],
+    )
+    teacher: TeacherConfig = Field(
+        default=AnswerOnlyTeacher(),
+        description="who writes the rationales; human: they come with the questions",
+        examples=["human"],
+    )
+    annotation: AnnotationConfig = Field(
+        default=AnnotationConfig(),
+        description="which rationales, which of them are kept, and how they are changed",
+        examples=[{"granularity": 3, "keep": "verified"}],
+    )
+    student: Model = Field(description="the model that is trained and tested", examples=["builtin:nano-student"])
+    training: TrainingConfig | None = Field(
+        default=TrainingConfig(),
+        description="how the student is trained; null: it is only tested",
+        examples=[{"epochs": 3, "learning_rate": 5.0e-5}],
+    )
+    evaluation: EvaluationConfig = Field(
+        default=EvaluationConfig(), description="how the student is tested", examples=[{"max_new_tokens": 200}]
+    )
+    seed: int = Field(
+        default=0, description="the seed of the order of the examples, of dropout and of new weights", examples=[1]
+    )
 
     @model_validator(mode="after")
     def served_students_are_not_trained(self) -> CellConfig:
@@ -130,45 +148,6 @@ def cell_identity(config: CellConfig) -> dict[str, Any]:
     return identity(settled(config), places=True)
 
 
-class Axis(Settings):
-    """The values of an axis, with names for long ones, and the arms that it is for (None: all)."""
-
-    values: list[Any] | dict[str, Any] = Field(min_length=1)
-    of: tuple[str, ...] | None = None
-
-    @field_validator("values")
-    @classmethod
-    def short_and_different(cls, values: list[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
-        if isinstance(values, list):
-            if any(isinstance(value, dict | list) for value in values):
-                raise ValueError("has values that are lists or mappings; give each a name: {NAME: VALUE, ...}")
-            if len(set(values)) < len(values):
-                raise ValueError("lists a value twice")
-        return values
-
-    @property
-    def by_name(self) -> dict[Any, Any]:
-        """What each value stands for."""
-        return self.values if isinstance(self.values, dict) else {value: value for value in self.values}
-
-
-def _axis(value: Any) -> Any:
-    if isinstance(value, dict) and "values" in value and value.keys() <= {"of", "values"}:
-        of = value.get("of")
-        return value | {"of": [of] if isinstance(of, str) else of}
-    if not isinstance(value, list | dict):
-        raise ValueError(f"needs a list of values, or a mapping of names to them, not {value!r}")
-    return {"values": value}
-
-
-class Resources(Settings):
-    """What a cell needs from a Ray cluster, and how often it is tried again if its node goes down."""
-
-    num_cpus: float = Field(default=1, ge=0)
-    num_gpus: float = Field(default=0, ge=0)
-    max_retries: int = Field(default=3, ge=0)
-
-
 class Experiment(Settings):
     """An experiment file as it is read.
 
@@ -178,15 +157,37 @@ class Experiment(Settings):
     changes nothing in an arm (a granularity without rationales, a seed without training) adds no cells to it.
     """
 
-    name: str = Field(pattern=r"^[\w][\w.-]*$", description="default: the file's name, or its folder's")
-    question: str = ""
-    folder: FolderPath = Field(default=Path(), description="the folder that relative paths in the file start from")
+    name: str = Field(
+        pattern=r"^[\w][\w.-]*$", description="default: the file's name, or its folder's", examples=["sums"]
+    )
+    question: str = Field(
+        default="", description="what the experiment is to answer, for the report", examples=["Do rationales help?"]
+    )
+    folder: FolderPath = Field(
+        default=Path(), description="the folder that relative paths in the file start from", examples=["data"]
+    )
     settings: dict[str, Any]
-    arms: dict[str, Factors] = Field(default={}, description="default: one, and the untrained student")
-    grid: dict[str, Annotated[Axis, BeforeValidator(_axis)]] = Field(default={})
-    comparisons: tuple[Comparison, ...] = ()
-    figures: tuple[Part, ...] = Field(default=(), description="your own functions, drawn after ours")
-    resources: Resources = Resources()
+    arms: dict[str, Factors] = Field(
+        default={},
+        description="default: one, and the untrained student",
+        examples=[{"answers": {"teacher": "answer_only"}, "rationales": {}}],
+    )
+    grid: dict[str, GridAxis] = Field(
+        default={},
+        description="axes: settings with several values, crossed with the arms",
+        examples=[{"seed": [0, 1, 2]}],
+    )
+    comparisons: tuple[Comparison, ...] = Field(
+        default=(),
+        description="which arms are compared; declared before anything is run",
+        examples=[[{"a": "rationales", "b": "answers"}]],
+    )
+    figures: tuple[Part, ...] = Field(
+        default=(), description="your own functions, drawn after ours", examples=[["figures.py:words"]]
+    )
+    resources: Resources = Field(
+        default=Resources(), description="what each cell needs on a Ray cluster", examples=[{"num_gpus": 1}]
+    )
     keep_students: Literal["all", "best", "none"] = Field(
         default="all", description="best: of those made from each model; a student stays until no cell needs it"
     )

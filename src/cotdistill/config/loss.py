@@ -45,9 +45,11 @@ class PositionWeights(Settings):
     ``end``; the others carry none.
     """
 
-    first_share: float = Field(default=1.0, gt=0, le=1)
-    start: float = Field(default=1.0, ge=0)
-    end: float = Field(default=1.0, ge=0)
+    first_share: float = Field(
+        default=1.0, gt=0, le=1, description="the share of a region's tokens, from its start, that carries loss"
+    )
+    start: float = Field(default=1.0, ge=0, description="the weight of the first token")
+    end: float = Field(default=1.0, ge=0, description="the weight of the last token that carries loss")
 
     @model_validator(mode="after")
     def some_weight(self) -> PositionWeights:
@@ -60,9 +62,11 @@ class LossTerm(Settings):
     """Base of all terms. A step's loss is the sum of all terms' weighted token losses over its number of response
     tokens, whatever their weights, regions and positions: a term of fewer tokens is a smaller part of it."""
 
-    weight: float = Field(default=1.0, gt=0)
-    region: RegionName = "all"
-    positions: PositionWeights | None = Field(default=None, description="token weights along the region")
+    weight: float = Field(default=1.0, gt=0, description="what the term is multiplied by")
+    region: RegionName = Field(default="all", description="which tokens of a response it sees")
+    positions: PositionWeights | None = Field(
+        default=None, description="token weights along the region", examples=[{"first_share": 0.5}]
+    )
 
 
 class CrossEntropy(LossTerm):
@@ -78,7 +82,7 @@ class Divergence(LossTerm):
     ``training/losses/divergences.py``.
     """
 
-    temperature: Temperature = Field(default=1.0, gt=0)
+    temperature: Temperature = Field(default=1.0, gt=0, description="what both models' logits are divided by")
 
 
 class ForwardKL(Divergence):
@@ -97,21 +101,21 @@ class JensenShannon(Divergence):
     """Generalised Jensen-Shannon divergence; ``beta`` is the teacher's share of the mixture."""
 
     kind: Literal["jensen_shannon"] = "jensen_shannon"
-    beta: float = Field(default=0.5, gt=0, lt=1)
+    beta: float = Field(default=0.5, gt=0, lt=1, description="the teacher's share of the mixture")
 
 
 class SkewForwardKL(Divergence):
     """KL(teacher || mixture); ``alpha`` is the teacher's share of the mixture."""
 
     kind: Literal["skew_forward_kl"] = "skew_forward_kl"
-    alpha: float = Field(default=0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.1, gt=0, lt=1, description="the teacher's share of the mixture")
 
 
 class SkewReverseKL(Divergence):
     """KL(student || mixture); ``alpha`` is the student's share of the mixture."""
 
     kind: Literal["skew_reverse_kl"] = "skew_reverse_kl"
-    alpha: float = Field(default=0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.1, gt=0, lt=1, description="the student's share of the mixture")
 
 
 class TotalVariation(Divergence):
@@ -124,8 +128,8 @@ class AlphaBeta(Divergence):
     """Alpha-beta divergence; near (1, 0) it is forward KL, near (0, 1) reverse KL."""
 
     kind: Literal["alpha_beta"] = "alpha_beta"
-    alpha: float = Field(default=0.5, gt=0)
-    beta: float = Field(default=0.5, gt=0)
+    alpha: float = Field(default=0.5, gt=0, description="the power of the teacher's probabilities")
+    beta: float = Field(default=0.5, gt=0, description="the power of the student's probabilities")
 
 
 class OwnDivergence(Divergence):
@@ -136,8 +140,10 @@ class OwnDivergence(Divergence):
     """
 
     kind: Literal["own"] = "own"
-    function: Part
-    settings: dict[str, bool | int | float | str] = Field(default={})
+    function: Part = Field(description="your function of two log-probabilities", examples=["losses.py:capped_kl"])
+    settings: dict[str, bool | int | float | str] = Field(
+        default={}, description="what your function is called with besides them", examples=[{"most": 0.5}]
+    )
 
 
 TokenLoss = CrossEntropy | Divergence
@@ -153,7 +159,9 @@ class HiddenTerm(LossTerm):
     See ``training/losses/hidden_matching.py``.
     """
 
-    layers: LayerMap = "uniform"
+    layers: LayerMap = Field(
+        default="uniform", description="which layers are compared: uniform, last, or pairs of student's and teacher's"
+    )
 
 
 class HiddenMSE(HiddenTerm):

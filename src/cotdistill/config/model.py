@@ -46,16 +46,32 @@ class ModelConfig(Settings):
     In an experiment file ``arm:NAME`` is the student of an arm above, for example a teacher that was fine-tuned first.
     """
 
-    model: str
-    revision: str | None = None
-    keep_layers: int | None = Field(default=None, ge=1, description="keep only this many layers, evenly spaced")
-    trust_remote_code: bool = False
-    system: str | None = Field(
-        default=None, description="a system message of its own, in training and evaluation alike; saved with a student"
+    model: str = Field(
+        description="a folder (./mine), a hub name, builtin:NAME, or arm:NAME", examples=["Qwen/Qwen2.5-0.5B"]
     )
-    date: dt.date = Field(default=dt.date(2025, 1, 1), description="the date that its chat template writes as today's")
+    revision: str | None = Field(
+        default=None, description="a commit, branch or tag of the hub; default: the latest", examples=["main"]
+    )
+    keep_layers: int | None = Field(
+        default=None, ge=1, description="keep only this many layers, evenly spaced", examples=[6]
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="run Python that comes with the model; only if you have read it"
+    )
+    system: str | None = Field(
+        default=None,
+        description="a system message of its own, in training and evaluation alike; saved with a student",
+        examples=["You are a careful student."],
+    )
+    date: dt.date = Field(
+        default=dt.date(2025, 1, 1),
+        description="the date that its chat template writes as today's",
+        examples=["2025-01-01"],
+    )
     template: Arguments = Field(
-        default=(), description="arguments of its chat template, such as {enable_thinking: false}"
+        default=(),
+        description="arguments of its chat template, such as {enable_thinking: false}",
+        examples=[{"enable_thinking": False}],
     )
     allow_pickle: bool = Field(default=False, description="also load weights that are neither safetensors nor GGUF")
 

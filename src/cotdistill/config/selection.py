@@ -33,8 +33,16 @@ class HybridGranularity(Settings):
     levels: tuple[Level, ...] = Field(
         default=(1, 3, 5), min_length=2, description="starting with the easiest questions"
     )
-    shares: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    student: Model | None = None
+    shares: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+        default=None,
+        description="the share of the questions that each level gets; default: equal ones",
+        examples=[[0.5, 0.3, 0.2]],
+    )
+    student: Model | None = Field(
+        default=None,
+        description="who says how hard a question is; default: the student that is trained",
+        examples=["builtin:nano-student"],
+    )
 
     @model_validator(mode="after")
     def a_share_a_level(self) -> HybridGranularity:
@@ -50,8 +58,10 @@ class GranularityMix(Settings):
     """Each level for its share of the questions, whatever their difficulty, by a hash of their ids and ``seed``."""
 
     kind: Literal["mix"] = "mix"
-    shares: dict[Level, Annotated[float, Field(gt=0)]] = Field(min_length=1, description="level: weight")
-    seed: int = 0
+    shares: dict[Level, Annotated[float, Field(gt=0)]] = Field(
+        min_length=1, description="level: weight", examples=[{1: 0.5, 5: 0.5}]
+    )
+    seed: int = Field(default=0, description="the seed of which question gets which level", examples=[1])
 
 
 class LowestRankSurprisal(Settings):
@@ -61,10 +71,23 @@ class LowestRankSurprisal(Settings):
     """
 
     kind: Literal["rank_surprisal"] = "rank_surprisal"
-    levels: tuple[Level, ...] | None = Field(default=None, min_length=1)
-    num_draws: int = Field(default=1, ge=1)
-    keep_share: float = Field(default=1.0, gt=0, le=1)
-    student: Model | None = None
+    levels: tuple[Level, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="the levels to choose from; default: annotation.granularity",
+        examples=[[1, 3, 5]],
+    )
+    num_draws: int = Field(
+        default=1, ge=1, description="completions that an asked teacher draws at each level", examples=[4]
+    )
+    keep_share: float = Field(
+        default=1.0, gt=0, le=1, description="the share of the questions that is kept, those with the lowest ratios"
+    )
+    student: Model | None = Field(
+        default=None,
+        description="whose ratios count; default: the student that is trained",
+        examples=["builtin:nano-student"],
+    )
 
 
 Selection = HybridGranularity | GranularityMix | LowestRankSurprisal

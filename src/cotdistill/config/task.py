@@ -49,13 +49,23 @@ class BenchmarkTask(Settings):
     """A built-in benchmark, read from ``data_dir`` if given, otherwise from the hub."""
 
     kind: Literal["benchmark"] = "benchmark"
-    name: str
-    data_dir: Annotated[FolderPath | None, PLACE] = None
-    subtasks: tuple[str, ...] | None = Field(
-        default=None, description="only these, where a benchmark has several: bbh, mmlu"
+    name: str = Field(description="one of the built-in benchmarks", examples=["gsm8k"])
+    data_dir: Annotated[FolderPath | None, PLACE] = Field(
+        default=None,
+        description="the folder with the benchmark's files; default: $COTDISTILL_DATA, else the hub",
+        examples=["data"],
     )
-    num_train: int | None = Field(default=None, ge=1, description="use only the first N training questions")
-    num_test: int | None = Field(default=None, ge=1, description="use only the first N test questions of each subtask")
+    subtasks: tuple[str, ...] | None = Field(
+        default=None,
+        description="only these, where a benchmark has several: bbh, mmlu",
+        examples=[["navigate", "word_sorting"]],
+    )
+    num_train: int | None = Field(
+        default=None, ge=1, description="use only the first N training questions", examples=[1000]
+    )
+    num_test: int | None = Field(
+        default=None, ge=1, description="use only the first N test questions of each subtask", examples=[200]
+    )
     exclude_faulty: bool = Field(default=False, description="drop questions whose text or answer is known to be wrong")
     choice_seed: int = Field(default=0, description="the order of the choices, for gpqa_diamond")
 
@@ -74,24 +84,45 @@ class OwnTask(Settings):
     """
 
     name: str | None = Field(
-        default=None, pattern=r"^\w[^/]*$", description="default: the name of each file or data set"
+        default=None, pattern=r"^\w[^/]*$", description="default: the name of each file or data set", examples=["easy"]
     )
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = Field(default={})
+    test_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="the share of the questions that is held out for the test where no test is named",
+    )
+    columns: dict[Literal["id", "question", "answer", "choices", "rationale"], str] = Field(
+        default={},
+        description="our names of columns and yours, where they differ",
+        examples=[{"question": "prompt", "answer": "label"}],
+    )
     keep_columns: tuple[str, ...] = Field(
-        default=(), description="more columns, kept with each question: a teacher can be routed by them"
+        default=(),
+        description="more columns, kept with each question: a teacher can be routed by them",
+        examples=[["topic"]],
     )
-    answer_type: AnswerType | Literal["auto"] = "auto"
-    num_train: int | None = Field(default=None, ge=1)
-    num_test: int | None = Field(default=None, ge=1)
+    answer_type: AnswerType | Literal["auto"] = Field(
+        default="auto", description="what all answers are; auto: found out from the answers", examples=["number"]
+    )
+    num_train: int | None = Field(
+        default=None, ge=1, description="use only the first N questions to train on", examples=[1000]
+    )
+    num_test: int | None = Field(
+        default=None, ge=1, description="use only the first N questions to test on", examples=[200]
+    )
 
 
 class FileTask(OwnTask):
     """The user's own files: JSON Lines, a JSON array, CSV, TSV or Parquet, also with ``.gz``."""
 
     kind: Literal["file"] = "file"
-    train: FolderPath | None = None
-    test: FolderPath | None = None
+    train: FolderPath | None = Field(
+        default=None, description="the file of questions to train on", examples=["train.csv"]
+    )
+    test: FolderPath | None = Field(
+        default=None, description="the file of questions to test on; default: a share of train", examples=["test.csv"]
+    )
 
     def side_name(self, side: Literal["train", "test"]) -> str:
         """The name under which questions of one side are tested and reported."""
@@ -113,11 +144,17 @@ class HubTask(OwnTask):
     """A hub data set by name, or a folder that ``datasets`` reads; ``train`` and ``test`` are its splits."""
 
     kind: Literal["hub"] = "hub"
-    hub: Annotated[str, AfterValidator(_folder_or_name)] = Field(min_length=1)
-    subset: str | None = Field(default=None, description="the hub's name for a configuration")
-    revision: str | None = Field(default=None, description="a commit of the data set; default: the latest")
-    train: str | None = "train"
-    test: str | None = "test"
+    hub: Annotated[str, AfterValidator(_folder_or_name)] = Field(
+        min_length=1, description="the data set's name on the hub, or a folder", examples=["openai/gsm8k"]
+    )
+    subset: str | None = Field(default=None, description="the hub's name for a configuration", examples=["main"])
+    revision: str | None = Field(
+        default=None,
+        description="a commit of the data set; default: the latest",
+        examples=["e53f048856ff4f594e959d75785d2c2d37b678ee"],
+    )
+    train: str | None = Field(default="train", description="the split to train on")
+    test: str | None = Field(default="test", description="the split to test on; null: a share of train is held out")
 
     def side_name(self, side: Literal["train", "test"]) -> str:
         """The name under which questions are tested and reported."""
@@ -138,10 +175,16 @@ class OwnBenchmark(OwnTask):
     """
 
     kind: Literal["own"] = "own"
-    function: Part
-    settings: dict[str, bool | int | float | str] = Field(default={})
-    train: Literal["train"] | None = "train"
-    test: Literal["test"] | None = "test"
+    function: Part = Field(description="your function that returns the questions", examples=["sums.py:sums"])
+    settings: dict[str, bool | int | float | str] = Field(
+        default={}, description="what your function is called with besides the split", examples=[{"highest": 32}]
+    )
+    train: Literal["train"] | None = Field(
+        default="train", description="train: your function is asked for questions to train on; null: it is not"
+    )
+    test: Literal["test"] | None = Field(
+        default="test", description="test: it is asked for test questions; null: a share of train is held out"
+    )
 
     def side_name(self, side: Literal["train", "test"]) -> str:
         """The name under which questions are tested and reported."""
@@ -152,11 +195,13 @@ class ProceduralTask(Settings):
     """Questions made by generators in the style of BIG-Bench-Hard. Train and test are disjoint by construction."""
 
     kind: Literal["procedural"] = "procedural"
-    kinds: tuple[str, ...] = PROCEDURAL_KINDS
+    kinds: tuple[str, ...] = Field(
+        default=PROCEDURAL_KINDS, description="which generators; default: all", examples=[["navigate", "word_sorting"]]
+    )
     difficulty: int = Field(default=2, ge=1, le=4, description="1: two or three steps, 4: BIG-Bench-Hard's own size")
     num_train: int = Field(default=2000, ge=1, description="in total, over all kinds")
     num_test: int = Field(default=400, ge=1, description="in total, over all kinds")
-    seed: int = 0
+    seed: int = Field(default=0, description="the seed of the questions", examples=[1])
 
     @property
     def name(self) -> str:

@@ -51,7 +51,7 @@ GoldContext = Literal["none", "rationale", "answer"]
 class OwnContext(Settings):
     """A prompt of the teacher's own, in a file, for example one that asks it to be concise."""
 
-    prompt: PromptFile
+    prompt: PromptFile = Field(description="a file with the prompt that the teacher reads", examples=["concise.yaml"])
 
 
 TeacherContext = GoldContext | OwnContext
@@ -68,8 +68,10 @@ class LiveTeacher(Settings):
     """
 
     kind: Literal["live"] = "live"
-    model: Model
-    alignment: Alignment = "none"
+    model: Model = Field(description="the teacher", examples=["Qwen/Qwen2.5-7B"])
+    alignment: Alignment = Field(
+        default="none", description="how tokens are matched where the teacher has another tokenizer"
+    )
     context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
 
 
@@ -82,15 +84,21 @@ class CachedTeacher(Settings):
     """
 
     kind: Literal["cache"] = "cache"
-    model: Model
-    store: Literal["hidden", "topk", "sampled"] = "hidden"
+    model: Model = Field(description="the teacher", examples=["Qwen/Qwen2.5-7B"])
+    store: Literal["hidden", "topk", "sampled"] = Field(
+        default="hidden", description="what is kept of each distribution"
+    )
     k: int = Field(default=64, ge=1, description="tokens per position, for topk")
     num_samples: int = Field(default=16, ge=1, description="draws per position, for sampled")
     path: Annotated[FolderPath | None, PLACE] = Field(
-        default=None, description="a captured folder; default: found or made in runs"
+        default=None, description="a captured folder; default: found or made in runs", examples=["signal"]
     )
     context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
-    server: SignalServer | None = Field(default=None, description="a vLLM server that runs the teacher, for topk")
+    server: SignalServer | None = Field(
+        default=None,
+        description="a vLLM server that runs the teacher, for topk",
+        examples=[{"base_url": "http://127.0.0.1:8000/v1", "model": "teacher"}],
+    )
 
     @model_validator(mode="after")
     def likeliest_tokens_of_a_server(self) -> CachedTeacher:
@@ -139,21 +147,26 @@ class TrainingConfig(Settings):
     better choice.
     """
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0, description="how often each example is trained on")
     max_steps: int | None = Field(
-        default=None, ge=1, description="so many optimizer steps, whatever epochs says: the schedule ends there too"
+        default=None,
+        ge=1,
+        description="so many optimizer steps, whatever epochs says: the schedule ends there too",
+        examples=[500],
     )
-    learning_rate: float = Field(default=5.0e-5, gt=0)
+    learning_rate: float = Field(default=5.0e-5, gt=0, description="the highest rate of the schedule")
     batch_size: int = Field(default=16, ge=1, description="examples per optimizer step (multi_task: questions)")
     max_batch_tokens: int | None = Field(
         default=None,
         ge=1,
         description="tokens per forward pass; steps accumulate over them. Default: 1536 on a CPU, 4096 elsewhere",
+        examples=[4096],
     )
     max_length: int | None = Field(
         default=None,
         ge=8,
         description="tokens of prompt and response together. Default: as many as the models take, at most 32768",
+        examples=[2048],
     )
     too_long: TooLong = Field(
         default="drop",
@@ -170,9 +183,12 @@ class TrainingConfig(Settings):
         default=None,
         description="think: the rationale, or the teacher's reasoning, goes between thinking marks, which are closed "
         "before the answer; plain: no marks. Default: think where the chat template thinks unless told otherwise",
+        examples=["plain"],
     )
-    warmup_share: float = Field(default=0.0, ge=0, lt=1)
-    schedule: Schedule = "cosine"
+    warmup_share: float = Field(
+        default=0.0, ge=0, lt=1, description="the share of the steps in which the rate rises from 0", examples=[0.05]
+    )
+    schedule: Schedule = Field(default="cosine", description="how the rate falls after the warm-up")
     decay_share: float = Field(
         default=0.2, gt=0, le=1, description="of warmup_stable_decay: the share of the steps that decays, at the end"
     )
@@ -182,12 +198,26 @@ class TrainingConfig(Settings):
     optimizer: Optimizer = Field(
         default="adamw", description="adamw_8bit: moments in a quarter of the memory; needs CUDA and bitsandbytes"
     )
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    loss: Losses = (CrossEntropy(),)
-    signal: SignalConfig | None = None
-    on_policy: OnPolicy | None = Field(default=None, description="train on the student's own samples too")
-    adapter: LoRA | None = Field(default=None, description="train adapters beside a frozen model")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="how much weights are drawn to 0, by AdamW", examples=[0.01]
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="longer gradients are shortened to this norm")
+    loss: Losses = Field(
+        default=(CrossEntropy(),),
+        description="the terms of the loss, which are added",
+        examples=[[{"kind": "forward_kl"}]],
+    )
+    signal: SignalConfig | None = Field(
+        default=None,
+        description="the model whose distributions a divergence compares with the student's",
+        examples=[{"kind": "cache", "model": "Qwen/Qwen2.5-7B"}],
+    )
+    on_policy: OnPolicy | None = Field(
+        default=None, description="train on the student's own samples too", examples=[{"share": 0.5}]
+    )
+    adapter: LoRA | None = Field(
+        default=None, description="train adapters beside a frozen model", examples=[{"kind": "lora", "rank": 16}]
+    )
     gradient_checkpointing: Annotated[bool, MACHINE] = Field(
         default=False, description="less memory, at the cost of a second forward pass"
     )
@@ -197,11 +227,14 @@ class TrainingConfig(Settings):
     packing: bool | None = Field(
         default=None,
         description="examples end to end in one row. Default: true on a CPU if models can share the start of prompts",
+        examples=[True],
     )
     attention: Attention | None = Field(
-        default=None, description="of the student and a live teacher; default: their own"
+        default=None, description="of the student and a live teacher; default: their own", examples=["sdpa"]
     )
-    dtype: Dtype = "auto"
+    dtype: Dtype = Field(
+        default="auto", description="the type models compute in; auto: bfloat16 where the machine computes it fast"
+    )
     checkpoint_every: Annotated[int, MACHINE] = Field(default=200, ge=1, description="optimizer steps")
 
     def epochs_of(self, num_examples: int) -> float:
