@@ -18,6 +18,15 @@ class Progress(Protocol):
     def advance(self, count: int = 1, note: str = "") -> None: ...
 
 
+class _Unseen:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        pass
+
+
+UNSEEN: Progress = _Unseen()
+"""Shows nothing: for work that is part of what is shown already."""
+
+
 class _Plain:
     """A line at most every PLAIN_SECONDS, and none for work that is over before the first is due."""
 

@@ -7,6 +7,7 @@ from cotdistill.config import (
     adapter,
     annotation,
     base,
+    checking,
     comparison,
     dotted,
     engine,
@@ -27,6 +28,7 @@ from cotdistill.config import (
 from cotdistill.config.adapter import *
 from cotdistill.config.annotation import *
 from cotdistill.config.base import *
+from cotdistill.config.checking import *
 from cotdistill.config.comparison import *
 from cotdistill.config.dotted import *
 from cotdistill.config.engine import *
@@ -48,6 +50,7 @@ __all__: list[str] = []
 __all__ += adapter.__all__
 __all__ += annotation.__all__
 __all__ += base.__all__
+__all__ += checking.__all__
 __all__ += comparison.__all__
 __all__ += dotted.__all__
 __all__ += engine.__all__

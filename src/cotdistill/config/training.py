@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cotdistill.config.adapter import LoRA
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
+from cotdistill.config.checking import Validation
 from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
 from cotdistill.config.model import Dtype, Model
@@ -217,6 +218,11 @@ class TrainingConfig(Settings):
     )
     adapter: LoRA | None = Field(
         default=None, description="train adapters beside a frozen model", examples=[{"kind": "lora", "rank": 16}]
+    )
+    validation: Validation | None = Field(
+        default=None,
+        description="hold questions out, and check the student on them now and then",
+        examples=[{"share": 0.05, "keep": "best"}],
     )
     gradient_checkpointing: Annotated[bool, MACHINE] = Field(
         default=False, description="less memory, at the cost of a second forward pass"

@@ -18,12 +18,12 @@ from cotdistill.config import (
     VLLMSettings,
 )
 from cotdistill.engines.asking import PROMPT_TOO_LONG, CompletionLog, ask, refuse_failures
-from cotdistill.engines.engine import Completion, Failed, Request
+from cotdistill.engines.engine import Completion, Engine, Failed, Request
 from cotdistill.engines.opening import name_of, open_engine
 from cotdistill.errors import DataError
 from cotdistill.evaluation.judging import Judging
-from cotdistill.evaluation.readers import is_slow, judge_of
-from cotdistill.progress import track
+from cotdistill.evaluation.readers import Judge, is_slow, judge_of
+from cotdistill.progress import Progress, track
 from cotdistill.records import AnswerType, Prediction, Question, Tally, Verdict
 from cotdistill.storage.hashes import content_key
 from cotdistill.tasks.answers.reading import same_answer
@@ -80,18 +80,36 @@ def answer(
     Completions are kept in ``completions.jsonl``; a resumed run asks only for what is missing. Raises DataError if no
     prompt leaves the model room, and if requests stay unanswered.
     """
-    settings, requests = asked_model(model, config), list(asked.requests(config))
+    settings = asked_model(model, config)
     judge = judge_of(config.reader, asked.questions, first=asked.first_statement)
     engine = open_engine(settings, num_beams=config.num_beams, max_reasoning_tokens=config.max_reasoning_tokens)
+    number = len(asked.questions) * config.num_samples
+    with CompletionLog(folder / LOG) as log:
+        done = sum(key in log for question in asked.questions for key in keys(question, config))
+        with track("evaluate", number, done=done) as progress:
+            return answer_with(engine, judge, asked, config, log, progress, name=name_of(settings))
+
+
+def answer_with(
+    engine: Engine,
+    judge: Judge,
+    asked: Asked,
+    config: EvaluationConfig,
+    log: CompletionLog,
+    progress: Progress,
+    *,
+    name: str,
+) -> tuple[list[Prediction], dict[str, int]]:
+    """:func:`answer` by an open engine, whose model is called ``name``; what is in ``log`` is not asked again."""
+    requests = list(asked.requests(config))
     slow = {key: each for each in asked.questions if is_slow(config.reader, each) for key in keys(each, config)}
-    with CompletionLog(folder / LOG) as log, Judging(judge, slow) as judging:
+    with Judging(judge, slow) as judging:
         judging.begin(log[key] for key in slow if key in log)
-        with track("evaluate", len(requests), done=sum(request.key in log for request in requests)) as progress:
-            failed = ask(engine, requests, log, progress, kept=judging.begin)
+        failed = ask(engine, requests, log, progress, kept=judging.begin)
         too_long = {key: failure for key, failure in failed.items() if failure.reason == PROMPT_TOO_LONG}
         _refuse_if_none_fits(too_long, len(requests), config.max_new_tokens)
         others = [failure for failure in failed.values() if failure.key not in too_long]
-        refuse_failures(others, len(requests), where=f"model {name_of(settings)}")
+        refuse_failures(others, len(requests), where=f"model {name}")
         predictions = []
         for question in asked.questions:
             first, *_ = own = keys(question, config)

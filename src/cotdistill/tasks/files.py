@@ -3,7 +3,6 @@ test."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from cotdistill.tasks.answers.types import is_number, read_gold
 from cotdistill.tasks.choices import first_index, letter
 from cotdistill.tasks.conversations import LeftOut
 from cotdistill.tasks.drafts import Draft, draft_of, kept_columns
+from cotdistill.tasks.held_out import is_held_out
 from cotdistill.tasks.hub import read_split
 from cotdistill.tasks.tables import read_table
 from cotdistill.tasks.task import Task, refuse_repeated_ids
@@ -127,19 +127,13 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
     """The drafts to train on, and those to test on."""
     sides: tuple[list[Draft], list[Draft]] = [], []
     for draft in drafts:
-        sides[_is_held_out(draft.asked, config.test_share)].append(draft)
+        sides[is_held_out(draft.asked, config.test_share)].append(draft)
     if not all(sides):
         problem = f"no questions left for {'testing' if sides[0] else 'training'}"
         raise DataError(
             problem, where=place_of(config, "train"), remedy="give more rows, a test file, or another test_share"
         )
     return sides
-
-
-def _is_held_out(question: str, share: float) -> bool:
-    """By a hash of the question's words: rows can be added or moved, and equal questions stay on the same side."""
-    words = " ".join(question.casefold().split())
-    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big") < share * 2**64
 
 
 def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, first: int | None) -> Question:

@@ -36,10 +36,13 @@ class TrainingState:
         return cls(model, optimizer, {parameter: name for name, parameter in model.named_parameters()})
 
 
-def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ranks = ALONE) -> None:
+def save_checkpoint(
+    folder: Path, state: TrainingState, *, step: int, ranks: Ranks = ALONE, best: int | None = None
+) -> None:
     """Write step, parameters and moments to ``folder``; a kill leaves either the old checkpoint or the new one.
 
-    The first of several ranks writes. All must call: what is spread over them is gathered first.
+    The parameters of the ``best`` step, which were written as a checkpoint, stay. The first of several ranks writes.
+    All must call: what is spread over them is gathered first.
     """
     moments = {
         f"{state.names[parameter]}/{key}": _to_save(torch.as_tensor(value))
@@ -47,7 +50,7 @@ def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ran
         for key, value in values.items()
     }
     tensors = {
-        f"parameters-{step}.safetensors": {name: _to_save(p.detach()) for p, name in state.names.items()},
+        _parameters(step): {name: _to_save(p.detach()) for p, name in state.names.items()},
         f"moments-{step}.safetensors": moments,
     }
     if not ranks.is_first:
@@ -55,10 +58,11 @@ def save_checkpoint(folder: Path, state: TrainingState, *, step: int, ranks: Ran
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in tensors.items():
         save_file(content, folder / name)
-    checksums = {name: file_sha256(folder / name) for name in tensors}
+    kept = {*tensors, *([] if best is None else [_parameters(best)])}
+    checksums = {name: file_sha256(folder / name) for name in sorted(kept)}
     write_json_atomically(folder / DESCRIPTION, {"step": step, "sha256": checksums})
     for file in folder.iterdir():
-        if file.name not in (DESCRIPTION, *tensors):
+        if file.name not in (DESCRIPTION, *kept):
             file.unlink()
 
 
@@ -70,17 +74,28 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     if not (folder / DESCRIPTION).is_file():
         return 0
     step = _verified_step(folder)
-    values = load_file(folder / f"parameters-{step}.safetensors")
+    load_parameters(folder, state, step=step)
     moments = load_file(folder / f"moments-{step}.safetensors")
     with torch.no_grad():
         for parameter, name in state.names.items():
-            parameter.copy_(spread_like(values[name], parameter))
             keys = {key.rsplit("/", 1)[1]: key for key in moments if key.rsplit("/", 1)[0] == name}
             if keys:
                 state.optimizer.state[parameter] = {
                     key: spread_like(moments[path], parameter) for key, path in keys.items()
                 }
     return step
+
+
+def load_parameters(folder: Path, state: TrainingState, *, step: int) -> None:
+    """Restore the parameters of a step that a checkpoint holds."""
+    values = load_file(folder / _parameters(step))
+    with torch.no_grad():
+        for parameter, name in state.names.items():
+            parameter.copy_(spread_like(values[name], parameter))
+
+
+def _parameters(step: int) -> str:
+    return f"parameters-{step}.safetensors"
 
 
 def _to_save(tensor: Tensor) -> Tensor:
@@ -95,7 +110,7 @@ def _verified_step(folder: Path) -> int:
         step, checksums = int(described["step"]), dict(described["sha256"])
     except WRONG_SHAPE:
         raise ArtifactError("the checkpoint is corrupted", where=folder / DESCRIPTION, remedy=remedy) from None
-    for name in (f"parameters-{step}.safetensors", f"moments-{step}.safetensors"):
+    for name in sorted({_parameters(step), f"moments-{step}.safetensors", *checksums}):
         if not (folder / name).is_file() or file_sha256(folder / name) != checksums.get(name):
             raise ArtifactError("the checkpoint is corrupted", where=folder / name, remedy=remedy)
     return step

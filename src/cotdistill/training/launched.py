@@ -9,7 +9,8 @@ import torch.distributed as dist
 
 from cotdistill.errors import line_of
 from cotdistill.training.distributed import Ranks, join
-from cotdistill.training.stage import TrainingJob, fit
+from cotdistill.training.job import TrainingJob
+from cotdistill.training.stage import fit
 
 DONE = "done"
 

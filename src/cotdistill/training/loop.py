@@ -22,8 +22,8 @@ from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
 from cotdistill.progress import track
-from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
-from cotdistill.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from cotdistill.storage.jsonl import RowAppender, read_rows
+from cotdistill.training.checkpoints import TrainingState, load_checkpoint, load_parameters, save_checkpoint
 from cotdistill.training.data.ahead import ahead
 from cotdistill.training.data.batches import (
     Batch,
@@ -39,13 +39,13 @@ from cotdistill.training.data.examples import Example
 from cotdistill.training.data.layout import laid_out
 from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import ALONE, Ranks, whole
-from cotdistill.training.losses.weights import applies
 from cotdistill.training.optimizer import make_optimizer
 from cotdistill.training.rollout_buffer import BUFFER, Buffer
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import TeacherSignal
-from cotdistill.training.step import DistillationLoss, accumulate
+from cotdistill.training.step import DistillationLoss, accumulate, named_terms
+from cotdistill.training.validation import History, Validator, Watch, forget_after
 
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.tmp"
@@ -57,6 +57,7 @@ class TrainingSummary:
     """Totals of a finished training; tokens are those of the examples; shared ones count for each.
 
     ``rollouts`` describes the steps on the student's own samples: their number, mean tokens and how many were cut.
+    ``validation`` says which step's weights the student has and why the training stopped (:meth:`History.summary`).
     """
 
     num_steps: int
@@ -67,6 +68,7 @@ class TrainingSummary:
     last_loss: float
     seconds: float
     rollouts: dict[str, Any] | None = None
+    validation: dict[str, Any] | None = None
 
 
 def train_student(
@@ -78,12 +80,13 @@ def train_student(
     seed: int,
     folder: Path,
     rollouts: Rollouts | None = None,
+    watch: Watch | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingSummary:
     """Train ``student`` in place (its parameters in float32), writing metrics and checkpoints to ``folder``.
 
-    ``rollouts`` has or draws the examples of on-policy steps. With several ``ranks``, each calls this with the same
-    arguments, and the first one writes.
+    ``rollouts`` has or draws the examples of on-policy steps, and ``watch`` is what the student is checked on now and
+    then. With several ``ranks``, each calls this with the same arguments, and the first one writes.
 
     Raises TrainingError for an example that is longer than the student's positions, and at the first loss or gradient
     that is not finite; earlier checkpoints are kept.
@@ -104,6 +107,9 @@ def train_student(
         optimizer = make_optimizer(named.values(), config)
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
         first_step = load_checkpoint(folder / CHECKPOINT, state)
+        validator = watch and Validator.of(watch, config, module, layout, dtype, folder, num_steps, len(groups), ranks)
+        if validator:
+            validator.resume(first_step)
         steps = _Steps(
             examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
         )
@@ -113,17 +119,41 @@ def train_student(
             order = steps.buffer.foreseen(order)
         record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
         laid = stack.enter_context(closing(ahead(steps.lay, islice(order, first_step, None))))
-        for number, step in enumerate(laid, first_step + 1):
-            record(steps.take(step))
-            if number % config.checkpoint_every == 0 and number < num_steps:
-                save_checkpoint(folder / CHECKPOINT, state, step=number, ranks=ranks)
-                if steps.buffer is not None and ranks.is_first:
-                    steps.buffer.forget(before=number)
+        _take_all(steps, laid, record, validator, state, folder / CHECKPOINT, first_step)
     if config.gradient_checkpointing:
         disable_gradient_checkpointing(student)
     student.eval()
     ranks.wait()
-    return _summary(folder / METRICS, len(examples))
+    return _summary(folder / METRICS, len(examples), validator.history if validator else None)
+
+
+def _take_all(
+    steps: _Steps,
+    laid: Iterator[_Step],
+    record: Callable[[dict[str, Any]], None],
+    validator: Validator | None,
+    state: TrainingState,
+    checkpoint: Path,
+    first_step: int,
+) -> None:
+    """Take the steps, to the last one or until the validation has seen enough, and restore the weights that are kept.
+
+    A check is written down before the step it follows and before a checkpoint, so one that is resumed from has it.
+    """
+    number, history = first_step, validator.history if validator else None
+    while not (history and history.exhausted) and (step := next(laid, None)) is not None:
+        row, number, better = steps.take(step), number + 1, False
+        if validator and number in validator.due:
+            row["validation"] = validator.check(number)
+            better = validator.history.best_step == number
+        record(row)
+        if (better or number % steps.config.checkpoint_every == 0) and number < steps.num_steps:
+            best = history.best_step if history else None
+            save_checkpoint(checkpoint, state, step=number, ranks=steps.ranks, best=best)
+            if steps.buffer is not None and steps.ranks.is_first:
+                steps.buffer.forget(before=number)
+    if history and history.best_step not in (None, number):
+        load_parameters(checkpoint, state, step=history.best_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +225,7 @@ class _Steps:
         return {
             "step": step.number + 1,
             "loss": loss,
-            "terms": _named(self.config, term_means, sampled=step.sampled),
+            "terms": named_terms(self.config.loss, term_means, sampled=step.sampled),
             "learning_rate": rate,
             "grad_norm": grad_norm,
             "num_loss_tokens": num_loss_tokens,
@@ -242,12 +272,6 @@ def _prepare(student: PreTrainedModel, config: TrainingConfig) -> None:
             layer.compile(dynamic=True)
 
 
-def _named(config: TrainingConfig, term_means: Sequence[float], *, sampled: bool) -> dict[str, float]:
-    """The mean of each loss term that applies, by its place, kind and region."""
-    means = enumerate(zip(config.loss, term_means, strict=True))
-    return {f"{n}_{term.kind}_{term.region}": mean for n, (term, mean) in means if applies(term, sampled=sampled)}
-
-
 def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> None:
     limit = num_positions(student)
     longest = examples[int(lengths_of(examples).argmax())]
@@ -265,7 +289,7 @@ def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Ite
     if not ranks.is_first:
         yield lambda row: None
         return
-    _forget_metrics_after(path, first_step)
+    forget_after(path, first_step)
     with RowAppender(path) as metrics, track("train", num_steps, done=first_step) as progress:
 
         def record(row: dict[str, Any]) -> None:
@@ -291,15 +315,7 @@ def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> Tra
     )
 
 
-def _forget_metrics_after(path: Path, step: int) -> None:
-    """Otherwise metrics of steps that a kill undid would be written twice."""
-    if path.exists():
-        with RowAppender(path) as metrics:
-            kept = [row for row in metrics.rows() if row["step"] <= step]
-        write_rows(path, kept)
-
-
-def _summary(path: Path, num_examples: int) -> TrainingSummary:
+def _summary(path: Path, num_examples: int, history: History | None) -> TrainingSummary:
     rows = list(read_rows(path))
     return TrainingSummary(
         num_steps=len(rows),
@@ -310,4 +326,5 @@ def _summary(path: Path, num_examples: int) -> TrainingSummary:
         last_loss=rows[-1]["loss"],
         seconds=round(sum(row["seconds"] for row in rows), 1),
         rollouts=rollout_totals([row["rollouts"] for row in rows if "rollouts" in row]),
+        validation=history.summary(len(rows)) if history else None,
     )

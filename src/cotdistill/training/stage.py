@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.config import CachedTeacher, LiveTeacher, Model, ModelConfig, OwnContext, TrainingConfig, identity
+from cotdistill.config import CachedTeacher, LiveTeacher, Model, OwnContext, TrainingConfig, identity
 from cotdistill.errors import ConfigError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
@@ -35,6 +34,8 @@ from cotdistill.training.data.examples import Example, make_examples, refuse_uns
 from cotdistill.training.data.lengths import Lengths
 from cotdistill.training.data.store import Tokens, make_tokens, read_tokens, token_settings
 from cotdistill.training.distributed import ALONE, Ranks
+from cotdistill.training.held_out import Checks, HeldOut, asking, held_out_of, ids_of, rationales_of_file
+from cotdistill.training.job import TrainingJob
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.optimizer import check_optimizer
 from cotdistill.training.rollout_buffer import BUFFER
@@ -45,6 +46,7 @@ from cotdistill.training.signals.capture import capture, store_settings, teacher
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
+from cotdistill.training.validation import Asking, Say, Watch
 
 VERSION = 5
 """Raised whenever a change of code changes what a training makes."""
@@ -62,9 +64,10 @@ class Student:
 
 
 def training_identity(
-    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int, held: HeldOut | None = None
 ) -> dict[str, Any]:
-    """Everything that can change the student: models, rationales, settings that matter, seed and stage version.
+    """Everything that can change the student: models, rationales, settings that matter, seed and stage version; and
+    with validation what is ``held`` out, whose records are kept beside it.
 
     Changing a default must raise VERSION.
     """
@@ -76,6 +79,7 @@ def training_identity(
         "rationales": content_of(rationales),
         "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
         "seed": seed,
+        **({"validation": held.identity(config.validation)} if held and config.validation else {}),
     }
 
 
@@ -104,72 +108,48 @@ def train(
     runs: Path,
     recipe: str = "",
     ranks: Ranks = ALONE,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
+    held: HeldOut | None = None,
 ) -> Student:
     """Train ``student`` on ``rationales`` in ``runs/training/<key>``, or take the finished one from there.
 
     ``recipe`` (YAML) is printed in the model card; ``ranks``, of which this is the first, train together; ``say`` is
-    told beforehand what is too long to be trained on whole. Raises ModelError if a divergence has no shared vocabulary,
-    and whatever :func:`train_student` raises.
+    told beforehand what is too long to be trained on whole, and what validation finds. ``held`` is what it may ask;
+    by default the held-out questions of the rationales. Raises ModelError if a divergence has no shared vocabulary,
+    DataError if nothing is held out or nothing left, and whatever :func:`train_student` raises.
     """
     target = target_of_student(rationales, config.target)
-    with open_stage(runs, "training", training_identity(student, rationales, config, seed)) as stage:
+    held = held_out_of(rationales, config, held)
+    with open_stage(runs, "training", training_identity(student, rationales, config, seed, held)) as stage:
         if not stage.finished:
-            _train(_job(student, rationales, config, seed, stage.path, runs), target, stage, recipe, ranks, say)
+            job = _job(student, rationales, config, seed, stage.path, runs, held, target)
+            _train(job, target, stage, recipe, ranks, say)
         for folder in (CHECKPOINT, BUFFER):  # not before: a kill would cost all of the training
             shutil.rmtree(stage.path / folder, ignore_errors=True)
         done = stage.read()
         return Student(stage.path, stage.path / "student", target, done.summary, done.dropped)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingJob:
-    """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go.
-
-    ``tokens`` is the folder of the examples. Only where tokenizers are aligned are there ``rationales``.
-    """
-
-    student: ModelConfig
-    tokens: Path
-    rationales: Sequence[Rationale]
-    config: TrainingConfig
-    seed: int
-    folder: Path
-    runs: Path
-
-    def to_json(self) -> str:
-        return json.dumps(
-            {
-                "student": self.student.model_dump(mode="json"),
-                "tokens": str(self.tokens.resolve()),
-                "rationales": [rationale.to_row() for rationale in self.rationales],
-                "config": self.config.model_dump(mode="json"),
-                "seed": self.seed,
-                "folder": str(self.folder.resolve()),
-                "runs": str(self.runs.resolve()),
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> TrainingJob:
-        row = json.loads(text)
-        return cls(
-            ModelConfig.model_validate(row["student"]),
-            Path(row["tokens"]),
-            [Rationale.from_row(rationale) for rationale in row["rationales"]],
-            TrainingConfig.model_validate(row["config"]),
-            row["seed"],
-            Path(row["folder"]),
-            Path(row["runs"]),
-        )
-
-
 def _job(
-    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, seed: int, folder: Path, runs: Path
+    student: Model,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    seed: int,
+    folder: Path,
+    runs: Path,
+    held: HeldOut | None,
+    target: Target,
 ) -> TrainingJob:
-    tokens = make_tokens(student, rationales, config, runs)
+    tokens, checks = make_tokens(student, rationales, config, runs), None
     aligned = isinstance(config.signal, LiveTeacher) and config.signal.alignment != "none"
-    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, folder, runs)
+    if held and config.validation:
+        more = rationales_of_file(held.rationales, target)
+        own = make_tokens(student, more, config, runs).path if more else None
+        share = config.validation.share
+        ids = ids_of(rationales, config, share) if share else frozenset[str]()
+        checks = Checks(held.asked(config.validation), target, asking(held.evaluation), ids, own)
+        rationales = [*rationales, *more] if aligned else ()
+    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, folder, runs, checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +163,7 @@ class Trained:
     dropped: dict[str, int]
 
 
-def _train(
-    job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: Ranks, say: Callable[[str], None]
-) -> None:
+def _train(job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: Ranks, say: Say) -> None:
     shared = job
     if ranks.size > 1:
         shared = _for_several(job, ranks)
@@ -213,6 +191,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
         "on_policy": job.config.on_policy is not None and ranks.sharded,
         "compile": job.config.compile and ranks.sharded,
         "optimizer": job.config.optimizer != "adamw" and ranks.sharded,
+        "validation.questions": job.checks is not None and bool(job.checks.questions) and ranks.sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
     for key, asked in refused.items():
@@ -227,13 +206,14 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     return replace(job, config=job.config.model_copy(update={"signal": signal}))
 
 
-def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line: None) -> Trained:
+def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
     config, device = job.config, pick_device()
     check_optimizer(config.optimizer)
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
     settle(tokenizer, config.response)
-    examples, dropped = tokens.examples, dict(tokens.dropped)
+    dropped = dict(tokens.dropped)
+    examples, held = _parted(tokens, job.checks)
     for line in (tokens.misjudged, tokens.too_long):
         if line:
             say(line)
@@ -241,10 +221,14 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
     if alignments is not None:
         examples, not_aligned = alignments.keep(examples)
         dropped |= not_aligned
+        held = alignments.keep(held)[0] if held else held
     refuse_unseen_regions(examples, config.loss)
-    signal = _open_signal(config, examples, tokenizer, job.runs, alignments, ranks)
+    signal = _open_signal(config, [*examples, *held] if held else examples, tokenizer, job.runs, alignments, ranks)
     dtype = resolve_dtype(config.dtype, device)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
+    watch = None
+    if config.validation and job.checks:
+        watch = Watch(config.validation, held, Asking(job.checks, tokenizer, dtype), say)
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
     num_tokens = check_tokens(opened.model, tokenizer, [tokens.highest])
@@ -258,11 +242,21 @@ def fit(job: TrainingJob, ranks: Ranks, say: Callable[[str], None] = lambda line
         seed=job.seed,
         folder=job.folder,
         rollouts=rollouts,
+        watch=watch,
         ranks=ranks,
     )
     if ranks.sharded:
         opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
     return Trained(opened, tokenizer, totals, tokens, dropped)
+
+
+def _parted(tokens: Tokens, checks: Checks | None) -> tuple[Sequence[Example], Sequence[Example]]:
+    """The examples to train on, and those that are held out."""
+    if checks is None:
+        return tokens.examples, ()
+    if checks.tokens is not None:
+        return tokens.examples, read_tokens(checks.tokens).examples
+    return tokens.examples.parted(checks.ids) if checks.ids else (tokens.examples, ())
 
 
 def _align(

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cotdistill.config import Divergence, HiddenTerm, LossConfig
+from cotdistill.config import Divergence, HiddenTerm, LossConfig, LossTerm, RegionName
 from cotdistill.models.forward.heads import all_hidden_states, head_of, head_parameters, last_hidden_states
 from cotdistill.training.data.batches import Batch
 from cotdistill.training.distributed import ALONE, Ranks
+from cotdistill.training.losses.by_token import token_losses
 from cotdistill.training.losses.fused import LossInputs, chunk_size, fused_loss
 from cotdistill.training.losses.hidden_matching import HiddenMatching
 from cotdistill.training.losses.teacher import NoTeacher, TeacherRows
-from cotdistill.training.losses.weights import token_weights
+from cotdistill.training.losses.weights import applies, token_weights
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
+
+PARTS: tuple[RegionName, ...] = ("reasoning", "rationale", "answer")
+"""The regions that a response consists of."""
 
 
 class DistillationLoss(nn.Module):
@@ -40,13 +44,40 @@ class DistillationLoss(nn.Module):
         named = ((name.removeprefix("student."), parameter) for name, parameter in self.named_parameters())
         return {name: parameter for name, parameter in named if parameter.requires_grad}
 
-    def forward(self, batch: Batch, num_loss_tokens: int) -> tuple[Tensor, Tensor]:
-        """The weighted loss over ``num_loss_tokens`` of the whole step, and each term's sum ``[num_terms]``."""
+    def forward(self, batch: Batch, num_loss_tokens: int | None) -> tuple[Tensor, Tensor]:
+        """The weighted loss over ``num_loss_tokens`` of the whole step, and each term's sum ``[num_terms]``; without
+        them :meth:`measured`, since a student that is spread over ranks is whole in here alone."""
+        if num_loss_tokens is None:
+            return self.measured(batch)
         if self.matching is not None:
             return self._forward_matching(self.matching, batch, num_loss_tokens)
         hidden = last_hidden_states(self.student, **batch.inputs)
         teacher = self.signal.rows(batch) if self.signal else NoTeacher(len(batch.targets))
         return self._token_losses(hidden, batch, teacher, num_loss_tokens)
+
+    @torch.no_grad()
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sums of each term's token losses by their weights, and of these weights: ``[num_terms, num_regions]`` both,
+        by ``PARTS``, without a term's own weight."""
+        found = torch.zeros(len(self.terms), len(batch.targets), device=batch.targets.device)
+        is_hidden = torch.tensor([isinstance(term, HiddenTerm) for term in self.terms], device=found.device)
+        teacher: TeacherRows = NoTeacher(len(batch.targets))
+        if self.matching is not None:
+            assert isinstance(self.signal, LiveSignal), "the config refuses hidden-state terms of other signals"
+            states = all_hidden_states(self.student, **batch.inputs)
+            hidden, teacher = states[-1], self.signal.rows(batch, self.matching.teacher_layers)
+            found[is_hidden] = self.matching.token_losses(states, teacher.layers, batch)
+        else:
+            hidden = last_hidden_states(self.student, **batch.inputs)
+            teacher = self.signal.rows(batch) if self.signal else teacher
+        if self.token_terms:
+            size = chunk_size(self.student.config.get_text_config().vocab_size)
+            rows = hidden.flatten(0, 1)[batch.positions]
+            tokens = token_losses(self.token_terms, rows, head_of(self.student), batch.targets, teacher, size)
+            found[~is_hidden] = tokens
+        weights = token_weights(self.terms, batch.regions, batch.owners)
+        inside = token_weights([LossTerm(region=part) for part in PARTS], batch.regions, batch.owners).double().T
+        return torch.where(weights > 0, weights * found, 0.0).double() @ inside, weights.double() @ inside
 
     def _token_losses(
         self, hidden: Tensor, batch: Batch, teacher: TeacherRows, num_loss_tokens: int
@@ -77,6 +108,12 @@ class DistillationLoss(nn.Module):
         sums = token_sums.new_zeros(len(self.terms))
         sums[is_hidden], sums[~is_hidden] = hidden_sums.detach(), token_sums
         return loss + token_loss, sums
+
+
+def named_terms(terms: Sequence[LossConfig], means: Sequence[float], *, sampled: bool = False) -> dict[str, float]:
+    """The mean of each loss term that applies, by its place, kind and region."""
+    places = enumerate(zip(terms, means, strict=True))
+    return {f"{n}_{term.kind}_{term.region}": mean for n, (term, mean) in places if applies(term, sampled=sampled)}
 
 
 def _matching(terms: Sequence[HiddenTerm], student: PreTrainedModel, signal: TeacherSignal | None) -> HiddenMatching:

@@ -53,15 +53,28 @@ _SCHEMA = pa.schema(
 class StoredExamples(Sequence[Example]):
     """Examples in a file, each made when it is asked for; its tokens are views.
 
-    ``lengths``, ``num_loss_tokens`` and ``last_regions`` are of all of them, ``[num_examples]``.
+    ``lengths``, ``num_loss_tokens`` and ``last_regions`` are of all of them, ``[num_examples]``. ``places`` leaves only
+    some of the file's.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, places: np.ndarray | None = None):
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self.path, self._places = path, places
         self._chunks = [_Chunk(reader.get_batch(number)) for number in range(reader.num_record_batches)]
-        self.lengths = np.concatenate([np.diff(chunk.regions.offsets) for chunk in self._chunks])
-        self.num_loss_tokens = np.concatenate([chunk.column("num_loss_tokens") for chunk in self._chunks])
-        self.last_regions = np.concatenate([chunk.column("last_region") for chunk in self._chunks])
+        self.lengths = self._chosen([np.diff(chunk.regions.offsets) for chunk in self._chunks])
+        self.num_loss_tokens = self._chosen([chunk.column("num_loss_tokens") for chunk in self._chunks])
+        self.last_regions = self._chosen([chunk.column("last_region") for chunk in self._chunks])
+
+    def _chosen(self, columns: Sequence[np.ndarray]) -> np.ndarray:
+        whole = np.concatenate(columns)
+        return whole if self._places is None else whole[self._places]
+
+    def parted(self, ids: frozenset[str]) -> tuple[StoredExamples, StoredExamples]:
+        """Those that have none of these ids, and those that have one."""
+        names = (name for chunk in self._chunks for name in chunk.ids)
+        has_one = self._chosen([np.fromiter((name in ids for name in names), bool)])
+        places = np.arange(len(self)) if self._places is None else self._places
+        return StoredExamples(self.path, places[~has_one]), StoredExamples(self.path, places[has_one])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -75,7 +88,8 @@ class StoredExamples(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return [self[place] for place in range(len(self))[index]]
-        chunk, row = divmod(range(len(self))[index], CHUNK)
+        place = range(len(self))[index]
+        chunk, row = divmod(place if self._places is None else int(self._places[place]), CHUNK)
         return self._chunks[chunk].example(row)
 
 
@@ -116,6 +130,10 @@ class _Chunk:
         self._tokens, self.regions = _Column(batch.column("tokens")), _Column(batch.column("regions"))
         prompts = batch.column("teacher_prompt")
         self._teacher_prompts = None if prompts.null_count else _Column(prompts)
+
+    @property
+    def ids(self) -> list[str]:
+        return self._batch.column("id").to_pylist()
 
     def column(self, name: str) -> np.ndarray:
         return self._batch.column(name).to_numpy()

@@ -46,8 +46,13 @@ class HiddenMatching(nn.Module):
         """
         with torch.autocast(batch.targets.device.type, enabled=False):
             weights = token_weights(self.terms, batch.regions, batch.owners)
+            return (weights * self.token_losses(student, teacher, batch)).sum(-1)
+
+    def token_losses(self, student: Sequence[Tensor], teacher: Mapping[int, Tensor], batch: Batch) -> Tensor:
+        """What :meth:`forward` sums up, not weighted yet: ``[num_terms, num_loss_tokens]``."""
+        with torch.autocast(batch.targets.device.type, enabled=False):
             losses = [self._token_losses(index, student, teacher, batch) for index in range(len(self.terms))]
-            return (weights * torch.stack(losses)).sum(-1)
+            return torch.stack(losses)
 
     def _token_losses(
         self, index: int, student: Sequence[Tensor], teacher: Mapping[int, Tensor], batch: Batch

@@ -1,0 +1,58 @@
+"""A training as it is handed to each of the processes that train together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cotdistill.config import ModelConfig, TrainingConfig
+from cotdistill.records import Rationale
+from cotdistill.training.held_out import Checks
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go.
+
+    ``tokens`` is the folder of the examples, ``checks`` what of them is held out. Only where tokenizers are aligned are
+    there ``rationales``.
+    """
+
+    student: ModelConfig
+    tokens: Path
+    rationales: Sequence[Rationale]
+    config: TrainingConfig
+    seed: int
+    folder: Path
+    runs: Path
+    checks: Checks | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "student": self.student.model_dump(mode="json"),
+                "tokens": str(self.tokens.resolve()),
+                "rationales": [rationale.to_row() for rationale in self.rationales],
+                "config": self.config.model_dump(mode="json"),
+                "seed": self.seed,
+                "folder": str(self.folder.resolve()),
+                "runs": str(self.runs.resolve()),
+                "checks": self.checks and self.checks.to_row(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingJob:
+        row = json.loads(text)
+        return cls(
+            ModelConfig.model_validate(row["student"]),
+            Path(row["tokens"]),
+            [Rationale.from_row(rationale) for rationale in row["rationales"]],
+            TrainingConfig.model_validate(row["config"]),
+            row["seed"],
+            Path(row["folder"]),
+            Path(row["runs"]),
+            Checks.from_row(row["checks"]) if row["checks"] else None,
+        )
