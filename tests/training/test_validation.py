@@ -148,6 +148,7 @@ def test_checks_are_due_every_so_many_steps_or_epochs_and_at_the_end() -> None:
 
 
 STOPPING = ON_POLICY | {
+    "on_policy": {"max_new_tokens": 6, "buffer": 2},
     "learning_rate": 0.2,
     "schedule": "constant",
     "epochs": 4,
