@@ -8,11 +8,23 @@ import time
 from collections.abc import Sequence
 
 
-def print_side(seconds: float, num_tokens: int, losses: Sequence[float]) -> None:
-    """One JSON line, the last of the process: peak memory is the process's own, in megabytes."""
+class Clock:
+    """Seconds, and processor seconds of this process, since it was made."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        return time.perf_counter() - self.started[0], time.process_time() - self.started[1]
+
+
+def print_side(took: tuple[float, float], num_tokens: int, losses: Sequence[float]) -> None:
+    """One JSON line, the last of the process; ``took`` is what a :class:`Clock` said of the training alone. Peak memory
+    is the process's own, in megabytes."""
+    seconds, processor_seconds = took
     row = {
         "seconds": seconds,
-        "processor_seconds": time.process_time(),
+        "processor_seconds": processor_seconds,
         "tokens_per_second": num_tokens / seconds,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
         "loss": sum(losses) / len(losses),

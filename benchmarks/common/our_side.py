@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 from inputs import BATCH_SIZE, LEARNING_RATE, capture_signal, read_examples
-from measured import print_side
+from measured import Clock, print_side
 
 from cotdistill.config import CrossEntropy, ForwardKL, ModelConfig, TrainingConfig
 from cotdistill.models.load.loading import load_model
@@ -38,11 +37,11 @@ def main(kind: str, folder: Path, dtype: str) -> None:
     student = load_model(ModelConfig(model=str(folder / "student")), dtype=torch.float32, device="cpu")
     examples = read_examples(folder)
     with tempfile.TemporaryDirectory() as work:
-        started = time.perf_counter()
+        clock = Clock()
         train_student(student, examples, config, signal=signal, seed=0, folder=Path(work))
-        seconds = time.perf_counter() - started
+        took = clock.read()
         losses = [row["loss"] for row in read_rows(Path(work) / "metrics.jsonl")]
-    print_side(seconds, sum(map(len, examples)), losses)
+    print_side(took, sum(map(len, examples)), losses)
 
 
 if __name__ == "__main__":

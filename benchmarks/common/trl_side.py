@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from inputs import BATCH_SIZE, LEARNING_RATE, read_order, read_rows
-from measured import print_side
+from measured import Clock, print_side
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 
@@ -50,11 +49,11 @@ def main(kind: str, folder: Path, dtype: str) -> None:
         else:
             teacher = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=getattr(torch, dtype))
             trainer = _gkd(student, teacher, tokenizer, rows, settings)
-        started = time.perf_counter()
+        clock = Clock()
         trainer.train()
-        seconds = time.perf_counter() - started
+        took = clock.read()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    print_side(seconds, sum(len(row["input_ids"]) - 1 for row in rows), losses)
+    print_side(took, sum(len(row["input_ids"]) - 1 for row in rows), losses)
 
 
 def _sft(student: Any, tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:

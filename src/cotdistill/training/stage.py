@@ -48,7 +48,7 @@ from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 from cotdistill.training.validation import Asking, Say, Watch
 
-VERSION = 5
+VERSION = 6
 """Raised whenever a change of code changes what a training makes."""
 
 

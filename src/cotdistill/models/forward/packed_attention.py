@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from cotdistill.models.forward.attention import computing_attention_with, differ, hidden_states
+from cotdistill.models.forward.attention_products import attention_by_products, suits_products
 from cotdistill.models.forward.heads import PackedTexts
 from cotdistill.models.generate.kv_cache import grows_in_place
 
@@ -84,6 +85,8 @@ def _attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )  # pyright: ignore[reportReturnType]
     refuse_more(module, attention_mask, others)
+    if suits_products(query, texts, dropout):
+        return attention_by_products(query, key, value, scaling, texts), None
     queries, keys, values = (s.split([texts.num_shared, *texts.lengths], dim=2) for s in (query, key, value))
     attended = [_causal(queries[0], keys[0], values[0], dropout, scaling)] if texts.num_shared else []
     for own_query, own_key, own_value in zip(queries[1:], keys[1:], values[1:], strict=True):
