@@ -12,6 +12,7 @@ from cotdistill.config.parts import Part, is_part, own_shorthand
 from cotdistill.config.perturbation import Perturbation
 from cotdistill.config.prompt import PromptFile
 from cotdistill.config.selection import Level, Selection
+from cotdistill.config.shorthand import Shorthand
 from cotdistill.records import Format, Question
 
 __all__ = [
@@ -152,7 +153,8 @@ AskedTeacher = OpenAITeacher | TransformersTeacher | VLLMTeacher | ScriptedTeach
 """Teachers that are asked with our prompts; their completions are kept."""
 
 OneTeacher = DatasetTeacher | HumanTeacher | AnswerOnlyTeacher | ProceduralTeacher | OwnTeacher | AskedTeacher
-_OneTeacher = Annotated[Annotated[OneTeacher, Field(discriminator="kind")], BeforeValidator(own_shorthand)]
+_SHORT = Shorthand(bare=True, own=True)
+_OneTeacher = Annotated[Annotated[OneTeacher, Field(discriminator="kind")], BeforeValidator(own_shorthand), _SHORT]
 
 
 class RoutedTeacher(Settings):
@@ -191,7 +193,7 @@ class RoutedTeacher(Settings):
 
 Teacher = OneTeacher | RoutedTeacher
 
-TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(own_shorthand)]
+TeacherConfig = Annotated[Annotated[Teacher, Field(discriminator="kind")], BeforeValidator(own_shorthand), _SHORT]
 
 
 def teachers_of(teacher: Teacher) -> tuple[OneTeacher, ...]:
@@ -223,6 +225,8 @@ def _compression(value: Any) -> Any:
 
 
 Compression = KeepFirst | Rewritten
+_ShortPerturbation = Annotated[Perturbation, Field(discriminator="kind"), Shorthand(bare=True)]
+_ShortCompression = Annotated[Compression, Field(discriminator="kind"), Shorthand(kindless=("first", "rewritten"))]
 
 
 def _part_or_file(value: Any) -> str:
@@ -257,16 +261,14 @@ class AnnotationConfig(Settings):
         "text, or one of messages (.yaml, .json), with $question, $choices and $gold",
         examples=["prompt.txt"],
     )
-    compress: Annotated[Annotated[Compression, Field(discriminator="kind")] | None, BeforeValidator(_compression)] = (
-        Field(
-            default=None,
-            description="shorter rationales: their first share, or a teacher's rewriting",
-            examples=[{"keep_first": 0.5}],
-        )
+    compress: Annotated[_ShortCompression | None, BeforeValidator(_compression)] = Field(
+        default=None,
+        description="shorter rationales: their first share, or a teacher's rewriting",
+        examples=[{"keep_first": 0.5}],
     )
-    perturbation: Annotated[
-        Annotated[Perturbation, Field(discriminator="kind")] | None, BeforeValidator(kind_shorthand)
-    ] = Field(default=None, description="make rationales worse on purpose", examples=["shuffled"])
+    perturbation: Annotated[_ShortPerturbation | None, BeforeValidator(kind_shorthand)] = Field(
+        default=None, description="make rationales worse on purpose", examples=["shuffled"]
+    )
     selection: Annotated[Selection, Field(discriminator="kind")] | None = Field(
         default=None,
         description="a granularity for each question, or the best of several rationales",

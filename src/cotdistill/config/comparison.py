@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from cotdistill.config.base import Settings
+from cotdistill.config.shorthand import Shorthand
 from cotdistill.records import ACCURACY
 
 __all__ = ["Comparison", "Factors", "Metric"]
@@ -25,7 +26,7 @@ def _side(value: Any) -> Any:
     return {ARM_FACTOR: value} if isinstance(value, str) else value
 
 
-Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1)]
+Side = Annotated[Factors, BeforeValidator(_side), Field(min_length=1), Shorthand(({"type": "string"},))]
 """The arms of one side of a comparison: all that have these factors. A bare text is the name of an arm of the file."""
 
 

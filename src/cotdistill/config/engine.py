@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings, Temperature, kind_shorthand
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.secrets import RequestFields, ServerAddress, VariableName
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = [
     "EngineSettings",
@@ -157,6 +158,7 @@ class VLLMSettings(Settings):
 EngineSettings = Annotated[
     Annotated[TransformersSettings | VLLMSettings | ServerSettings, Field(discriminator="kind")],
     BeforeValidator(kind_shorthand),
+    Shorthand(bare=True),
 ]
 
 

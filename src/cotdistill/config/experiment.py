@@ -169,7 +169,7 @@ class Experiment(Settings):
     settings: dict[str, Any]
     arms: dict[str, Factors] = Field(
         default={},
-        description="default: one, and the untrained student",
+        description="names, each with what it overrides, by dotted keys. Default: one, and the untrained student",
         examples=[{"answers": {"teacher": "answer_only"}, "rationales": {}}],
     )
     grid: dict[str, GridAxis] = Field(

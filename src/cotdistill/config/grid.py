@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator
 
 from cotdistill.config.base import Settings
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = ["Axis", "Resources"]
 
@@ -54,5 +55,5 @@ class Resources(Settings):
     max_retries: int = Field(default=3, ge=0, description="how often a cell is begun again after its node went down")
 
 
-GridAxis = Annotated[Axis, BeforeValidator(_axis)]
+GridAxis = Annotated[Axis, BeforeValidator(_axis), Shorthand(({"type": ["array", "object"]},))]
 """An axis as it is written: a list, names with their values, or ``{of: ARM, values: ...}``."""

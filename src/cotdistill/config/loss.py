@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 
 from cotdistill.config.base import Settings, Temperature
 from cotdistill.config.parts import Part, own_shorthand
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = [
     "AlphaBeta",
@@ -192,6 +193,7 @@ LossConfig = Annotated[
         Field(discriminator="kind"),
     ],
     BeforeValidator(own_shorthand),
+    Shorthand(bare=True, own=True),
 ]
 
 
@@ -199,5 +201,5 @@ def _terms(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
 
-Losses = Annotated[tuple[LossConfig, ...], BeforeValidator(_terms)]
+Losses = Annotated[tuple[LossConfig, ...], BeforeValidator(_terms), Shorthand(single=True)]
 """The terms of a loss; a single term needs no list."""

@@ -6,9 +6,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
 
 from cotdistill.config.base import Settings, from_folder
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = [
     "Argument",
@@ -32,6 +33,7 @@ Arguments = Annotated[
     tuple[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Argument], ...],
     BeforeValidator(_pairs),
     PlainSerializer(dict),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}),
 ]
 """Arguments of a chat template by name."""
 
@@ -86,4 +88,4 @@ def _model_shorthand(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand)]
+Model = Annotated[ModelConfig, BeforeValidator(_model_shorthand), Shorthand(({"type": "string"},))]

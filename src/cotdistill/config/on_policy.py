@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from cotdistill.config.base import Settings, Temperature, kind_shorthand
 from cotdistill.config.engine import SignalServer, TransformersSettings, VLLMSettings
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = [
     "LengthSchedule",
@@ -19,8 +20,8 @@ __all__ = [
 class LengthSchedule(Settings):
     """Tokens of a sample: evenly from ``start`` at the first step to ``end`` at the last (arXiv 2602.15260)."""
 
-    start: int = Field(ge=1)
-    end: int = Field(ge=1)
+    start: int = Field(ge=1, description="tokens of a sample at the first step", examples=[32])
+    end: int = Field(ge=1, description="tokens of a sample at the last step", examples=[256])
 
 
 class RolloutServer(SignalServer):
@@ -57,6 +58,7 @@ class OnPolicy(Settings):
     offline: bool | None = Field(
         default=None,
         description="draw samples once, from the student before training. Default: true if the signal is stored",
+        examples=[True],
     )
     buffer: int = Field(
         default=1,
@@ -66,6 +68,7 @@ class OnPolicy(Settings):
     engine: Annotated[
         Annotated[TransformersSettings | VLLMSettings | RolloutServer, Field(discriminator="kind")],
         BeforeValidator(kind_shorthand),
+        Shorthand(bare=True),
     ] = Field(default=TransformersSettings(), description="what draws offline samples")
 
     @property

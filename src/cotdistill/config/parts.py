@@ -22,6 +22,7 @@ from pydantic import ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from cotdistill.config.base import Keyed, from_folder, kind_shorthand
+from cotdistill.config.shorthand import PART
 from cotdistill.errors import ConfigError, nearest
 
 __all__ = ["Part", "is_part", "own_shorthand"]
@@ -72,6 +73,10 @@ class Part(str, Keyed):
             raise ConfigError(
                 f"{self.name!r} cannot be called ({error})", where=self, remedy=f"write {wanted}"
             ) from None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return dict(PART)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from cotdistill.config.base import PLACE, FolderPath, Settings, from_folder
 from cotdistill.config.parts import Part, is_part, own_shorthand
+from cotdistill.config.shorthand import Shorthand
 from cotdistill.errors import nearest
 from cotdistill.records import AnswerType
 
@@ -191,8 +192,14 @@ class OwnBenchmark(OwnTask):
         return self.name or self.function.name
 
 
+def _may_be_named(schema: dict[str, Any]) -> None:
+    schema["properties"]["name"] = {"const": "procedural", "description": "instead of kind"}
+
+
 class ProceduralTask(Settings):
     """Questions made by generators in the style of BIG-Bench-Hard. Train and test are disjoint by construction."""
+
+    model_config = ConfigDict(json_schema_extra=_may_be_named)
 
     kind: Literal["procedural"] = "procedural"
     kinds: tuple[str, ...] = Field(
@@ -245,6 +252,11 @@ OwnQuestions = FileTask | HubTask | OwnBenchmark
 """Tasks whose rows are the user's, in columns that are detected."""
 AnyTask = BenchmarkTask | OwnQuestions | ProceduralTask
 _ByKind = Annotated[AnyTask, Field(discriminator="kind")]
-TaskConfig = Annotated[_ByKind, BeforeValidator(task_shorthand)]
-TestedTask = Annotated[_ByKind, BeforeValidator(tested_shorthand)]
+_SHORT = Shorthand(
+    ({"enum": [*BENCHMARKS, "procedural"]}, {"type": "string", "pattern": r"[./]"}),
+    kindless=("benchmark", "file", "hub", "procedural"),
+    own=True,
+)
+TaskConfig = Annotated[_ByKind, BeforeValidator(task_shorthand), _SHORT]
+TestedTask = Annotated[_ByKind, BeforeValidator(tested_shorthand), _SHORT]
 """One of ``evaluation.tasks``."""

@@ -14,6 +14,7 @@ from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTe
 from cotdistill.config.model import Dtype, Model
 from cotdistill.config.on_policy import OnPolicy
 from cotdistill.config.prompt import PromptFile
+from cotdistill.config.shorthand import Shorthand
 
 __all__ = [
     "Alignment",
@@ -133,7 +134,8 @@ def _signal_shorthand(value: Any) -> Any:
 
 
 SignalConfig = Annotated[
-    Annotated[LiveTeacher | CachedTeacher, Field(discriminator="kind")], BeforeValidator(_signal_shorthand)
+    Annotated[LiveTeacher | CachedTeacher, Field(discriminator="kind"), Shorthand(kindless=("live",))],
+    BeforeValidator(_signal_shorthand),
 ]
 
 

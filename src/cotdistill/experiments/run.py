@@ -80,9 +80,8 @@ def run_experiment(
         needs = unfinished_stages(missing, chosen, planned)
         missing = sharers_apart(missing, needs)
         _write_file(experiment, path)
-        alone, num_done = local and jobs == 1, len(chosen) - len(missing)
         students = KeptStudents(planned, work.runs, say)
-        with watch(len(chosen), num_done, say, students.ended, alone=alone) as view:
+        with watch(len(chosen), len(chosen) - len(missing), say, students.ended, alone=local and jobs == 1) as view:
             if missing and executor == "ray":
                 run_on_ray(missing, planned, work.runs, until=until, view=view)
             elif missing and jobs > 1:
