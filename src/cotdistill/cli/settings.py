@@ -104,8 +104,19 @@ def example_of(field: FieldInfo, node: dict[str, Any]) -> Any:
     others = [value for value in _choices(node) if value != default]
     if isinstance(default, bool):
         others = [not default]
-    plain = list(default) if isinstance(default, tuple) else default
-    return others[0] if others else plain
+    return others[0] if others else _plain(default)
+
+
+def _plain(default: Any) -> Any:
+    """A default as it would be written: of a section only its kind and what makes it another than an empty one."""
+    from cotdistill.config.base import Settings
+
+    if isinstance(default, tuple):
+        return [_plain(each) for each in default]
+    if not isinstance(default, Settings):
+        return default
+    kind = {"kind": kind} if (kind := getattr(default, "kind", None)) else {}
+    return kind | default.model_dump(mode="json", exclude_defaults=True)
 
 
 def _choices(node: dict[str, Any]) -> list[Any]:
@@ -244,17 +255,10 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    from cotdistill.config.base import Settings
-
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, Settings):
-        kind = getattr(value, "kind", None)
-        return f"{{kind: {kind}}}" if kind else "{}"
-    if isinstance(value, tuple):
-        value = [getattr(one, "kind", one) for one in value]
-    return value if isinstance(value, str) and value else "null" if value is None else json.dumps(value, default=str)
+    return value if isinstance(value, str) and value else _written(_plain(value))
 
 
 def _written(value: Any) -> str:
