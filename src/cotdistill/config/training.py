@@ -291,8 +291,6 @@ class TrainingConfig(Settings):
             raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
         if unsuited := self.on_policy.unsuited(offline=self.offline_samples):
             raise ValueError(unsuited)
-        if self.offline_samples:
-            raise ValueError("offline samples are being built; set on_policy.offline: false, with a live signal")
         if self.on_policy.share == 1 and any(isinstance(term, CrossEntropy) for term in self.loss):
             raise ValueError(
                 "cross_entropy applies to steps on the rationales, and with on_policy.share: 1 there are none; lower "

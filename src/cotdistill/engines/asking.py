@@ -95,9 +95,13 @@ class Answered:
 
 
 class CompletionLog(Answered):
-    """Completions in a JSON Lines file, read when asked for; once added, one survives a kill of the process."""
+    """Completions in a JSON Lines file, read when asked for; once added, one survives a kill of the process.
 
-    def __init__(self, path: Path):
+    Those that came ``with_tokens`` can be kept with them.
+    """
+
+    def __init__(self, path: Path, *, with_tokens: bool = False):
+        self._with_tokens = with_tokens
         path.parent.mkdir(parents=True, exist_ok=True)
         self._appender = RowAppender(path)
         self._file = path.open("rb")
@@ -113,7 +117,7 @@ class CompletionLog(Answered):
     def add_all(self, completions: Collection[Completion]) -> None:
         """Save those that are not there yet, together."""
         new = [completion for completion in completions if completion.key not in self]
-        starts = self._appender.append_all(completion.to_row() for completion in new)
+        starts = self._appender.append_all(one.to_row(with_tokens=self._with_tokens) for one in new)
         for start, completion in zip(starts, new, strict=True):
             self._take(start, completion)
 

@@ -53,7 +53,7 @@ class Completion:
     Its ``text`` is what it says, its ``reasoning`` what it thought, apart or between marks. ``finish_reason`` is
     "length" if the token limit cut it off, otherwise "stop" or a server's own word. Output tokens include the
     reasoning; they are estimated where a server has not ``counted`` them. Only models in this process give
-    ``reasoning_tokens``, those of reasoning and its marks, and ``token_ids``.
+    ``reasoning_tokens``, those of reasoning and its marks; they, and servers that are asked to, give ``token_ids``.
     """
 
     key: str
@@ -134,18 +134,20 @@ class Completion:
     def _cut_in_thought(self) -> bool:
         return self.truncated and not (self._split.closed and self.text.strip())
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self, *, with_tokens: bool = False) -> dict[str, Any]:
         """What came, as it came: the text with its marks."""
-        return {column: getattr(self, name) for name, column in _COLUMNS.items()}
+        row = {column: getattr(self, name) for name, column in _COLUMNS.items()}
+        return row | ({"token_ids": self.token_ids} if with_tokens else {})
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Completion:
         """Raises KeyError or TypeError for a row that is none."""
-        row = {"reasoning_tokens": None} | row
+        row = {"reasoning_tokens": None, "token_ids": ()} | row
         values = {name: row[column] for name, column in _COLUMNS.items()}
-        if not isinstance(values["raw"], str) or not all(isinstance(values[name], int) for name in _COUNTS):
+        counts = (*(values[name] for name in _COUNTS), *row["token_ids"])
+        if not isinstance(values["raw"], str) or not all(isinstance(number, int) for number in counts):
             raise TypeError
-        return cls(**values)
+        return cls(**values, token_ids=tuple(row["token_ids"]))
 
 
 _COUNTS = ("draw", "input_tokens", "output_tokens")

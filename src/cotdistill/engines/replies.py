@@ -29,10 +29,11 @@ def completion_of(answer: Any, request: Request, stop: Sequence[str]) -> Complet
         choice = answer["choices"][0]
         finish = _finish(choice.get("finish_reason"))
         text, thought, refused = _written(choice if request.raw else choice["message"], raw=request.raw)
+        token_ids = _token_ids(choice)
     except (AttributeError, KeyError, IndexError, TypeError, RecursionError):
         if counts == (None, None):
             raise Unanswered(MALFORMED, retryable=True, said=words_of(answer)) from None
-        text, thought, refused, finish = "", "", False, MALFORMED
+        text, thought, refused, finish, token_ids = "", "", False, MALFORMED, ()
     if refused:
         finish = REFUSAL
     if not (text or thought or finish or usage):
@@ -46,6 +47,7 @@ def completion_of(answer: Any, request: Request, stop: Sequence[str]) -> Complet
         stop=stop,
         reasoning=thought or None,
         counted=None not in counts,
+        token_ids=token_ids,
     )
 
 
@@ -65,6 +67,14 @@ def _text_of(content: Any) -> tuple[str, str]:
     texts = [part["text"] for part in content if part["type"] == "text"]
     thoughts = [_text_of(part[part["type"]])[0] for part in content if part["type"] in ("thinking", "reasoning")]
     return "".join(texts), "".join(thoughts)
+
+
+def _token_ids(choice: dict[str, Any]) -> tuple[int, ...]:
+    """What vLLM returns if it is asked for ``return_token_ids``."""
+    ids = choice.get("token_ids")
+    if not isinstance(ids, list) or not all(isinstance(one, int) and 0 <= one < 2**31 for one in ids):
+        return ()
+    return tuple(ids)
 
 
 def _finish(reason: Any) -> str | None:

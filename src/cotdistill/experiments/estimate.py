@@ -27,6 +27,7 @@ from cotdistill.config import (
     ModelConfig,
     Padded,
     Removed,
+    RolloutServer,
     ScriptedTeacher,
     ServedModel,
     teachers_of,
@@ -188,6 +189,8 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
     if noun == "evaluation":
         return _evaluation_work(config, questions, words, rates)
     assert config.training is not None
+    if noun == "rollouts":
+        return _rollout_work(config, rows, rates)
     if noun == "teacher_signal":
         signal = config.training.signal
         assert isinstance(signal, CachedTeacher)
@@ -196,6 +199,16 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
         return _Work(seconds=rates.reading(signal.model, tokens))
     tokens = None if rows is None else _times(tokens, config.training.epochs_of(rows))
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
+
+
+def _rollout_work(config: CellConfig, rows: float | None, rates: _Rates) -> _Work:
+    """The student's samples for its training questions, each of half the most tokens; a server's speed is unknown."""
+    assert config.training is not None
+    assert config.training.on_policy is not None
+    tokens = _times(rows, config.training.on_policy.longest / 2)
+    if isinstance(config.training.on_policy.engine, RolloutServer):
+        return _Work(generated_tokens=tokens)
+    return _Work(generated_tokens=tokens, seconds=rates.generating(config.student, rows, tokens))
 
 
 def _annotation_work(config: CellConfig, made_with: Work) -> _Work:

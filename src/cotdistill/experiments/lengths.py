@@ -94,7 +94,7 @@ def _spread(rows: Sequence[_Row], sample: int | None) -> Sequence[_Row]:
 
 
 def _counted(config: CellConfig, rationales: Sequence[Rationale]) -> Lengths:
-    from cotdistill.training.stage import student_examples
+    from cotdistill.training.data.store import student_examples
 
     assert config.training is not None
     lengths = Lengths.of(config.student, config.training)

@@ -161,13 +161,17 @@ def capture_signal_of(config: CellConfig, rationales: Rationales, work: Work) ->
 
 
 def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any]:
-    """What capturing the cell's teacher will read and write, in tokens and bytes."""
+    """What capturing the cell's teacher will read and write, in tokens and bytes; at most, of samples not drawn yet."""
+    from cotdistill.training.data.store import student_examples
+    from cotdistill.training.offline import longest_samples
     from cotdistill.training.signals.capture import capture_size, readable_size
-    from cotdistill.training.stage import student_examples
 
     assert config.training is not None
     assert isinstance(config.training.signal, CachedTeacher)
     examples = student_examples(config.student, rationales.records, config.training)
+    if config.training.on_policy is not None and config.training.offline_samples:
+        samples = longest_samples(examples, config.training.on_policy)
+        examples = samples if config.training.on_policy.share == 1 else [*examples, *samples]
     size = capture_size(config.training.signal, examples, config.training.dtype)
     return size | {"size": readable_size(size["bytes"])}
 

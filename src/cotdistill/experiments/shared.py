@@ -14,7 +14,7 @@ from cotdistill.config.experiment import settled
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.storage.hashes import content_key
 
-NOUNS = ("annotation", "teacher_signal", "training", "evaluation")
+NOUNS = ("annotation", "rollouts", "teacher_signal", "training", "evaluation")
 
 
 def stage_keys(cell: Cell) -> dict[str, str]:
@@ -34,8 +34,14 @@ def stage_keys(cell: Cell) -> dict[str, str]:
     }
     keys = {"annotation": content_key(annotation)}
     training = identity(config.training, places=True)
+    drawn = None
+    if config.training.on_policy is not None and config.training.offline_samples:
+        how = identity(config.training.on_policy.model_copy(update={"share": 1.0, "offline": True}))
+        drawn = [keys["annotation"], student, how, config.training.dtype]
+        keys["rollouts"] = content_key(drawn)
     if isinstance(config.training.signal, CachedTeacher):
         signal = [
+            drawn and [drawn, config.training.on_policy and config.training.on_policy.share == 1],
             training["signal"],
             config.training.max_length,
             config.training.too_long,

@@ -16,8 +16,8 @@ from cotdistill.training.held_out import Checks
 class TrainingJob:
     """One training, as each of several processes gets it; ``folder`` is where metrics and checkpoints go.
 
-    ``tokens`` is the folder of the examples, ``checks`` what of them is held out. Only where tokenizers are aligned are
-    there ``rationales``.
+    ``tokens`` is the folder of the examples, ``checks`` what of them is held out, ``drawn`` the folder of the student's
+    samples, where they are drawn once. Only where tokenizers are aligned are there ``rationales``.
     """
 
     student: ModelConfig
@@ -28,6 +28,7 @@ class TrainingJob:
     folder: Path
     runs: Path
     checks: Checks | None = None
+    drawn: Path | None = None
 
     def to_json(self) -> str:
         return json.dumps(
@@ -40,6 +41,7 @@ class TrainingJob:
                 "folder": str(self.folder.resolve()),
                 "runs": str(self.runs.resolve()),
                 "checks": self.checks and self.checks.to_row(),
+                "drawn": self.drawn and str(self.drawn.resolve()),
             }
         )
 
@@ -55,4 +57,5 @@ class TrainingJob:
             Path(row["folder"]),
             Path(row["runs"]),
             Checks.from_row(row["checks"]) if row["checks"] else None,
+            Path(row["drawn"]) if row["drawn"] else None,
         )

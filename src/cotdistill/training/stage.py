@@ -30,13 +30,14 @@ from cotdistill.tasks.prompts import (
 )
 from cotdistill.training.card import model_card
 from cotdistill.training.data.batches import batch_tokens
-from cotdistill.training.data.examples import Example, make_examples, refuse_unseen_regions
-from cotdistill.training.data.lengths import Lengths
-from cotdistill.training.data.store import Tokens, make_tokens, read_tokens, token_settings
+from cotdistill.training.data.examples import Example, refuse_unseen_regions
+from cotdistill.training.data.store import Tokens, make_tokens, read_tokens
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.held_out import Checks, HeldOut, asking, held_out_of, ids_of, rationales_of_file
 from cotdistill.training.job import TrainingJob
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
+from cotdistill.training.offline import VERSION as OFFLINE_VERSION
+from cotdistill.training.offline import Drawn, make_drawn, read_drawn
 from cotdistill.training.optimizer import check_optimizer
 from cotdistill.training.rollout_buffer import BUFFER
 from cotdistill.training.rollouts import Rollouts
@@ -72,6 +73,8 @@ def training_identity(
     Changing a default must raise VERSION.
     """
     settings = identity(config.model_copy(update={"signal": None}))
+    if config.offline_samples:  # said or not
+        settings["on_policy"] |= {"offline": True, "version": OFFLINE_VERSION}
     return {
         "version": VERSION,
         "student": model_identity(student),
@@ -122,7 +125,7 @@ def train(
     held = held_out_of(rationales, config, held)
     with open_stage(runs, "training", training_identity(student, rationales, config, seed, held)) as stage:
         if not stage.finished:
-            job = _job(student, rationales, config, seed, stage.path, runs, held, target)
+            job = _job(student, rationales, config, seed, stage.path, runs, held, target, say)
             _train(job, target, stage, recipe, ranks, say)
         for folder in (CHECKPOINT, BUFFER):  # not before: a kill would cost all of the training
             shutil.rmtree(stage.path / folder, ignore_errors=True)
@@ -139,6 +142,7 @@ def _job(
     runs: Path,
     held: HeldOut | None,
     target: Target,
+    say: Say,
 ) -> TrainingJob:
     tokens, checks = make_tokens(student, rationales, config, runs), None
     aligned = isinstance(config.signal, LiveTeacher) and config.signal.alignment != "none"
@@ -149,7 +153,11 @@ def _job(
         ids = ids_of(rationales, config, share) if share else frozenset[str]()
         checks = Checks(held.asked(config.validation), target, asking(held.evaluation), ids, own)
         rationales = [*rationales, *more] if aligned else ()
-    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, folder, runs, checks)
+    drawn = make_drawn(student, tokens, config, runs)
+    if drawn is not None:
+        say(drawn.line())
+    paths = folder, runs, checks, drawn and drawn.path
+    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, *paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +196,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
     Raises ConfigError for what only one process can do.
     """
     refused = {
-        "on_policy": job.config.on_policy is not None and ranks.sharded,
+        "on_policy": job.config.on_policy is not None and not job.drawn and ranks.sharded,
         "compile": job.config.compile and ranks.sharded,
         "optimizer": job.config.optimizer != "adamw" and ranks.sharded,
         "validation.questions": job.checks is not None and bool(job.checks.questions) and ranks.sharded,
@@ -201,7 +209,8 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
             )
     if not isinstance(job.config.signal, CachedTeacher):
         return job
-    path = _captured(job.student, read_tokens(job.tokens), job.config, job.runs).folder.resolve()
+    drawn = job.drawn and read_drawn(job.drawn)
+    path = _captured(job.student, read_tokens(job.tokens), drawn, job.config, job.runs).folder.resolve()
     signal = job.config.signal.model_copy(update={"path": path})
     return replace(job, config=job.config.model_copy(update={"signal": signal}))
 
@@ -223,15 +232,18 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
         dropped |= not_aligned
         held = alignments.keep(held)[0] if held else held
     refuse_unseen_regions(examples, config.loss)
-    signal = _open_signal(config, [*examples, *held] if held else examples, tokenizer, job.runs, alignments, ranks)
-    dtype = resolve_dtype(config.dtype, device)
-    rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype) if config.on_policy else None
+    drawn = job.drawn and read_drawn(job.drawn)
+    scored = _scored(config, [*examples, *held] if held else examples, drawn)
+    signal = _open_signal(config, scored, tokenizer, job.runs, alignments, ranks)
+    dtype, samples = resolve_dtype(config.dtype, device), drawn and drawn.trained(job.checks)
+    rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype, samples) if config.on_policy else None
     watch = None
     if config.validation and job.checks:
         watch = Watch(config.validation, held, Asking(job.checks, tokenizer, dtype), say)
     opened = open_student(job.student, config, seed=job.seed, device=device)
     _set_up(opened.model, config)
-    num_tokens = check_tokens(opened.model, tokenizer, [tokens.highest])
+    highest = [tokens.highest, *([drawn.highest] if drawn else [])]
+    num_tokens = check_tokens(opened.model, tokenizer, highest)
     if signal is not None and signal.num_outcomes is not None:
         shared_vocabulary_size(signal.num_outcomes, opened.model, num_tokens)
     totals = train_student(
@@ -322,20 +334,20 @@ def capture_signal(
         raise ConfigError(
             "there is nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}"
         )
-    return _captured(student, make_tokens(student, rationales, config, runs), config, runs)
+    tokens = make_tokens(student, rationales, config, runs)
+    return _captured(student, tokens, make_drawn(student, tokens, config, runs), config, runs)
 
 
-def _captured(student: Model, tokens: Tokens, config: TrainingConfig, runs: Path) -> StoredSignal:
-    signal = _open_signal(config, tokens.examples, load_tokenizer(student), runs)
+def _captured(student: Model, tokens: Tokens, drawn: Drawn | None, config: TrainingConfig, runs: Path) -> StoredSignal:
+    signal = _open_signal(config, _scored(config, tokens.examples, drawn), load_tokenizer(student), runs)
     assert isinstance(signal, StoredSignal)
     return signal
 
 
-def student_examples(
-    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, lengths: Lengths | None = None
-) -> list[Example]:
-    """The token examples that ``student`` will be trained on; ``lengths`` counts them, and those that are dropped."""
-    lengths = Lengths.of(student, config) if lengths is None else lengths
-    tokenizer = load_tokenizer(student)
-    settings = token_settings(config, tokenizer)
-    return make_examples(rationales, tokenizer, max_length=lengths.limit, lengths=lengths, **settings)[0]
+def _scored(config: TrainingConfig, examples: Sequence[Example], drawn: Drawn | None) -> Sequence[Example]:
+    """What a stored signal must have: the examples of all steps that there are, and those held out."""
+    if drawn is None:
+        return examples
+    assert config.on_policy is not None
+    on_samples_alone = config.on_policy.share == 1 and config.validation is None
+    return drawn.examples if on_samples_alone else [*examples, *drawn.examples]

@@ -19,7 +19,7 @@ def score_arm(name: str, config: CellConfig, work: Work, num_scored: int) -> Arm
     from cotdistill.experiments.make import make_rationales
     from cotdistill.rationales.faults import find_faults
     from cotdistill.rationales.measures import num_words
-    from cotdistill.training.stage import student_examples
+    from cotdistill.training.data.store import student_examples
 
     assert config.training is not None
     task = work.load(config.task)

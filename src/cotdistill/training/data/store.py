@@ -27,7 +27,7 @@ from cotdistill.storage.hashes import content_key
 from cotdistill.storage.stages import open_stage
 from cotdistill.storage.stored import content_of
 from cotdistill.tasks.targets import Targets
-from cotdistill.training.data.examples import Example, kept_examples
+from cotdistill.training.data.examples import Example, kept_examples, make_examples
 from cotdistill.training.data.lengths import Lengths
 
 VERSION = 1
@@ -266,6 +266,16 @@ def token_settings(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -
     thinks = settle(tokenizer, config.response) == "think"
     settings = {"target": config.target, "too_long": config.too_long, "context": context, "thinks": thinks}
     return settings | {"loss_turns": config.loss_turns}
+
+
+def student_examples(
+    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, lengths: Lengths | None = None
+) -> list[Example]:
+    """The token examples that ``student`` will be trained on; ``lengths`` counts them, and those that are dropped."""
+    lengths = Lengths.of(student, config) if lengths is None else lengths
+    tokenizer = load_tokenizer(student)
+    settings = token_settings(config, tokenizer)
+    return make_examples(rationales, tokenizer, max_length=lengths.limit, lengths=lengths, **settings)[0]
 
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
