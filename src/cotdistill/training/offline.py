@@ -107,6 +107,15 @@ def read_drawn(path: Path) -> Drawn:
     return Drawn(path, StoredExamples(done.file(FILE)), done.summary)
 
 
+def scored(config: TrainingConfig, examples: Sequence[Example], drawn: Drawn | None) -> Sequence[Example]:
+    """What a stored signal must have: the examples of all steps that there are, and those held out."""
+    if drawn is None:
+        return examples
+    assert config.on_policy is not None
+    on_samples_alone = config.on_policy.share == 1 and config.validation is None
+    return drawn.examples if on_samples_alone else [*examples, *drawn.examples]
+
+
 def longest_samples(examples: Sequence[Example], on_policy: OnPolicy) -> list[Example]:
     """Stand-ins for samples that are not drawn yet: as long as they may become."""
     length = on_policy.longest

@@ -37,7 +37,7 @@ from cotdistill.training.held_out import Checks, HeldOut, asking, held_out_of, i
 from cotdistill.training.job import TrainingJob
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.offline import VERSION as OFFLINE_VERSION
-from cotdistill.training.offline import Drawn, make_drawn, read_drawn
+from cotdistill.training.offline import Drawn, make_drawn, read_drawn, scored
 from cotdistill.training.optimizer import check_optimizer
 from cotdistill.training.rollout_buffer import BUFFER
 from cotdistill.training.rollouts import Rollouts
@@ -233,8 +233,8 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
         held = alignments.keep(held)[0] if held else held
     refuse_unseen_regions(examples, config.loss)
     drawn = job.drawn and read_drawn(job.drawn)
-    scored = _scored(config, [*examples, *held] if held else examples, drawn)
-    signal = _open_signal(config, scored, tokenizer, job.runs, alignments, ranks)
+    all_scored = scored(config, [*examples, *held] if held else examples, drawn)
+    signal = _open_signal(config, all_scored, tokenizer, job.runs, alignments, ranks)
     dtype, samples = resolve_dtype(config.dtype, device), drawn and drawn.trained(job.checks)
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype, samples) if config.on_policy else None
     watch = None
@@ -339,15 +339,6 @@ def capture_signal(
 
 
 def _captured(student: Model, tokens: Tokens, drawn: Drawn | None, config: TrainingConfig, runs: Path) -> StoredSignal:
-    signal = _open_signal(config, _scored(config, tokens.examples, drawn), load_tokenizer(student), runs)
+    signal = _open_signal(config, scored(config, tokens.examples, drawn), load_tokenizer(student), runs)
     assert isinstance(signal, StoredSignal)
     return signal
-
-
-def _scored(config: TrainingConfig, examples: Sequence[Example], drawn: Drawn | None) -> Sequence[Example]:
-    """What a stored signal must have: the examples of all steps that there are, and those held out."""
-    if drawn is None:
-        return examples
-    assert config.on_policy is not None
-    on_samples_alone = config.on_policy.share == 1 and config.validation is None
-    return drawn.examples if on_samples_alone else [*examples, *drawn.examples]
