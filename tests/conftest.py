@@ -14,6 +14,8 @@ with contextlib.suppress(ImportError):  # not in the benchmarks' environment, wh
     settings.register_profile("same", derandomize=True, deadline=None, database=None)
     settings.load_profile("same")  # random input is the same in every run
 
+os.environ.setdefault("COTDISTILL_DTYPE", "float32")  # what dtype: auto comes to must not depend on the processor
+
 pytest_plugins = ["tests.batch_dependent"]
 
 SHARED_DATA = Path(os.environ.get("COTDISTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -47,6 +47,6 @@ def test_doctor_names_versions_and_missing_parts_and_shows_no_key(tmp_path: Path
     assert "secret" not in done.out
     assert (found["environment"]["OPENAI_API_KEY"], found["environment"]["HF_TOKEN"]) == ("(set)", "(set)")
     assert found["versions"]["torch"]
-    assert found["computing"]["dtype: auto"] in ("float32", "bfloat16")
+    assert found["computing"]["dtype: auto"] == "float32 (COTDISTILL_DTYPE says so)"
     assert all(value[0].isalnum() for value in found["optional parts"].values())
     assert set(found["optional parts"]) >= {"data", "openai", "ray", "vllm"}

@@ -72,13 +72,14 @@ def _computing() -> dict[str, Any]:
     """Devices, and the type that ``dtype: auto`` comes to on the one that is used."""
     import torch
 
-    from cotdistill.models.load.loading import pick_device, resolve_dtype
+    from cotdistill.models.load.loading import pick_device
+    from cotdistill.models.load.products import choose
 
     device = pick_device()
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
         "device": str(device),
-        "dtype: auto": str(resolve_dtype("auto", device)).removeprefix("torch."),
+        "dtype: auto": str(choose(device)),
         "GPUs": ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in gpus) or "none",
         "CUDA of torch": torch.version.cuda or "none (a CPU build)",
         "threads": torch.get_num_threads(),

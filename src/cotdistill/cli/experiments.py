@@ -250,6 +250,7 @@ def _print_plan(
     from cotdistill.experiments.responses import response_lines
     from cotdistill.experiments.result import read_cell
     from cotdistill.experiments.run import cells_of_arm
+    from cotdistill.experiments.types import type_line
     from cotdistill.experiments.work import Work
 
     planned, work = plan(experiment), Work(runs, lambda line: None)
@@ -268,7 +269,7 @@ def _print_plan(
         comparisons = [asdict(pair) for pair in planned.comparisons]
         put_json(
             found.to_row()
-            | {"cells": cells, "comparisons": comparisons, "tasks": tasks}
+            | {"dtype": type_line(experiment, runs), "cells": cells, "comparisons": comparisons, "tasks": tasks}
             | {"lengths": {arm: one.to_row() for arm, one in long.items()}}
         )
         return
@@ -278,4 +279,5 @@ def _print_plan(
         put(f"{result.cell.id}  {result.status:<7}  {result.cell.title}")
     for pair in planned.comparisons:
         put(f"compares {pair.a} with {pair.b}" + (f" in {pair.metric}" if pair.metric != ACCURACY else ""))
+    put(type_line(experiment, runs))
     put(*lines(planned, found, jobs), *lengths.lines(long), *response_lines(left, planned, exact=exact))

@@ -204,9 +204,10 @@ def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> d
     from cotdistill.annotation import read_annotation
     from cotdistill.config import CachedTeacher
     from cotdistill.experiments.make import make_rationales, size_of_capture, with_trained_models
+    from cotdistill.experiments.types import settle_types
 
     work, rows = work_in(runs), {}
-    planned, cells = _checked(experiment, work, arm)
+    planned, cells = _checked(settle_types(experiment, runs), work, arm)
     for cell in cells:
         if cell.config.training and isinstance(cell.config.training.signal, CachedTeacher) and cell.arm not in rows:
             config = with_trained_models(cell, planned, work)

@@ -188,6 +188,9 @@ class Experiment(Settings):
     resources: Resources = Field(
         default=Resources(), description="what each cell needs on a Ray cluster", examples=[{"num_gpus": 1}]
     )
+    auto_dtype: Literal["float32", "bfloat16"] | None = Field(
+        default=None, description="what dtype: auto comes to in all cells; the first run writes it into its own file"
+    )
     keep_students: Literal["all", "best", "none"] = Field(
         default="all", description="best: of those made from each model; a student stays until no cell needs it"
     )
@@ -229,7 +232,10 @@ def _axis_rank(axis: str) -> int:
     return {STUDENT: 0, TEACHER: 1, SEED: 3}.get(axis, 2)
 
 
-_OF_THE_FILE = ("name", "question", "folder", "arms", "grid", "comparisons", "figures", "resources", "keep_students")
+_OF_THE_FILE = (
+    *("name", "question", "folder", "arms", "grid", "comparisons", "figures"),
+    *("resources", "auto_dtype", "keep_students"),
+)
 _OLD_STUDY = ("students", "teachers", "base", "controls")
 
 

@@ -22,6 +22,7 @@ from cotdistill.config import (
 from cotdistill.config.experiment import ARM_FACTOR, ONLY, SEED, STUDENT, TASK, TEACHER
 from cotdistill.config.model import ARM
 from cotdistill.errors import ConfigError, nearest
+from cotdistill.experiments.types import with_types
 from cotdistill.records import ACCURACY
 from cotdistill.storage.hashes import content_key
 
@@ -144,7 +145,7 @@ def _cells_of(experiment: Experiment, arm: str, made: dict[str, list[Cell]]) -> 
         if known := cells.get(id):
             factors = {axis: value for axis, value in known.factors.items() if factors.get(axis) == value}
             config = known.config
-        cells[id] = Cell(id, arm, {ARM_FACTOR: arm, **factors}, config, uses)
+        cells[id] = Cell(id, arm, {ARM_FACTOR: arm, **factors}, with_types(config, experiment.auto_dtype), uses)
     return list(cells.values())
 
 

@@ -21,6 +21,7 @@ from cotdistill.experiments.plan import Cell, Plan, plan
 from cotdistill.experiments.result import CellResult, ExperimentResult, cell_path, load_result, read_cell
 from cotdistill.experiments.shared import sharers_apart, unfinished_stages
 from cotdistill.experiments.students import KeptStudents
+from cotdistill.experiments.types import FILE, kept_type, settle_types
 from cotdistill.experiments.view import watch
 from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
@@ -29,7 +30,6 @@ from cotdistill.storage.locks import hold
 from cotdistill.storage.verified import forget
 
 Executor = Literal["local", "ray"]
-FILE = "experiment.yaml"
 SAMPLE = 2000
 """Of the training targets of a task, this many are judged before anything is made."""
 
@@ -54,8 +54,10 @@ def run_experiment(
     is full, ConfigError for an unknown cell, arm or executor, and for settings, data or models that cannot be used.
     """
     work = replace(work, runs=work.runs.absolute())
-    planned = plan(experiment)
     path, until, say = work.runs / experiment.name, work.until, work.say
+    if until != "annotate":  # which needs no student, and most often no torch
+        experiment = settle_types(experiment, work.runs)
+    planned = plan(experiment)
     if jobs < 1:
         raise ConfigError(f"{jobs} is not a number of jobs", where="--jobs", remedy="give at least 1")
     if executor not in ("local", "ray"):
@@ -105,6 +107,9 @@ def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
 
 def _write_file(experiment: Experiment, path: Path) -> None:
     file = path / FILE
+    experiment = experiment.model_copy(
+        update={"auto_dtype": experiment.auto_dtype or kept_type(experiment, path.parent)}
+    )
     text = experiment.to_yaml()
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         write_text_atomically(file, text)

@@ -151,9 +151,3 @@ def test_a_hub_name_without_a_network_fails_fast_naming_it(monkeypatch, tmp_path
 def test_types_are_as_asked_for():
     assert resolve_dtype("float32", CPU) == torch.float32
     assert resolve_dtype("bfloat16", CPU) == torch.bfloat16
-
-
-@pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_cpu_computes_in_bfloat16_by_default_only_where_that_is_faster(monkeypatch, amx, expected):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    assert resolve_dtype("auto", CPU) == expected
