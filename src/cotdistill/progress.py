@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -73,6 +74,15 @@ def track(description: str, total: int, *, done: int = 0) -> Iterator[Progress]:
                 bar.update(task, advance=count, note=note)
 
         yield Bar()
+
+
+def peak_memory() -> str:
+    """The most memory that this process has had: of the GPU, if it uses one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB of the GPU"
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return f"{kilobytes / 1e6:.1f} GB"
 
 
 def duration(seconds: float) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "SignalConfig",
     "TeacherContext",
     "TooLong",
+    "Tracker",
     "TrainingConfig",
     "TrainingTarget",
 ]
@@ -123,6 +124,10 @@ Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 
 Optimizer = Literal["adamw", "adamw_8bit"]
 """AdamW; with moments in 8 bits (bitsandbytes, on CUDA) it takes a quarter of their memory."""
+
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+"""A program that shows a training's numbers; each is configured by its own environment variables."""
 
 
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
@@ -242,6 +247,9 @@ class TrainingConfig(Settings):
     )
     dtype: Dtype = Field(
         default="auto", description="the type models compute in; auto: bfloat16 where the machine computes it fast"
+    )
+    track: Annotated[tuple[Tracker, ...], MACHINE] = Field(
+        default=(), description="trackers that are fed with what is recorded while training", examples=[["tensorboard"]]
     )
     checkpoint_every: Annotated[int, MACHINE] = Field(default=200, ge=1, description="optimizer steps")
 

@@ -43,6 +43,7 @@ from cotdistill.tasks import Task
 from cotdistill.tasks.files import place_of
 from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
+from cotdistill.training.tracking import check_trackers
 
 
 def check_run(
@@ -214,6 +215,7 @@ class _Check:
             from cotdistill.training.optimizer import check_optimizer
 
             check_optimizer(training.optimizer)
+        check_trackers(training.track)
         if all(self.fetch or _is_here(model) for model in models_of(config)):
             _check_tokenizers(config.student, training)
 

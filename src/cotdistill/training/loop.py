@@ -21,7 +21,7 @@ from cotdistill.models.forward.heads import disable_gradient_checkpointing, enab
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
-from cotdistill.progress import track
+from cotdistill.progress import peak_memory, track
 from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, load_parameters, save_checkpoint
 from cotdistill.training.data.ahead import ahead
@@ -294,9 +294,8 @@ def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Ite
 
         def record(row: dict[str, Any]) -> None:
             metrics.append(row)
-            progress.advance(
-                note=f"loss {row['loss']:.3f}, {row['num_tokens'] / max(row['seconds'], 1e-4):,.0f} tokens/s"
-            )
+            speed = row["num_tokens"] / max(row["seconds"], 1e-4)
+            progress.advance(note=f"loss {row['loss']:.3f}, {speed:,.0f} tokens/s, {peak_memory()}")
 
         yield record
 

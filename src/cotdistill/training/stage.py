@@ -47,6 +47,7 @@ from cotdistill.training.signals.capture import capture, store_settings, teacher
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
+from cotdistill.training.tracking import followed
 from cotdistill.training.validation import Asking, Say, Watch
 
 VERSION = 6
@@ -176,7 +177,9 @@ def _train(job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: R
     if ranks.size > 1:
         shared = _for_several(job, ranks)
         ranks.broadcast(shared.to_json())
-    trained = fit(shared, ranks, say)
+    settings = {"student": job.student.model, "seed": job.seed, **identity(job.config)}
+    with followed(job.config.track, job.folder, job.runs, settings):
+        trained = fit(shared, ranks, say)
     folder = stage.path / "student"
     question = around_question(trained.tokens.commonest_answer_type, target)
     instructed = add_instruction(trained.tokenizer, *question, INSTRUCTION_MARK)
