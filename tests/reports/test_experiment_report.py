@@ -16,7 +16,7 @@ from cotdistill.config import load_experiment
 from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path, load_result
-from cotdistill.reports.result import evidence_of
+from cotdistill.reports.result import _samples, evidence_of
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage, stage_path
@@ -124,3 +124,10 @@ def test_an_experiment_that_never_ran_has_a_report(half_done):
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["missing"]) == 7
     assert "Nothing is finished yet; 7 cells are missing." in (half_done / "other/fine/report.md").read_text("utf-8")
+
+
+def test_a_students_own_samples_are_shown_where_it_trained_on_some() -> None:
+    """Means over the seeds, in the columns of what an arm cost."""
+    seeds = [{"num_steps": 4, "mean_length": 10.5 + n, "truncated": 2 * n, "repeated": 1} for n in range(2)]
+    assert _samples(seeds) == {"sample_tokens": 11.0, "sample_truncated": 1.0, "sample_repeated": 1.0}
+    assert _samples([]) == {}

@@ -119,7 +119,14 @@ def _extras(arm: ArmResult, cells: Sequence[Cell], read: Readings) -> dict[str, 
         "evaluation_seconds": _mean([one.stage("evaluation").seconds for one in arm.done], 1),
         "output_tokens": _mean([mean_output_tokens(cell.predictions) for cell in cells], 1),
         **_thoughts(cells),
+        **_samples([found for one in trainings if (found := one.get("rollouts"))]),
     }
+
+
+def _samples(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Fact]:
+    """How the student's own samples in training were; nothing where it had none."""
+    named = {"tokens": "mean_length", "truncated": "truncated", "repeated": "repeated"}
+    return {f"sample_{name}": _mean([one.get(key) for one in trainings], 1) for name, key in named.items() if trainings}
 
 
 def _thoughts(cells: Sequence[Cell]) -> dict[str, Fact]:
