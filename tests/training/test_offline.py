@@ -36,7 +36,7 @@ from cotdistill.training.data.store import make_tokens
 from cotdistill.training.loop import train_student
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.live import LiveSignal
-from cotdistill.training.stage import capture_signal, training_identity
+from cotdistill.training.stage import capture_signals, training_identity
 from cotdistill.training.stage import train as train_stage
 
 
@@ -119,7 +119,7 @@ def test_arms_seeds_and_epochs_share_what_is_drawn_and_scored_once(tmp_path: Pat
 
 def test_capturing_beforehand_draws_the_samples_that_a_training_reads(tmp_path: Path) -> None:
     student, teacher = models(tmp_path)
-    captured = capture_signal(student, RATIONALES, settings(teacher, on_policy={"share": 0.5}), runs=tmp_path)
+    (captured,) = capture_signals(student, RATIONALES, settings(teacher, on_policy={"share": 0.5}), runs=tmp_path)
     tokens = make_tokens(student, RATIONALES, settings(teacher), tmp_path)
     drawn = drawn_once(student, tokens, settings(teacher), tmp_path)
     assert set(captured.places) == {example.key for part in (tokens.examples, drawn.examples) for example in part}

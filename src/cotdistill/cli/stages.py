@@ -79,8 +79,12 @@ def capture(
         print_rows(_sizes_of_captures(experiment, runs, arm), as_json)
         return
     results = _made(experiment, work_in(runs, context, "capture"), arm, "teacher_signal")
-    stages = {name: result.stage("teacher_signal") for name, result in results.items()}
-    print_rows({name: stage.summary | {"path": str(stage.path)} for name, stage in stages.items()}, as_json)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, result in results.items():
+        for noun in (noun for noun in result.stages if noun.startswith("teacher_signal")):
+            stage = result.stage(noun)
+            rows[name + noun.removeprefix("teacher_signal")] = stage.summary | {"path": str(stage.path)}
+    print_rows(rows, as_json)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -202,14 +206,13 @@ def _print_plans(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
 
 def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
     from cotdistill.annotation import read_annotation
-    from cotdistill.config import CachedTeacher
     from cotdistill.experiments.make import make_rationales, size_of_capture, with_trained_models
     from cotdistill.experiments.types import settle_types
 
     work, rows = work_in(runs), {}
     planned, cells = _checked(settle_types(experiment, runs), work, arm)
     for cell in cells:
-        if cell.config.training and isinstance(cell.config.training.signal, CachedTeacher) and cell.arm not in rows:
+        if cell.config.training and cell.config.training.captures and cell.arm not in rows:
             config = with_trained_models(cell, planned, work)
             rows[cell.arm] = size_of_capture(config, read_annotation(make_rationales(config, work)))
     return rows

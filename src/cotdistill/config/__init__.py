@@ -21,6 +21,7 @@ from cotdistill.config import (
     perturbation,
     prompt,
     selection,
+    signal,
     task,
     training,
     validation,
@@ -42,6 +43,7 @@ from cotdistill.config.parts import *
 from cotdistill.config.perturbation import *
 from cotdistill.config.prompt import *
 from cotdistill.config.selection import *
+from cotdistill.config.signal import *
 from cotdistill.config.task import *
 from cotdistill.config.training import *
 from cotdistill.config.validation import *
@@ -64,6 +66,7 @@ __all__ += parts.__all__
 __all__ += perturbation.__all__
 __all__ += prompt.__all__
 __all__ += selection.__all__
+__all__ += signal.__all__
 __all__ += task.__all__
 __all__ += training.__all__
 __all__ += validation.__all__

@@ -33,6 +33,7 @@ __all__ = [
     "TeacherConfig",
     "TransformersTeacher",
     "VLLMTeacher",
+    "names_of_route",
     "teachers_of",
 ]
 
@@ -157,6 +158,14 @@ _SHORT = Shorthand(bare=True, own=True)
 _OneTeacher = Annotated[Annotated[OneTeacher, Field(discriminator="kind")], BeforeValidator(own_shorthand), _SHORT]
 
 
+def names_of_route(by: str, question: Question) -> tuple[str, ...]:
+    """What a question is known by where teachers are told apart ``by`` task or by a column, the whole name first."""
+    if by != "task":
+        return (str(question.meta.get(by, "")),)
+    before, _, behind = question.task.partition("/")
+    return question.task, behind, before
+
+
 class RoutedTeacher(Settings):
     """Several teachers: one for each value of ``by``, which is ``task`` or a column that ``task.keep_columns`` keeps.
 
@@ -181,13 +190,11 @@ class RoutedTeacher(Settings):
 
     def value_of(self, question: Question) -> str:
         """What decides about a question."""
-        return question.task if self.by == "task" else str(question.meta.get(self.by, ""))
+        return names_of_route(self.by, question)[0]
 
     def route(self, question: Question) -> OneTeacher | None:
         """Who is to write the rationale of a question, if anybody."""
-        value = self.value_of(question)
-        before, _, behind = value.partition("/")
-        names = (value, behind, before) if self.by == "task" else (value,)
+        names = names_of_route(self.by, question)
         return next((self.teachers[name] for name in names if name in self.teachers), self.default)
 
 

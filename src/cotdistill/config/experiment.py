@@ -112,9 +112,8 @@ def arm_of(model: ModelConfig) -> str | None:
 
 
 def models_of(config: CellConfig) -> list[ModelConfig]:
-    """The models that a cell needs: its student and its signal model."""
-    signal = config.training.signal if config.training else None
-    return [config.student, signal.model] if signal else [config.student]
+    """The models that a cell needs: its student and those of its signal."""
+    return [config.student, *(signal.model for signal in (config.training.signals if config.training else ()))]
 
 
 def with_models(config: CellConfig, replace: Callable[[ModelConfig], ModelConfig]) -> CellConfig:
@@ -122,8 +121,8 @@ def with_models(config: CellConfig, replace: Callable[[ModelConfig], ModelConfig
     changed = config.model_copy(update={"student": replace(config.student)})
     if config.training is None or config.training.signal is None:
         return changed
-    signal = config.training.signal.model_copy(update={"model": replace(config.training.signal.model)})
-    return changed.model_copy(update={"training": config.training.model_copy(update={"signal": signal})})
+    training = config.training.with_signals(lambda one: one.model_copy(update={"model": replace(one.model)}))
+    return changed.model_copy(update={"training": training})
 
 
 _OF_RATIONALES = ("keep", "answer_conditioned", "compress", "perturbation")

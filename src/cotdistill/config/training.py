@@ -1,43 +1,31 @@
-"""How a student is trained, and where the teacher's signal comes from."""
+"""How a student is trained."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from cotdistill.config.adapter import LoRA
-from cotdistill.config.base import MACHINE, PLACE, FolderPath, Settings
+from cotdistill.config.base import MACHINE, Settings
 from cotdistill.config.checking import Validation
-from cotdistill.config.engine import SignalServer
 from cotdistill.config.loss import CrossEntropy, Divergence, ForwardKL, HiddenTerm, Losses, TotalVariation
-from cotdistill.config.model import Dtype, Model
+from cotdistill.config.model import Dtype
 from cotdistill.config.on_policy import OnPolicy
-from cotdistill.config.prompt import PromptFile
-from cotdistill.config.shorthand import Shorthand
+from cotdistill.config.signal import CachedTeacher, LiveTeacher, OneSignal, RoutedSignal, SignalConfig
 
 __all__ = [
-    "Alignment",
     "Attention",
-    "CachedTeacher",
-    "GoldContext",
-    "LiveTeacher",
     "LossTurns",
     "Optimizer",
-    "OwnContext",
     "Response",
     "Schedule",
-    "SignalConfig",
-    "TeacherContext",
     "TooLong",
     "Tracker",
     "TrainingConfig",
     "TrainingTarget",
 ]
-
-Alignment = Literal["none", "sorted_probability", "byte_offset"]
-"""How a teacher's tokens are matched with a student's: as the same tokens; by rank; or where both end in the text."""
-
 
 TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answer_only", "multi_task"]
 """What a student is taught to write; ``tasks/prompts.py`` has the wording."""
@@ -45,69 +33,6 @@ TrainingTarget = Literal["rationale_then_answer", "answer_then_rationale", "answ
 
 Response = Literal["think", "plain"]
 """Where a student reasons: between its chat template's thinking marks, or in what it says."""
-
-
-GoldContext = Literal["none", "rationale", "answer"]
-"""What a teacher's prompt holds besides the student's: nothing, the gold rationale with its answer, the gold answer."""
-
-
-class OwnContext(Settings):
-    """A prompt of the teacher's own, in a file, for example one that asks it to be concise."""
-
-    prompt: PromptFile = Field(description="a file with the prompt that the teacher reads", examples=["concise.yaml"])
-
-
-TeacherContext = GoldContext | OwnContext
-"""What a teacher reads in place of the student's prompt."""
-
-
-class LiveTeacher(Settings):
-    """The teacher's distributions, computed while training.
-
-    A teacher with another tokenizer needs an ``alignment``: ``byte_offset`` for any divergence, or
-    ``sorted_probability`` (ULD) for total_variation (``training/signals/alignment.py`` says what they compare). With a
-    ``context``, a model can be its own teacher: it reads the gold rationale or gold answer in its prompt, or a prompt
-    of its own (``context: {prompt: FILE}``).
-    """
-
-    kind: Literal["live"] = "live"
-    model: Model = Field(description="the teacher", examples=["Qwen/Qwen2.5-7B"])
-    alignment: Alignment = Field(
-        default="none", description="how tokens are matched where the teacher has another tokenizer"
-    )
-    context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
-
-
-class CachedTeacher(Settings):
-    """The teacher's distributions, captured once and then read from disk: no teacher in memory while training.
-
-    ``hidden`` is exact (last hidden states); ``topk`` keeps the ``k`` likeliest tokens and the mass of all others;
-    ``sampled`` keeps ``num_samples`` draws, an unbiased estimate of forward KL. With a ``server``, the teacher runs
-    there, and only the tokenizer of ``model`` is read.
-    """
-
-    kind: Literal["cache"] = "cache"
-    model: Model = Field(description="the teacher", examples=["Qwen/Qwen2.5-7B"])
-    store: Literal["hidden", "topk", "sampled"] = Field(
-        default="hidden", description="what is kept of each distribution"
-    )
-    k: int = Field(default=64, ge=1, description="tokens per position, for topk")
-    num_samples: int = Field(default=16, ge=1, description="draws per position, for sampled")
-    path: Annotated[FolderPath | None, PLACE] = Field(
-        default=None, description="a captured folder; default: found or made in runs", examples=["signal"]
-    )
-    context: TeacherContext = Field(default="none", description="what the teacher reads that the student does not")
-    server: SignalServer | None = Field(
-        default=None,
-        description="a vLLM server that runs the teacher, for topk",
-        examples=[{"base_url": "http://127.0.0.1:8000/v1", "model": "teacher"}],
-    )
-
-    @model_validator(mode="after")
-    def likeliest_tokens_of_a_server(self) -> CachedTeacher:
-        if self.server is not None and self.store != "topk":
-            raise ValueError(f"a server gives only the likeliest tokens; set store: topk, not {self.store}")
-        return self
 
 
 LossTurns = Literal["last", "all"]
@@ -132,16 +57,6 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 Attention = Literal["eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
 """What computes attention, by transformers' names; flash attention needs a GPU and its own package."""
-
-
-def _signal_shorthand(value: Any) -> Any:
-    return {"kind": "live"} | value if isinstance(value, dict) else value
-
-
-SignalConfig = Annotated[
-    Annotated[LiveTeacher | CachedTeacher, Field(discriminator="kind"), Shorthand(kindless=("live",))],
-    BeforeValidator(_signal_shorthand),
-]
 
 
 class TrainingConfig(Settings):
@@ -266,6 +181,27 @@ class TrainingConfig(Settings):
             )
         return self
 
+    @property
+    def signals(self) -> tuple[OneSignal, ...]:
+        """All teachers of the signal."""
+        return self.signal.all if self.signal else ()
+
+    def with_signals(self, change: Callable[[OneSignal], OneSignal]) -> TrainingConfig:
+        """The training with each teacher of its signal changed."""
+        signal = self.signal
+        if signal is not None:
+            several = isinstance(signal, RoutedSignal)
+            changed = tuple(map(change, signal.all))
+            signal = signal.model_copy(update={"teachers": changed}) if several else changed[0]
+        return self.model_copy(update={"signal": signal})
+
+    @property
+    def captures(self) -> tuple[CachedTeacher, ...]:
+        """What is captured before training: of a teacher behind a server, what it says of examples from data."""
+        on_data = self.on_policy is None or self.on_policy.share < 1
+        asked = (each.captured for each in self.signals if isinstance(each, LiveTeacher) and each.server and on_data)
+        return (*(each for each in self.signals if isinstance(each, CachedTeacher)), *asked)
+
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:
         if not self.loss:
@@ -284,7 +220,7 @@ class TrainingConfig(Settings):
         """Whether the student's samples are drawn once, before training."""
         if self.on_policy is None or not self.on_policy.share:
             return False
-        stored = isinstance(self.signal, CachedTeacher)
+        stored = any(isinstance(signal, CachedTeacher) for signal in self.signals)
         return stored if self.on_policy.offline is None else self.on_policy.offline
 
     @model_validator(mode="after")
@@ -293,9 +229,9 @@ class TrainingConfig(Settings):
             return self
         if self.signal is None:
             raise ValueError("on_policy needs a teacher that scores the samples; add signal: {kind: live, model: ...}")
-        if isinstance(self.signal, CachedTeacher) and self.on_policy.offline is False:
+        if self.on_policy.offline is False and not all(isinstance(one, LiveTeacher) for one in self.signals):
             raise ValueError("live samples are new, so no stored signal has them; delete on_policy.offline")
-        if isinstance(self.signal, LiveTeacher) and self.signal.alignment != "none":
+        if any(isinstance(signal, LiveTeacher) and signal.alignment != "none" for signal in self.signals):
             raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
         if unsuited := self.on_policy.unsuited(offline=self.offline_samples):
             raise ValueError(unsuited)
@@ -310,7 +246,7 @@ class TrainingConfig(Settings):
     def hidden_states_where_needed(self) -> TrainingConfig:
         for term in self.loss:
             if isinstance(term, HiddenTerm):
-                if not isinstance(self.signal, LiveTeacher):
+                if not isinstance(self.signal, LiveTeacher) or self.signal.server is not None:
                     raise ValueError(f"{term.kind} needs all layers of the teacher; use signal: {{kind: live, ...}}")
                 if self.signal.alignment != "none":
                     raise ValueError(f"{term.kind} needs a teacher that reads the same tokens; delete signal.alignment")
@@ -318,7 +254,7 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def terms_that_the_alignment_supports(self) -> TrainingConfig:
-        if isinstance(self.signal, LiveTeacher) and self.signal.alignment == "sorted_probability":
+        if any(isinstance(each, LiveTeacher) and each.alignment == "sorted_probability" for each in self.signals):
             for term in self.loss:
                 if isinstance(term, Divergence) and not isinstance(term, TotalVariation):
                     raise ValueError(
@@ -329,14 +265,21 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def terms_that_the_signal_supports(self) -> TrainingConfig:
-        if not isinstance(self.signal, CachedTeacher) or self.signal.store == "hidden":
-            return self
-        for term in self.loss:
-            if isinstance(term, Divergence) and term.temperature != 1.0:
-                raise ValueError(
-                    f"a {self.signal.store} signal holds the distribution at temperature 1, not {term.temperature:g}; "
-                    "use store: hidden, or temperature 1"
-                )
-            if self.signal.store == "sampled" and isinstance(term, Divergence) and not isinstance(term, ForwardKL):
-                raise ValueError(f"a sampled signal allows only forward_kl, not {term.kind}; use store: hidden or topk")
+        for signal in self.signals:
+            store = _store_of(signal)
+            for term in self.loss if store != "hidden" else ():
+                if isinstance(term, Divergence) and term.temperature != 1.0:
+                    raise ValueError(
+                        f"a {store} signal holds the distribution at temperature 1, not {term.temperature:g}; "
+                        "use store: hidden, or temperature 1"
+                    )
+                if store == "sampled" and isinstance(term, Divergence) and not isinstance(term, ForwardKL):
+                    raise ValueError(f"a sampled signal allows only forward_kl, not {term.kind}; use hidden or topk")
         return self
+
+
+def _store_of(signal: OneSignal) -> str:
+    """What there is of the teacher's distributions: all (``hidden``), or a part."""
+    if isinstance(signal, CachedTeacher):
+        return signal.store
+    return "topk" if signal.server is not None else "hidden"

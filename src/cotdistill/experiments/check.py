@@ -12,7 +12,6 @@ from cotdistill.annotation.teachers.sources import source_of
 from cotdistill.config import (
     AnyTask,
     BenchmarkTask,
-    CachedTeacher,
     CellConfig,
     DatasetTeacher,
     HumanTeacher,
@@ -205,8 +204,9 @@ class _Check:
             return
         for model in _models_that_write(config):
             self._find(model)
-        if training.signal is not None and not (isinstance(training.signal, CachedTeacher) and training.signal.server):
-            self._find(training.signal.model)
+        for signal in training.signals:
+            if signal.server is None:
+                self._find(signal.model)
         if training.adapter is not None and (not training.adapter.merge or training.adapter.quantize != "none"):
             from cotdistill.models.load.adapters import check_adapter
 
@@ -251,8 +251,7 @@ def _check_rationales(config: CellConfig, questions: Sequence[Question]) -> None
 def _check_tokenizers(student: ModelConfig, training: TrainingConfig) -> None:
     """Raise ModelError for a student that cannot think and shall, and for a signal of other tokens. Loads torch where
     there is such a thing to check."""
-    signal = training.signal
-    same = signal is not None and getattr(signal, "alignment", "none") == "none"
+    same = [signal for signal in training.signals if getattr(signal, "alignment", "none") == "none"]
     if training.response != "think" and not same:
         return
     from cotdistill.models.load.loading import load_tokenizer
@@ -261,5 +260,5 @@ def _check_tokenizers(student: ModelConfig, training: TrainingConfig) -> None:
 
     if training.response == "think":
         settle(load_tokenizer(student), "think")
-    if signal is not None and same:
+    for signal in same:
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(student))

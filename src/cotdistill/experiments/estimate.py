@@ -13,6 +13,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,10 +22,10 @@ from cotdistill.annotation import plan_typical
 from cotdistill.config import (
     AnswerOnlyTeacher,
     AskedTeacher,
-    CachedTeacher,
     CellConfig,
     LiveTeacher,
     ModelConfig,
+    OneSignal,
     Padded,
     Removed,
     RolloutServer,
@@ -145,8 +146,7 @@ class _Rates:
         if measured := self._training.get(config.student):
             return _times(tokens, sum(s for s, _ in measured) / sum(n for _, n in measured))
         operations = _times(num_parameters(config.student), 6)
-        signal = config.training.signal if config.training else None
-        if isinstance(signal, LiveTeacher):
+        for signal in _in_memory(config):
             operations = _plus(operations, _times(num_parameters(signal.model), 2))
         return _times(tokens, operations, 1 / self._machine[0])
 
@@ -192,11 +192,8 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
     if noun == "rollouts":
         return _rollout_work(config, rows, rates)
     if noun == "teacher_signal":
-        signal = config.training.signal
-        assert isinstance(signal, CachedTeacher)
-        if signal.server is not None:  # how fast it answers is unknown
-            return _Work()
-        return _Work(seconds=rates.reading(signal.model, tokens))
+        here = [one for one in config.training.captures if one.server is None]  # how fast a server answers is unknown
+        return _Work(seconds=reduce(_plus, (rates.reading(one.model, tokens) for one in here), 0.0))
     tokens = None if rows is None else _times(tokens, config.training.epochs_of(rows))
     return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
 
@@ -264,8 +261,15 @@ def _rationale_words(config: CellConfig) -> float:
 def _memory(config: CellConfig) -> float | None:
     assert config.training is not None
     trained = _times(num_parameters(config.student), 4 if config.training.adapter else TRAINING_BYTES)
-    signal = config.training.signal
-    return _plus(trained, _times(num_parameters(signal.model), 4)) if isinstance(signal, LiveTeacher) else trained
+    for signal in _in_memory(config):
+        trained = _plus(trained, _times(num_parameters(signal.model), 4))
+    return trained
+
+
+def _in_memory(config: CellConfig) -> list[OneSignal]:
+    """The teachers that are run beside the student."""
+    signals = config.training.signals if config.training else ()
+    return [signal for signal in signals if isinstance(signal, LiveTeacher) and signal.server is None]
 
 
 def _plus(a: float | None, b: float | None) -> float | None:

@@ -30,7 +30,6 @@ from cotdistill.tasks.targets import refuse_misjudged
 
 if TYPE_CHECKING:
     from cotdistill.evaluation.evaluate import Evaluation
-    from cotdistill.training.signals.stored import StoredSignal
     from cotdistill.training.stage import Student
 
 
@@ -52,9 +51,7 @@ def make_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Path]:
                 work.say(f"{cell.title}: {misjudged}")
             return stages
         if until == "capture":
-            if isinstance(config.training.signal, CachedTeacher):
-                stages["teacher_signal"] = capture_signal_of(config, rationales, work).folder
-            return stages
+            return stages | capture_signals_of(config, rationales, work)
         work.say(f"{cell.title}: train {config.student.model} on {_counted(rationales)}")
         if warning := much_left_out(rationales):
             work.say(f"{cell.title}: {warning}")
@@ -153,26 +150,37 @@ def train_student(config: CellConfig, rationales: Rationales, work: Work, *, tit
     )
 
 
-def capture_signal_of(config: CellConfig, rationales: Rationales, work: Work) -> StoredSignal:
-    from cotdistill.training.stage import capture_signal
+def capture_signals_of(config: CellConfig, rationales: Rationales, work: Work) -> dict[str, Path]:
+    """The folders of what is captured of the cell's teachers; from the second on, nouns are numbered."""
+    from cotdistill.training.stage import capture_signals
 
     assert config.training is not None, "an untrained student has no signal to capture"
-    return capture_signal(config.student, rationales.records, config.training, runs=work.runs)
+    if not config.training.captures:
+        return {}
+    stored = capture_signals(config.student, rationales.records, config.training, runs=work.runs)
+    return {f"teacher_signal{f'_{n}' if n > 1 else ''}": each.folder for n, each in enumerate(stored, 1)}
 
 
 def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any]:
-    """What capturing the cell's teacher will read and write, in tokens and bytes; at most, of samples not drawn yet."""
+    """What capturing the cell's teachers takes, in tokens and bytes; at most, of samples that are not drawn yet."""
+    from cotdistill.models.load.loading import load_tokenizer
     from cotdistill.training.data.store import student_examples
     from cotdistill.training.offline import longest_samples
     from cotdistill.training.signals.capture import capture_size, readable_size
+    from cotdistill.training.teaching import taught
 
     assert config.training is not None
-    assert isinstance(config.training.signal, CachedTeacher)
     examples = student_examples(config.student, rationales.records, config.training)
     if config.training.on_policy is not None and config.training.offline_samples:
         samples = longest_samples(examples, config.training.on_policy)
         examples = samples if config.training.on_policy.share == 1 else [*examples, *samples]
-    size = capture_size(config.training.signal, examples, config.training.dtype)
+    lessons = taught(config.training, rationales.records, (examples, ()), load_tokenizer(config.student))
+    sizes = [
+        capture_size(signal, lessons.by(number), config.training.dtype)
+        for number, signal in enumerate(config.training.signals)
+        if isinstance(signal, CachedTeacher)
+    ]
+    size = {name: sum(size[name] for size in sizes) for name in sizes[0]}
     return size | {"size": readable_size(size["bytes"])}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cotdistill.config import CachedTeacher, identity
+from cotdistill.config import identity
 from cotdistill.config.experiment import settled
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.storage.hashes import content_key
@@ -39,7 +39,7 @@ def stage_keys(cell: Cell) -> dict[str, str]:
         how = identity(config.training.on_policy.model_copy(update={"share": 1.0, "offline": True}))
         drawn = [keys["annotation"], student, how, config.training.dtype]
         keys["rollouts"] = content_key(drawn)
-    if isinstance(config.training.signal, CachedTeacher):
+    if config.training.captures:
         signal = [
             drawn and [drawn, config.training.on_policy and config.training.on_policy.share == 1],
             training["signal"],

@@ -32,7 +32,7 @@ def factors_of(config: CellConfig) -> dict[str, Fact]:
         "keep": annotation.keep if kind != "answer_only" else None,
         "perturbation": annotation.perturbation.kind if annotation.perturbation else None,
         "loss": " + ".join(term.kind for term in training.loss),
-        "signal": training.signal.model.model if training.signal else None,
+        "signal": " + ".join(one.model.model for one in training.signals) or None,
     }
 
 

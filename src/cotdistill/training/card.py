@@ -26,7 +26,7 @@ def model_card(
     ``sources`` counts rationales by task and teacher. ``to_write`` is what a reader has to put before and after a
     question, where the chat template does not.
     """
-    teacher = config.signal.model.model if config.signal else "none: supervised fine-tuning"
+    teacher = ", ".join(one.model.model for one in config.signals) or "none: supervised fine-tuning"
     if config.signal and config.signal.context != "none":
         teacher += f", who reads {_read(config.signal.context)}"
     adapter = config.adapter

@@ -8,16 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import CachedTeacher, LiveTeacher, Model, OwnContext, TrainingConfig, identity
+from cotdistill.config import Model, OwnContext, RoutedSignal, TrainingConfig, identity
 from cotdistill.errors import ConfigError
-from cotdistill.models.forward.attention import set_attention
-from cotdistill.models.forward.heads import check_head
-from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.load.loading import load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.tokens.instruction import add_instruction
 from cotdistill.models.tokens.thinking import settle
-from cotdistill.models.tokens.vocabulary import check_same_vocabulary, check_tokens, shared_vocabulary_size
+from cotdistill.models.tokens.vocabulary import check_tokens, shared_vocabulary_size
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.stages import Stage, open_stage
@@ -29,7 +27,6 @@ from cotdistill.tasks.prompts import (
     target_of_student,
 )
 from cotdistill.training.card import model_card
-from cotdistill.training.data.batches import batch_tokens
 from cotdistill.training.data.examples import Example, refuse_unseen_regions
 from cotdistill.training.data.store import Tokens, make_tokens, read_tokens
 from cotdistill.training.distributed import ALONE, Ranks
@@ -37,16 +34,21 @@ from cotdistill.training.held_out import Checks, HeldOut, asking, held_out_of, i
 from cotdistill.training.job import TrainingJob
 from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.offline import VERSION as OFFLINE_VERSION
-from cotdistill.training.offline import Drawn, make_drawn, read_drawn, scored
+from cotdistill.training.offline import make_drawn, read_drawn
 from cotdistill.training.optimizer import check_optimizer
 from cotdistill.training.rollout_buffer import BUFFER
 from cotdistill.training.rollouts import Rollouts
-from cotdistill.training.signals.aligned import AlignedSignal
-from cotdistill.training.signals.alignment import Alignments, align
-from cotdistill.training.signals.capture import capture, store_settings, teacher_identity
-from cotdistill.training.signals.live import LiveSignal, TeacherSignal
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
+from cotdistill.training.teaching import (
+    captures_of,
+    open_signal,
+    reads_rationales,
+    set_up,
+    signal_identity,
+    taught,
+    with_folders,
+)
 from cotdistill.training.tracking import followed
 from cotdistill.training.validation import Asking, Say, Watch
 
@@ -79,28 +81,12 @@ def training_identity(
     return {
         "version": VERSION,
         "student": model_identity(student),
-        "teacher": _signal_identity(config.signal),
+        "teacher": signal_identity(config.signal),
         "rationales": content_of(rationales),
         "training": settings | {"dtype": str(resolve_dtype(config.dtype, pick_device()))},
         "seed": seed,
         **({"validation": held.identity(config.validation)} if held and config.validation else {}),
     }
-
-
-def _signal_identity(signal: LiveTeacher | CachedTeacher | None) -> Any:
-    """A live teacher and its stored hidden states give the same student; a reduced signal gives another."""
-    if signal is None:
-        return None
-    identity = teacher_identity(signal) if isinstance(signal, CachedTeacher) else model_identity(signal.model)
-    settings: dict[str, Any] = {}
-    if isinstance(signal, LiveTeacher) and signal.alignment != "none":
-        settings["alignment"] = signal.alignment
-    if isinstance(signal, CachedTeacher) and signal.store != "hidden":
-        settings |= store_settings(signal)
-    if signal.context != "none":
-        context = signal.context
-        settings["context"] = context.prompt.identity if isinstance(context, OwnContext) else context
-    return {"model": identity, **settings} if settings else identity
 
 
 def train(
@@ -146,19 +132,19 @@ def _job(
     say: Say,
 ) -> TrainingJob:
     tokens, checks = make_tokens(student, rationales, config, runs), None
-    aligned = isinstance(config.signal, LiveTeacher) and config.signal.alignment != "none"
+    read = rationales if reads_rationales(config) else ()
     if held and config.validation:
         more = rationales_of_file(held.rationales, target)
         own = make_tokens(student, more, config, runs).path if more else None
         share = config.validation.share
         ids = ids_of(rationales, config, share) if share else frozenset[str]()
         checks = Checks(held.asked(config.validation), target, asking(held.evaluation), ids, own)
-        rationales = [*rationales, *more] if aligned else ()
+        read = [*read, *more] if read else ()
     drawn = make_drawn(student, tokens, config, runs)
     if drawn is not None:
         say(drawn.line())
     paths = folder, runs, checks, drawn and drawn.path
-    return TrainingJob(student, tokens.path, rationales if aligned else (), config, seed, *paths)
+    return TrainingJob(student, tokens.path, read, config, seed, *paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +188,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
         "on_policy": job.config.on_policy is not None and not job.drawn and ranks.sharded,
         "compile": job.config.compile and ranks.sharded,
         "optimizer": job.config.optimizer != "adamw" and ranks.sharded,
+        "signal": isinstance(job.config.signal, RoutedSignal) and ranks.sharded,
         "validation.questions": job.checks is not None and bool(job.checks.questions) and ranks.sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
@@ -210,12 +197,10 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
             raise ConfigError(
                 "it is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
             )
-    if not isinstance(job.config.signal, CachedTeacher):
-        return job
-    drawn = job.drawn and read_drawn(job.drawn)
-    path = _captured(job.student, read_tokens(job.tokens), drawn, job.config, job.runs).folder.resolve()
-    signal = job.config.signal.model_copy(update={"path": path})
-    return replace(job, config=job.config.model_copy(update={"signal": signal}))
+    tokenizer, drawn = load_tokenizer(job.student), job.drawn and read_drawn(job.drawn)
+    lessons = taught(job.config, job.rationales, _parted(read_tokens(job.tokens), job.checks), tokenizer, drawn)
+    stored = captures_of(job.config, lessons, tokenizer, job.runs)
+    return replace(job, config=with_folders(job.config, [one.folder.resolve() for one in stored]))
 
 
 def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained:
@@ -224,27 +209,21 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
     check_optimizer(config.optimizer)
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
     settle(tokenizer, config.response)
-    dropped = dict(tokens.dropped)
-    examples, held = _parted(tokens, job.checks)
     for line in (tokens.misjudged, tokens.too_long):
         if line:
             say(line)
-    alignments = _align(config, job.rationales, tokenizer)
-    if alignments is not None:
-        examples, not_aligned = alignments.keep(examples)
-        dropped |= not_aligned
-        held = alignments.keep(held)[0] if held else held
-    refuse_unseen_regions(examples, config.loss)
     drawn = job.drawn and read_drawn(job.drawn)
-    all_scored = scored(config, [*examples, *held] if held else examples, drawn)
-    signal = _open_signal(config, all_scored, tokenizer, job.runs, alignments, ranks)
-    dtype, samples = resolve_dtype(config.dtype, device), drawn and drawn.trained(job.checks)
+    lessons = taught(config, job.rationales, _parted(tokens, job.checks), tokenizer, drawn)
+    examples, dropped = lessons.examples, tokens.dropped | lessons.dropped
+    refuse_unseen_regions(examples, config.loss)
+    signal = open_signal(config, lessons, tokenizer, job.runs, ranks)
+    dtype, samples = resolve_dtype(config.dtype, device), drawn and lessons.kept(drawn.trained(job.checks))
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype, samples) if config.on_policy else None
     watch = None
     if config.validation and job.checks:
-        watch = Watch(config.validation, held, Asking(job.checks, tokenizer, dtype), say)
+        watch = Watch(config.validation, lessons.held, Asking(job.checks, tokenizer, dtype), say)
     opened = open_student(job.student, config, seed=job.seed, device=device)
-    _set_up(opened.model, config)
+    set_up(opened.model, config)
     highest = [tokens.highest, *([drawn.highest] if drawn else [])]
     num_tokens = check_tokens(opened.model, tokenizer, highest)
     if signal is not None and signal.num_outcomes is not None:
@@ -274,74 +253,19 @@ def _parted(tokens: Tokens, checks: Checks | None) -> tuple[Sequence[Example], S
     return tokens.examples.parted(checks.ids) if checks.ids else (tokens.examples, ())
 
 
-def _align(
-    config: TrainingConfig, rationales: Sequence[Rationale], tokenizer: PreTrainedTokenizerBase
-) -> Alignments | None:
-    if not isinstance(config.signal, LiveTeacher) or config.signal.alignment == "none":
-        return None
-    signal = config.signal
-    teacher, thinks = load_tokenizer(signal.model), settle(tokenizer, config.response) == "think"
-    settle(teacher, "think" if thinks else "plain")
-    turns = config.loss_turns
-    asked = (signal.alignment, config.target, signal.context)
-    return align(rationales, tokenizer, teacher, *asked, thinks=thinks, loss_turns=turns)
-
-
-def _open_signal(
-    config: TrainingConfig,
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    runs: Path,
-    alignments: Alignments | None = None,
-    ranks: Ranks = ALONE,
-) -> TeacherSignal | None:
-    if config.signal is None:
-        return None
-    teacher = config.signal.model
-    if alignments is None:
-        check_same_vocabulary(load_tokenizer(teacher), tokenizer)
-    if isinstance(config.signal, CachedTeacher):
-        max_tokens = batch_tokens(config.max_batch_tokens, pick_device())
-        return capture(
-            config.signal,
-            examples,
-            dtype=config.dtype,
-            max_batch_tokens=max_tokens,
-            packing=config.packing,
-            runs=runs,
-        )
-    device = pick_device()
-    dtype = resolve_dtype(config.dtype, device)
-    signal = LiveSignal(load_model(teacher, dtype=dtype, device=device))
-    _set_up(signal.teacher, config)
-    ranks.shard_teacher(signal.teacher)
-    return signal if alignments is None else AlignedSignal(signal, alignments)
-
-
-def _set_up(model: PreTrainedModel, config: TrainingConfig) -> None:
-    """Raises ModelError for a model that cannot compute attention as the config says, or whose logits are not those of
-    its head."""
-    check_head(model)
-    if config.attention is not None:
-        set_attention(model, config.attention)
-
-
-def capture_signal(
+def capture_signals(
     student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, runs: Path
-) -> StoredSignal:
-    """Capture, or find captured, what training ``student`` on ``rationales`` will read from its teacher.
+) -> list[StoredSignal]:
+    """Capture, or find captured, what training ``student`` on ``rationales`` will read from its teachers.
 
     Raises ConfigError if the training reads no stored signal.
     """
-    if not isinstance(config.signal, CachedTeacher):
+    if not config.captures:
         raise ConfigError(
             "there is nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}"
         )
-    tokens = make_tokens(student, rationales, config, runs)
-    return _captured(student, tokens, make_drawn(student, tokens, config, runs), config, runs)
-
-
-def _captured(student: Model, tokens: Tokens, drawn: Drawn | None, config: TrainingConfig, runs: Path) -> StoredSignal:
-    signal = _open_signal(config, scored(config, tokens.examples, drawn), load_tokenizer(student), runs)
-    assert isinstance(signal, StoredSignal)
-    return signal
+    tokenizer, tokens = load_tokenizer(student), make_tokens(student, rationales, config, runs)
+    drawn = make_drawn(student, tokens, config, runs)
+    return list(
+        captures_of(config, taught(config, rationales, (tokens.examples, ()), tokenizer, drawn), tokenizer, runs)
+    )

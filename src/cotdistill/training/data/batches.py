@@ -144,7 +144,7 @@ def batches_of_step(examples: Mapping[int, Example], layout: Layout, max_batch_t
 class Batch:
     """Examples of one forward pass, in a ``layout``.
 
-    ``keys`` are those of the examples in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
+    ``examples`` are the student's, in order; ``input_ids`` is ``[rows, length]``. So is ``attention_mask``, which
     padded rows alone have, and so are the ``position_ids`` of all others: they start again with each example, at 0 or
     behind what is shared, as ``texts`` then says. ``positions`` (flat, into ``[rows * length]``), ``targets``,
     ``regions`` and ``owners`` (the number of the example) are of the tokens that carry loss, ``[num_loss_tokens]``,
@@ -153,7 +153,7 @@ class Batch:
     where it reads the student's. What is ``sampled`` was written by the student.
     """
 
-    keys: tuple[str, ...]
+    examples: tuple[Example, ...]
     layout: Layout
     input_ids: Tensor
     attention_mask: Tensor | None
@@ -166,6 +166,11 @@ class Batch:
     longest: int
     teacher: Batch | None = None
     sampled: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those of the examples."""
+        return tuple(example.key for example in self.examples)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -187,13 +192,13 @@ class Batch:
 
 def collate(examples: Sequence[Example], layout: Layout = "padded") -> Batch:
     """Lay examples out and list the positions that carry loss; padding is zeros, which the attention mask hides."""
-    keys = tuple(example.key for example in examples)
     has_context = any(example.arrays.teacher_prompt is not None for example in examples)
     teachers = [example.of_teacher() for example in examples] if has_context else []
-    return _laid(examples, keys, layout, _laid(teachers, keys, layout) if has_context else None)
+    theirs = _laid(teachers, layout, of=examples) if has_context else None
+    return _laid(examples, layout, of=examples, teacher=theirs)
 
 
-def _laid(examples: Sequence[Example], keys: tuple[str, ...], layout: Layout, teacher: Batch | None = None) -> Batch:
+def _laid(examples: Sequence[Example], layout: Layout, *, of: Sequence[Example], teacher: Batch | None = None) -> Batch:
     shared = num_shared_tokens(examples) if layout == "shared" else 0
     longest, lengths = max(map(len, examples)), [len(example) - shared for example in examples]
     shape = (len(examples), longest) if layout == "padded" else (1, shared + sum(lengths))
@@ -208,7 +213,7 @@ def _laid(examples: Sequence[Example], keys: tuple[str, ...], layout: Layout, te
         is_token[own], owners[own] = 1, number
     (positions,) = regions.nonzero()
     return Batch(
-        keys,
+        tuple(of),
         layout,
         torch.from_numpy(input_ids).view(shape),
         torch.from_numpy(is_token).view(shape) if layout == "padded" else None,

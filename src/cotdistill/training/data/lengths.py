@@ -18,14 +18,14 @@ Fate = Literal["whole", "cut", "too_long"]
 
 
 def length_limit(student: ModelConfig, config: TrainingConfig) -> int:
-    """Tokens of prompt and response together: ``max_length``, by default as many as the student and the model of its
+    """Tokens of prompt and response together: ``max_length``, by default as many as the student and the models of its
     signal have positions for, and at most ``LONGEST``.
 
     Raises ModelError for a model that cannot be found.
     """
     if config.max_length is not None:
         return config.max_length
-    models = [student, *([config.signal.model] if config.signal else [])]
+    models = [student, *(signal.model for signal in config.signals)]
     return min([LONGEST, *filter(None, map(stated_positions, models))])
 
 

@@ -33,7 +33,7 @@ from typing import NamedTuple, cast
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import Alignment, LossTurns, TeacherContext, TrainingTarget
-from cotdistill.errors import DataError, ModelError
+from cotdistill.errors import ModelError
 from cotdistill.models.tokens.framing import special_token_ids
 from cotdistill.models.tokens.template import framed, stop_token_id
 from cotdistill.models.tokens.token_bytes import spelled, token_bytes
@@ -73,16 +73,6 @@ class Alignments:
 
     examples: dict[str, AlignedExample]
     outcomes: SharedOutcomes | None
-
-    def keep(self, examples: Sequence[Example]) -> tuple[list[Example], dict[str, int]]:
-        """Those of the student's examples that could be aligned, and counts of the others by reason."""
-        kept = [example for example in examples if example.key in self.examples]
-        if not kept:
-            raise DataError(
-                "the tokenizers of teacher and student spell every response differently",
-                remedy="set alignment: sorted_probability, or choose another teacher",
-            )
-        return kept, {"not_alignable": len(examples) - len(kept)} if len(kept) < len(examples) else {}
 
 
 def align(
