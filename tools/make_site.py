@@ -1,7 +1,8 @@
 """Build the documentation site into build/site, without a network, and check every link in it.
 
 Pages are the Markdown files of the checkout, in the same places, so that their links work here and there; the reference
-is made from the code. A link to a file that is no page (source, an experiment) becomes its text in a code font.
+is made from the code, and notebooks are run. A link to a file that is no page (source, an experiment) becomes its text
+in a code font.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
+import nbformat
 import typer
+from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
 
 import cotdistill
 from cotdistill.cli import app
@@ -59,6 +64,21 @@ def reference() -> None:
     (folder / "settings.md").write_text("\n".join(settings_page()), encoding="utf-8")
     (folder / "commands.md").write_text("\n".join(commands_page()), encoding="utf-8")
     (folder / "python.md").write_text("\n".join(python_page()), encoding="utf-8")
+
+
+def notebooks() -> None:
+    """Run each notebook of ``docs`` in an empty folder, and make a page of it with what it printed and drew."""
+    for file in sorted((ROOT / "docs").glob("*.ipynb")):
+        notebook = nbformat.read(file, nbformat.NO_CONVERT)
+        with tempfile.TemporaryDirectory() as folder:
+            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+        for cell in notebook.cells:
+            if cell.cell_type == "code":  # what goes to stderr is progress
+                cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        text, resources = MarkdownExporter().from_notebook_node(notebook, {"unique_key": file.stem})
+        (SOURCE / "docs" / f"{file.stem}.md").write_text(text, encoding="utf-8")
+        for name, content in resources["outputs"].items():
+            (SOURCE / "docs" / name).write_bytes(content)
 
 
 def settings_page() -> Iterator[str]:
@@ -160,6 +180,7 @@ def faulty_links() -> Iterator[str]:
 def main() -> None:
     collect()
     reference()
+    notebooks()
     program = Path(sys.executable).with_name("zensical")
     done = subprocess.run([program, "build", "--clean", "--strict"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode or not (SITE / "index.html").is_file():

@@ -225,6 +225,10 @@ class Score:
     unreadable: int
     truncated: int
 
+    def __str__(self) -> str:
+        low, high = (100 * bound for bound in self.interval)
+        return f"{100 * self.accuracy:.1f} % ({low:.1f} to {high:.1f}) of {self.n:,} questions"
+
     def to_row(self) -> dict[str, Any]:
         return asdict(self) | {"interval": list(self.interval)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cotdistill.errors import DataError
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, compare, holm, pooled, score
 from cotdistill.evaluation.statistics.proportions import wilson_interval
-from cotdistill.records import Prediction, Verdict
+from cotdistill.records import Prediction, Score, Verdict
 
 
 def prediction(
@@ -44,6 +45,13 @@ def test_wilson_interval_is_that_of_statsmodels(num_correct, n, level):
 def test_wilson_interval_ends_exactly_at_zero_and_one(n):
     assert wilson_interval(0, n)[0] == 0.0
     assert wilson_interval(n, n)[1] == 1.0
+
+
+def test_a_score_and_a_comparison_print_as_a_sentence():
+    result = ComparisonResult("a", "b", 300, 0.25, 0.2, 0.05, (0.011, 0.089), 0.0123, 20, 5)
+    assert str(result) == "a - b: +5.0 points (1.1 to 8.9), p = 0.0123"
+    assert str(replace(result, adjusted_p_value=0.00001)).endswith("p < 0.0001 (Holm)")
+    assert str(Score(1200, 0.25, (0.226, 0.275), 300, 900, 0, 0)) == "25.0 % (22.6 to 27.5) of 1,200 questions"
 
 
 def test_score_counts_all_four_verdicts():

@@ -59,6 +59,13 @@ class ComparisonResult:
     variance: Variance | None = None
     metric: str = ACCURACY
 
+    def __str__(self) -> str:
+        low, high = (100 * bound for bound in self.interval)
+        p = self.p_value if self.adjusted_p_value is None else self.adjusted_p_value
+        shown = "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+        corrected = "" if self.adjusted_p_value is None else " (Holm)"
+        return f"{self.a} - {self.b}: {100 * self.difference:+.1f} points ({low:.1f} to {high:.1f}), {shown}{corrected}"
+
     def seeds_needed(self, difference: float) -> int | None:
         """How many seeds per arm show ``difference`` (a fraction) with a power of 80 % at p = 0.05, by the spread
         found.
