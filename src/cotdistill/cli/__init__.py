@@ -3,6 +3,7 @@
 # --help lists the commands in the order of these imports
 from cotdistill.cli import experiments as experiments
 
+from cotdistill.cli import check as check  # isort: skip
 from cotdistill.cli import stages as stages  # isort: skip
 from cotdistill.cli import use as use  # isort: skip
 from cotdistill.cli import results as results  # isort: skip

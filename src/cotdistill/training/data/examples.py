@@ -239,25 +239,43 @@ def kept_examples(
     for the first example over the limit if ``too_long`` is ``error``.
     """
     lessons = lessons_of(rationales, target, loss_turns)
+    fated = with_fates(lessons, tokenizer, max_length=max_length, too_long=too_long, context=context, thinks=thinks)
     num_kept = 0
-    while together := list(islice(lessons, TOGETHER)):
-        for lesson, whole in zip(together, _encoded(together, tokenizer, context, thinks=thinks), strict=True):
-            kept = whole
-            if not _fits(whole, max_length):
-                kept = None
-                if too_long == "error":
-                    raise _too_long(whole, max_length)
-                if too_long == "cut_reasoning":
-                    kept = _with_reasoning_cut(*lesson, whole, tokenizer, context, max_length, thinks)
-            fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
-            lengths.add(len(whole) + 1, int(_IS_REASONED[whole.arrays.regions].sum()), fate)
-            if kept is not None:
-                num_kept += 1
-                yield kept
+    for whole, kept in fated:
+        fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
+        lengths.add(len(whole) + 1, int(_IS_REASONED[whole.arrays.regions].sum()), fate)
+        if kept is not None:
+            num_kept += 1
+            yield kept
     if not num_kept:
         num_too_long = lengths.fates["too_long"]
         problem = f"all {num_too_long} exceed training.max_length ({max_length})" if num_too_long else "there are none"
         raise DataError(f"no rationale to train on: {problem}", remedy="check the task, the teacher and the limits")
+
+
+def with_fates(
+    lessons: Iterator[Lesson],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    too_long: TooLong,
+    context: TeacherContext,
+    thinks: bool,
+) -> Iterator[tuple[Example, Example | None]]:
+    """Each lesson's example as it is, and as it is trained on: the same, cut, or None.
+
+    Raises DataError for the first example over the limit if ``too_long`` is ``error``.
+    """
+    while together := list(islice(lessons, TOGETHER)):
+        for lesson, whole in zip(together, _encoded(together, tokenizer, context, thinks=thinks), strict=True):
+            if _fits(whole, max_length):
+                yield whole, whole
+            elif too_long == "error":
+                raise _too_long(whole, max_length)
+            elif too_long == "cut_reasoning":
+                yield whole, _with_reasoning_cut(*lesson, whole, tokenizer, context, max_length, thinks)
+            else:
+                yield whole, None
 
 
 def _fits(example: Example, max_length: int) -> bool:
