@@ -181,8 +181,7 @@ def _tested(config: CellConfig, question: Question, tokenizer: PreTrainedTokeniz
         told = None if config.teacher.kind == "answer_only" else "told"
         (target, *_) = asked_of(Rationale(question, told, "", None, "cot"), config.training.target)
         settle(tokenizer, config.training.response)
-    ids = encode_prompt(tokenizer, prompt_of(question, target))
-    return tuple(Token(id, text, "prompt") for id, text in zip(ids, _texts(tokenizer, ids), strict=True))
+    return _prompt(encode_prompt(tokenizer, prompt_of(question, target)), tokenizer)
 
 
 def _taught(
@@ -195,11 +194,8 @@ def _taught(
     for (_, asked), (whole, kept) in zip(lessons, fated, strict=True):
         fate: Fate = "too_long" if kept is None else "whole" if kept is whole else "cut"
         shown = whole if kept is None else kept
-        reads = shown.teacher_prompt
-        teacher = reads and tuple(
-            Token(id, text, "prompt") for id, text in zip(reads, _texts(tokenizer, reads), strict=True)
-        )
-        yield Taught(asked, _tokens(shown, training, tokenizer), fate, len(whole) + 1, limit, teacher or None)
+        reads = None if shown.teacher_prompt is None else _prompt(shown.teacher_prompt, tokenizer)
+        yield Taught(asked, _tokens(shown, training, tokenizer), fate, len(whole) + 1, limit, reads)
 
 
 def _tokens(example: Example, training: TrainingConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[Token, ...]:
@@ -213,8 +209,12 @@ def _tokens(example: Example, training: TrainingConfig, tokenizer: PreTrainedTok
     return tuple(map(Token, ids, _texts(tokenizer, ids), names, weights))
 
 
+def _prompt(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[Token, ...]:
+    return tuple(Token(id, text, "prompt") for id, text in zip(ids, _texts(tokenizer, ids), strict=True))
+
+
 def _texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
     """Each token as it reads; one that is only a part of a character by its name in the vocabulary."""
     texts = [tokenizer.decode([id], clean_up_tokenization_spaces=False) for id in ids]
-    names = tokenizer.convert_ids_to_tokens(list(ids))
+    names = map(str, tokenizer.convert_ids_to_tokens(list(ids)))
     return [name if "\ufffd" in text or not text else text for text, name in zip(texts, names, strict=True)]
