@@ -215,6 +215,6 @@ def _prompt(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[Tok
 
 def _texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
     """Each token as it reads; one that is only a part of a character by its name in the vocabulary."""
-    texts = [tokenizer.decode([id], clean_up_tokenization_spaces=False) for id in ids]
+    texts = [str(tokenizer.decode([id], clean_up_tokenization_spaces=False)) for id in ids]
     names = map(str, tokenizer.convert_ids_to_tokens(list(ids)))
     return [name if "\ufffd" in text or not text else text for text, name in zip(texts, names, strict=True)]
