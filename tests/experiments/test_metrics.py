@@ -12,7 +12,7 @@ from cotdistill.experiments.plan import plan
 from cotdistill.experiments.run import run_experiment
 from cotdistill.experiments.work import Work
 from cotdistill.reports.result import evidence_of
-from cotdistill.reports.tables import tables
+from cotdistill.reports.sections import all_tables
 from cotdistill.reports.verdict import findings, in_markdown
 from cotdistill.storage.finished import open_finished
 
@@ -38,7 +38,7 @@ def test_comparisons_summaries_and_tables_hold_the_metrics_that_are_asked_for(tm
     assert written.summary["metrics"]["avg@3"]["samples_error"] is not None
 
     evidence = evidence_of(result)
-    shown = {table.name: table for table in tables(evidence)}
+    shown = {table.name: table for table in all_tables(evidence)["findings"]}
     assert [row[:2] for row in shown["metrics"].rows][:4] == [
         ("cold", m) for m in ("avg@3", "pass@2", "pass@3", "maj@3")
     ]

@@ -18,7 +18,7 @@ from cotdistill.reports import Arm, Cell, Evidence
 from cotdistill.reports.figures import draw_all
 from cotdistill.reports.html import html_page
 from cotdistill.reports.result import score_of_seeds
-from cotdistill.reports.tables import tables
+from cotdistill.reports.sections import parts_of
 
 pytestmark = pytest.mark.browser
 
@@ -101,7 +101,7 @@ class Opened:
 
 
 def write_page(evidence: Evidence, path: Path) -> Path:
-    path.write_text(html_page(evidence, tables(evidence), draw_all(evidence)), encoding="utf-8")
+    path.write_text(html_page(evidence, parts_of(evidence, draw_all(evidence))), encoding="utf-8")
     return path
 
 

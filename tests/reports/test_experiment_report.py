@@ -44,6 +44,10 @@ def finish(runs: Path, noun: str, identity: dict, files: dict[str, list[dict]], 
     return os.path.relpath(stage.path, runs)
 
 
+def taught(level: int) -> dict:
+    return {"question": "How many?", "rationale": "word " * 10 * level or None, "answer": "3"}
+
+
 def make_cell(cell: Cell, folder: Path, accuracy: float) -> None:
     """What a cell that is done leaves: its stages, and its state."""
     runs, identity = folder.parent, {"cell": cell.id}
@@ -53,7 +57,7 @@ def make_cell(cell: Cell, folder: Path, accuracy: float) -> None:
     if cell.config.training is not None:
         level = cell.config.annotation.granularity or 0
         shared = {"annotation of": cell.arm}
-        rationales = {"rationales.jsonl": [{"rationale": "word " * 10 * level or None}] * 8}
+        rationales = {"rationales.jsonl": [taught(level)] * 8}
         steps = [{"step": step, "loss": 1 / step, "terms": {"0_cross_entropy_all": 1 / step}} for step in range(1, 6)]
         stages["annotation"] = finish(runs, "annotation", shared, rationales, {})
         stages["training"] = finish(runs, "training", identity, {"metrics.jsonl": steps}, {"num_tokens": 100 * level})

@@ -20,7 +20,7 @@ from cotdistill.reports.figures.arms import draw_accuracy
 from cotdistill.reports.html import html_page
 from cotdistill.reports.result import score_of_seeds
 from cotdistill.reports.samples import pack
-from cotdistill.reports.tables import tables
+from cotdistill.reports.sections import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def study() -> Evidence:
 
 @pytest.fixture(scope="module")
 def page(study: Evidence) -> str:
-    return html_page(study, tables(study), draw_all(study))
+    return html_page(study, parts_of(study, draw_all(study)))
 
 
 def unpacked(piece: str):
@@ -156,7 +156,7 @@ def test_figures_take_their_colours_from_the_page(page):
 
 
 def test_equal_evidence_gives_an_equal_page(study):
-    pages = {html_page(study, tables(study), [draw_accuracy(study)]) for _ in range(2)}
+    pages = {html_page(study, parts_of(study, [draw_accuracy(study)])) for _ in range(2)}
     assert len(pages) == 1
 
 
@@ -166,7 +166,7 @@ def test_texts_are_escaped_wherever_they_stand():
     said = [Prediction(evil, asked[0].task, evil, evil, evil, "wrong", 1, 1)]
     arm = Arm(score_of_seeds([said]), {"note": evil}, {"teacher": evil}, cells=(Cell(0, said, asked),))
     evidence = Evidence(evil, evil, {evil: arm})
-    page = html_page(evidence, tables(evidence), draw_all(evidence))
+    page = html_page(evidence, parts_of(evidence, draw_all(evidence)))
     assert "<img" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 4
 
@@ -175,4 +175,4 @@ def test_no_prediction_gives_a_page_without_samples(study):
     bare = {name: replace(arm, cells=()) for name, arm in study.arms.items()}
     evidence = Evidence("r", "", bare)
     assert pack(evidence) is None
-    assert 'id="samples"' not in html_page(evidence, tables(evidence), [])
+    assert 'id="samples"' not in html_page(evidence, parts_of(evidence, []))

@@ -22,21 +22,15 @@ from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm,
 from cotdistill.evaluation.statistics.proportions import wilson_interval
 from cotdistill.records import Score
 from cotdistill.reports import Arm, Evidence, Missing, Untested, print_table, write_report
+from cotdistill.reports.details import training_table
 from cotdistill.reports.figures import write_figure
 from cotdistill.reports.figures.arms import draw_accuracy
-from cotdistill.reports.figures.canvas import short
+from cotdistill.reports.figures.canvas import Drawing
 from cotdistill.reports.page import markdown_page
+from cotdistill.reports.sections import all_tables, parts_of
 from cotdistill.reports.table_files import to_csv, to_latex
-from cotdistill.reports.tables import (
-    group_table,
-    markdown_text,
-    one_line,
-    score_table,
-    seeds_table,
-    tables,
-    to_markdown,
-    training_table,
-)
+from cotdistill.reports.tables import group_table, score_table, seeds_table, to_markdown
+from cotdistill.reports.texts import markdown_text, one_line, short
 from cotdistill.reports.verdict import finding, in_markdown, verdict
 
 HOSTILE = [
@@ -85,8 +79,8 @@ def report() -> Evidence:
     )
 
 
-def page_of(evidence: Evidence, figures: dict) -> str:
-    return markdown_page(evidence, tables(evidence), figures)
+def page_of(evidence: Evidence, *drawings: Drawing) -> str:
+    return markdown_page(evidence, parts_of(evidence, drawings))
 
 
 def rendered(markdown: str) -> ElementTree.Element:
@@ -98,7 +92,7 @@ def cells(table: ElementTree.Element) -> list[list[str]]:
 
 
 def test_page_shows_scores_comparisons_and_cost(report):
-    page = rendered(page_of(report, {"accuracy.svg": draw_accuracy(report)}))
+    page = rendered(page_of(report, draw_accuracy(report)))
     scores, comparisons, cost = (cells(table) for table in page.iter("table"))
     assert scores[0] == ["arm", "accuracy", "95 % interval", "n", "correct", "wrong", "unreadable", "truncated"]
     assert scores[3] == ["cot", "50.5 %", "43.6 to 57.4", "200", "101", "91", "3", "5"]
@@ -114,7 +108,7 @@ def test_page_shows_scores_comparisons_and_cost(report):
     text = "".join(page.itertext())
     assert "Does reasoning help?" in text
     assert "Everything was computed in 1 min 40 s." in text
-    assert [image.get("src") for image in page.iter("img")] == ["accuracy.svg"]
+    assert [image.get("src") for image in page.iter("img")] == ["figures/accuracy.svg"]
 
 
 def test_a_single_arm_needs_no_comparisons(tmp_path):
@@ -133,7 +127,7 @@ def test_page_shows_hostile_names_as_plain_text(name):
     def named(name: str) -> Evidence:
         return Evidence(name, name, {name: arm(50), "other": arm(60)}, [comparison(name, "other", -0.05, 0.2)])
 
-    page = rendered(page_of(named(name), {}))
+    page = rendered(page_of(named(name)))
     shown = one_line(name)
     scores, comparisons = (cells(table) for table in page.iter("table"))
     assert scores[1][0] == comparisons[1][0] == shown
@@ -141,7 +135,7 @@ def test_page_shows_hostile_names_as_plain_text(name):
     assert {len(row) for row in comparisons} == {6}
     assert "".join(page.find("h1").itertext()) == "".join(page.find("p").itertext()) == shown
     assert f"No difference shown between this student of {shown} and that of other" in "".join(page.itertext())
-    plain = rendered(page_of(named("plain"), {}))
+    plain = rendered(page_of(named("plain")))
     assert [element.tag for element in page.iter()] == [element.tag for element in plain.iter()]
 
 
@@ -158,22 +152,27 @@ def test_terminal_shows_hostile_names_as_plain_text(name):
     assert "\x1b" not in output.getvalue()
 
 
-def test_terminal_tables_fit_80_columns_and_keep_every_number(report):
+def terminal(output: StringIO, width: int) -> Console:
+    return Console(file=output, width=width, force_terminal=True, color_system=None)
+
+
+def test_terminal_tables_fit_80_columns_and_keep_the_numbers_that_decide(report):
     output = StringIO()
     longer = {f"{name} with a name that is far too long": scored for name, scored in report.arms.items()}
     for arms, comparisons in ((report.arms, report.comparisons), (longer, ())):
-        print_table(Evidence("r", "", arms, comparisons), Console(file=output, width=80))
+        print_table(Evidence("r", "", arms, comparisons), terminal(output, 80))
     text = output.getvalue()
     assert max(map(len, text.splitlines())) <= 80
-    for _, *numbers in score_table(report).rows:
-        assert sum(all(number in line for number in numbers) for line in text.splitlines()) == 2
+    for _, accuracy, interval, *_, unreadable, truncated in score_table(report).rows:
+        decisive = (accuracy, interval, f" {unreadable} ", f" {truncated}")
+        assert sum(all(number in line for number in decisive) for line in text.splitlines()) == 2
     assert "+20.5" in text
 
 
 def test_scores_over_seeds_leave_a_terminal_room_for_names():
     output = StringIO()
     study = material.study(9)
-    print_table(study, Console(file=output, width=80))
+    print_table(study, terminal(output, 80))
     lines = output.getvalue().splitlines()
     assert all(any(line.startswith(name) for line in lines) for name in study.arms)
     assert "\u2026" not in output.getvalue()
@@ -236,18 +235,16 @@ def test_the_verdict_is_the_first_comparison_and_claims_nothing_without_one(repo
 
 
 def test_half_a_study_says_what_is_missing(report):
-    missing = [Missing("cot (seed 1)", "no space left on the device"), Missing("cot (seed 2)")]
+    missing = [Missing("cot", 1, "no space left on the device"), Missing("cot", 2)]
     untested = [Untested("cot", "human", "no seed for which both arms are done")]
     half = replace(report, comparisons=(), missing=missing, untested=untested)
     assert "".join(verdict(half)) == "No declared comparison can be tested yet; 2 cells are missing."
-    page = rendered(page_of(half, {}))
+    page = rendered(page_of(half))
     listed = [table for table in map(cells, page.iter("table")) if table[0] == ["cell", "why"]]
-    assert listed == [
-        [["cell", "why"], ["cot (seed 1)", "no space left on the device"], ["cot (seed 2)", "not run yet"]]
-    ]
+    assert listed == [[["cell", "why"], ["cot, seed 1", "no space left on the device"], ["cot, seed 2", "not run yet"]]]
     assert "cot against human was declared but cannot be tested: no seed for which" in "".join(page.itertext())
     nothing = Evidence("s", "", {}, missing=missing)
-    assert "Nothing is finished yet; 2 cells are missing." in page_of(nothing, {})
+    assert "Nothing is finished yet; 2 cells are missing." in page_of(nothing)
 
 
 def test_files_are_complete_and_nothing_else_is_left(report, tmp_path):
@@ -376,7 +373,7 @@ def test_groups_of_tasks_are_means_over_their_tasks() -> None:
         found = evidence.task_accuracies[name]
         assert algorithmic == pytest.approx((found["bbh/navigate"] + found["bbh/web_of_lies"]) / 2)
         assert language == found["bbh/snarks"]
-    assert table in tables(evidence)
+    assert table in all_tables(evidence)["findings"]
     assert group_table(material.study()) is None, "of one group there is nothing to compare"
 
 
@@ -391,7 +388,9 @@ def test_what_is_left_out_of_a_training_is_in_the_table_and_above_a_twentieth_in
     left_out = sum(evidence.arms[trained[0]].left_out.values())
     assert first["why"] == f"disagrees {left_out - 1}, too long 1"
     share = f"{100 * left_out / (93 + left_out):.1f} %"
-    assert first["left out"] == share
-    page = page_of(evidence, {})
-    assert f"**{trained[0]}** is not trained on {share} of its questions ({first['why']})." in page
+    assert (first["left out"], first["share left out"]) == (str(left_out), share)
+    most = dict(zip(table.headings, max(table.rows, key=lambda row: int(row[3])), strict=True))
+    page = page_of(evidence)
+    assert f"**{most['arm']}** is not trained on {most['share left out']} of its questions ({most['why']})." in page
+    assert f"{len(trained) - 3} other arms leave out more than 5 % of their questions, too" in page
     assert training_table(replace(evidence, arms={"base": arm(50)})) is None

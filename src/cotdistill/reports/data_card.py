@@ -17,7 +17,7 @@ from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.rationales.measures import num_steps, num_words
 from cotdistill.reports.figures.canvas import label, legend, new_figure, series_style, write_figure
 from cotdistill.reports.figures.lengths import histograms
-from cotdistill.reports.tables import markdown_text
+from cotdistill.reports.texts import markdown_text
 from cotdistill.storage.atomic import write_json_atomically, write_text_atomically
 from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.training.data.lengths import Lengths

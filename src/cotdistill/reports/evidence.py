@@ -34,12 +34,35 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An arm under one seed: every prediction, the questions, and how the training went."""
+    """An arm under one seed: every prediction, the questions, and how the training went.
+
+    ``student`` is what `cotdistill ask` takes: the folder of its student, from that which holds ``runs``, or a model's
+    name; None where it was removed or is behind a server.
+    """
 
     seed: int
     predictions: Sequence[Prediction]
     questions: Sequence[Question] = ()
     curve: Curve | None = None
+    student: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a student is taught with one question: the rationale, if there is one, and the gold answer."""
+
+    question: str
+    rationale: str | None
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A few of the examples that the students of ``arms`` are trained on, and how many there are."""
+
+    arms: Sequence[str]
+    rows: Sequence[Example]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +72,9 @@ class Arm:
     ``extras`` is whatever else is worth a column: ``seconds``, ``training_tokens``, ... ``factors`` says what the arm
     was made of (student, teacher, granularity, ...), and ``base`` names the arm of the same student, untrained.
     ``lengths`` says what became of its training examples (:meth:`Lengths.to_row`); ``dropped`` counts, by reason, the
-    questions that none was made of.
+    questions that none was made of. ``settings`` are those that are not at their defaults, by dotted key;
+    ``contamination`` says which test questions were looked for in the training questions (None: none were), and
+    ``token_limit`` how many tokens an output may have.
     """
 
     score: Score
@@ -59,6 +84,9 @@ class Arm:
     cells: Sequence[Cell] = ()
     lengths: Mapping[str, Any] | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Fact] = field(default_factory=dict)
+    contamination: Mapping[str, Any] | None = None
+    token_limit: int | None = None
 
     def metrics(self) -> dict[str, MetricScore]:
         """What the samples of its questions say, by metric; empty where each question has one."""
@@ -91,10 +119,15 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cell that has no result: not run yet, or failed with ``error``."""
+    """A cell that has no result: not run yet, or failed with ``error``. One of an untrained student has no seed."""
 
-    name: str
+    arm: str
+    seed: int | None = None
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.arm if self.seed is None else f"{self.arm}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +144,8 @@ class Evidence:
     """An experiment as far as it is done: its question, its arms in order, the comparisons declared between them.
 
     ``seconds`` is the computing time of all stages, each counted once. ``figures`` are the user's own functions that
-    draw it. Raises DataError if there is neither an arm nor a missing cell.
+    draw it. ``setup`` says with what all was made, as pairs of heading and text. ``full_names`` are those of arms that
+    are shown by shorter ones. Raises DataError if there is neither an arm nor a missing cell.
     """
 
     name: str
@@ -122,6 +156,9 @@ class Evidence:
     missing: Sequence[Missing] = ()
     untested: Sequence[Untested] = ()
     figures: Sequence[Part] = ()
+    setup: Sequence[tuple[str, str]] = ()
+    examples: Sequence[Examples] = ()
+    full_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.arms and not self.missing:

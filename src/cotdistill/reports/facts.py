@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from cotdistill.annotation.annotate import RATIONALES
 from cotdistill.config import CellConfig
+from cotdistill.config.base import Settings, identity
 from cotdistill.evaluation.read import QUESTIONS, questions_of
 from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.records import Prediction, Question
-from cotdistill.reports.evidence import Curve, Fact
-from cotdistill.storage.finished import FinishedStage
+from cotdistill.reports.evidence import Curve, Example, Fact
+from cotdistill.storage.finished import FinishedStage, open_finished
+
+MAX_EXAMPLES = 3
+"""Rationales of an annotation that are shown."""
 
 MAX_POINTS = 300
 """Points of a learning curve that are kept; more show nothing at the size of a page."""
@@ -23,10 +31,9 @@ def factors_of(config: CellConfig) -> dict[str, Fact]:
         return {"student": config.student.model}
     kind = config.teacher.kind
     writes = kind not in ("answer_only", "human")
-    teacher = getattr(config.teacher, "teacher", None) or getattr(config.teacher, "model", None) or kind
     return {
         "student": config.student.model,
-        "teacher": str(teacher),
+        "teacher": teacher_name(config),
         "granularity": annotation.granularity if writes else None,
         "format": annotation.format if writes else None,
         "keep": annotation.keep if kind != "answer_only" else None,
@@ -34,6 +41,25 @@ def factors_of(config: CellConfig) -> dict[str, Fact]:
         "loss": " + ".join(term.kind for term in training.loss),
         "signal": " + ".join(one.model.model for one in training.signals) or None,
     }
+
+
+def teacher_name(config: CellConfig) -> str:
+    """Who wrote the rationales: a model, a release, or a kind of teacher."""
+    teacher = config.teacher
+    return str(getattr(teacher, "teacher", None) or getattr(teacher, "model", None) or teacher.kind)
+
+
+def settings_of(section: Settings) -> dict[str, Fact]:
+    """What is not at its default in a section, by dotted key; lists as JSON."""
+    return dict(_flat(identity(section)))
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Fact]]:
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value if isinstance(value, int | float | str | None) else json.dumps(value)
 
 
 def mean_output_tokens(predictions: Sequence[Prediction]) -> float:
@@ -57,11 +83,17 @@ def read_curve(training: FinishedStage) -> Curve | None:
 
 
 class Readings:
-    """Reads what evaluations and annotations hold; arms share them, so what is equal is read once."""
+    """Reads what stages hold; arms share them, so what is equal is read once."""
 
     def __init__(self) -> None:
+        self.stages: dict[Path, FinishedStage] = {}
         self._questions: dict[str, tuple[Question, ...]] = {}
-        self._words: dict[str, tuple[int, float | None]] = {}
+        self._taught: dict[str, Taught] = {}
+
+    def stage(self, folder: Path) -> FinishedStage:
+        if folder not in self.stages:
+            self.stages[folder] = open_finished(folder)
+        return self.stages[folder]
 
     def questions(self, evaluation: FinishedStage) -> tuple[Question, ...]:
         content = evaluation.checksum(QUESTIONS)
@@ -69,19 +101,31 @@ class Readings:
             self._questions[content] = questions_of(evaluation)
         return self._questions[content]
 
-    def words(self, annotation: FinishedStage) -> tuple[int, float | None]:
-        """The number of rationales, and the mean number of words of those that are not empty; None if all are."""
+    def taught(self, annotation: FinishedStage) -> Taught:
         content = annotation.checksum(RATIONALES)
-        if content not in self._words:
-            self._words[content] = _words(row["rationale"] for row in annotation.rows(RATIONALES))
-        return self._words[content]
+        if content not in self._taught:
+            self._taught[content] = _taught(annotation)
+        return self._taught[content]
 
 
-def _words(rationales: Iterable[str | None]) -> tuple[int, float | None]:
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """How many rationales an annotation holds, the mean number of words of those that are not empty (None if all are),
+    and a few of them."""
+
+    number: int
+    words: float | None
+    examples: tuple[Example, ...]
+
+
+def _taught(annotation: FinishedStage) -> Taught:
     number = written = words = 0
-    for rationale in rationales:
+    examples = []
+    for row in annotation.rows(RATIONALES):
         number += 1
-        if rationale:
+        if rationale := row["rationale"]:
             written += 1
             words += len(rationale.split())
-    return number, round(words / written, 1) if written else None
+        if number <= MAX_EXAMPLES:
+            examples.append(Example(row["question"], row["rationale"], row["answer"]))
+    return Taught(number, round(words / written, 1) if written else None, tuple(examples))

@@ -12,33 +12,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cotdistill.progress import duration
+from cotdistill.reports.caveats import caveats
+from cotdistill.reports.details import some_of
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.figures import Drawing
 from cotdistill.reports.inline_svg import InlineFigures
-from cotdistill.reports.page import NOTES, duration
+from cotdistill.reports.page import MOST_EXAMPLES, NOTES
 from cotdistill.reports.samples import MAX_BYTES, pack
-from cotdistill.reports.tables import Table, one_line
+from cotdistill.reports.sections import Part
+from cotdistill.reports.tables import Table
+from cotdistill.reports.texts import block, one_line
 from cotdistill.reports.verdict import Name, Sentence, findings, flips_in_words, is_shown, verdict
 from cotdistill.version import __version__
 
 _WEB = Path(__file__).with_name("web")
+_ASIDE = ("metrics", "seeds", "tasks", "groups", "gains")
+"""Tables that are folded until they are asked for."""
 
 
-def html_page(
-    evidence: Evidence, found: Sequence[Table], drawings: Sequence[Drawing], max_sample_bytes: int = MAX_BYTES
-) -> str:
+def html_page(evidence: Evidence, parts: Sequence[Part], max_sample_bytes: int = MAX_BYTES) -> str:
     """The whole page; samples take at most ``max_sample_bytes`` (deflated; a third more in the page)."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     figures = InlineFigures()
+    drawings = [drawing for part in parts for drawing in part.drawings]
     drawn = {drawing.name: Markup(figures.add(drawing.svg, drawing.name)) for drawing in drawings}
     style = f"{_read('report.css')}\n{figures.rules}\n"
     script = _read("report.js")
     environment = Environment(
         loader=FileSystemLoader(_WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"line": one_line, "parts": _parts}
+    environment.filters |= {"line": one_line, "block": block, "parts": _parts}
     return environment.get_template("report.html").render(
         evidence=evidence,
         version=__version__,
@@ -47,10 +52,14 @@ def html_page(
         findings=findings(evidence),
         flips=[flips_in_words(comparison) for comparison in evidence.comparisons],
         facts=_facts(evidence),
-        tables={table.name: table for table in found},
+        caveats=caveats(evidence),
+        parts=parts,
+        tables={table.name: table for part in parts for table in part.tables},
         notes=NOTES,
         is_wide=_is_wide,
-        drawings=drawings,
+        aside=_ASIDE,
+        taught=[each for each in evidence.examples if each.rows][:MOST_EXAMPLES],
+        some_of=some_of,
         svg=drawn,
         samples=pack(evidence, max_sample_bytes),
         style=Markup(style),

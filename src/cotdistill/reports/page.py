@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from cotdistill.progress import duration
+from cotdistill.records import Prediction, Question
+from cotdistill.reports.caveats import caveats
+from cotdistill.reports.details import some_of
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.figures import Drawing
-from cotdistill.reports.tables import Table, markdown_text, to_markdown
-from cotdistill.reports.verdict import findings, flips_in_words, in_markdown, verdict
+from cotdistill.reports.sections import Part
+from cotdistill.reports.tables import to_markdown
+from cotdistill.reports.texts import markdown_block, markdown_text
+from cotdistill.reports.verdict import Sentence, findings, flips_in_words, in_markdown, verdict
+
+MOST_EXAMPLES = 12
+"""Sets of rationales of which examples are shown."""
 
 NOTES = {
     "scores": "Intervals are Wilson's. An output is unreadable if no answer can be read from it, and truncated if the "
@@ -25,29 +32,74 @@ NOTES = {
     "were not declared beforehand, so no p is given.",
     "training": "Examples of the first seed. Left out are questions without a rationale that was kept, and examples "
     "longer than the limit; lengths are those before any cut.",
+    "decontamination": "Questions are compared without their choices: same text, same words in the same order, or 13 "
+    "words in a row. The rule (annotation.decontaminate) leaves out: questions those with the same words, ngrams also "
+    "those with 13 words in a row, report none. Templated tasks share long phrases between different questions.",
+    "arms": "Only what differs between arms; what they share is in the setup.",
+    "students": "Commands are for the folder that holds runs/; where there is none, the student was removed "
+    "(keep_students) or is behind a server.",
+    "cost": "Means over seeds. Tokens read and written are those of teachers that are asked; what arms share was made "
+    "once, and appears with each.",
+    "untested": "These count in Holm's correction as if they had been tested.",
     "missing": "Cells without a result appear nowhere else in this report; run the experiment again to make them.",
 }
 """How to read a table, by its name."""
 
 
-def markdown_page(evidence: Evidence, found: Sequence[Table], figures: Mapping[str, Drawing]) -> str:
-    """The whole page; ``found`` are all tables, ``figures`` the pictures beside it by path."""
-    parts = [f"# {markdown_text(evidence.name)}\n"]
+def markdown_page(evidence: Evidence, parts: Sequence[Part]) -> str:
+    """The whole page; the pictures lie beside it in ``figures/``."""
+    lines = [f"# {markdown_text(evidence.name)}\n"]
     if evidence.question:
-        parts.append(f"{markdown_text(evidence.question)}\n")
-    parts.append(f"{in_markdown(verdict(evidence))}\n")
-    if others := findings(evidence):
-        parts.append("".join(f"- {in_markdown(sentence)}\n" for sentence in others))
-    for table in found:
-        parts += [f"## {table.title}\n", to_markdown(table)]
-        parts += [f"{NOTES[table.name]}\n"] if table.name in NOTES else []
-        if table.name == "comparisons":
-            told = (in_markdown(flips_in_words(comparison)) for comparison in evidence.comparisons)
-            parts.append("".join(f"- {sentence}\n" for sentence in told))
-    if figures:
-        parts.append("## Figures\n")
-    for path, drawing in figures.items():
-        parts += [f"![{markdown_text(drawing.title)}]({path})\n", f"{markdown_text(drawing.caption)}\n"]
+        lines.append(f"{markdown_text(evidence.question)}\n")
+    lines.append(f"{in_markdown(verdict(evidence))}\n")
+    lines += _list(findings(evidence))
+    if warnings := caveats(evidence):
+        lines += ["Before you believe it:\n", *_list(warnings)]
+    for part in filter(None, parts):
+        lines.append(f"## {part.title}\n")
+        for table in part.tables:
+            lines += [f"### {table.title}\n", to_markdown(table)]
+            lines += [f"{NOTES[table.name]}\n"] if table.name in NOTES else []
+            if table.name == "comparisons":
+                lines += _list([flips_in_words(comparison) for comparison in evidence.comparisons])
+        for drawing in part.drawings:
+            caption = markdown_text(drawing.caption)
+            lines += [f"![{markdown_text(drawing.title)}](figures/{drawing.name}.svg)\n", f"{caption}\n"]
+    lines += _samples(evidence)
     if evidence.seconds:
-        parts.append(f"Everything was computed in {duration(evidence.seconds)}.\n")
-    return "\n".join(parts)
+        lines.append(f"Everything was computed in {duration(evidence.seconds)}.\n")
+    return "\n".join(lines)
+
+
+def _list(sentences: Sequence[Sentence]) -> list[str]:
+    return ["".join(f"- {in_markdown(sentence)}\n" for sentence in sentences)] if sentences else []
+
+
+def _samples(evidence: Evidence) -> Iterator[str]:
+    """One example of each set of rationales, and beside them what two arms wrote for the first question."""
+    taught = [each for each in evidence.examples if each.rows][:MOST_EXAMPLES]
+    written = first_outputs(evidence)
+    if taught or written:
+        yield "## Samples\n"
+    for each in taught:
+        row = each.rows[0]
+        yield f"Taught to {markdown_text(some_of(list(each.arms), 0))}, one of {each.total:,} examples:\n"
+        yield markdown_block(f"{row.question}\n\n{row.rationale or '(no rationale)'}\n\nGold answer: {row.answer}")
+    for name, question, prediction in written:
+        gold = markdown_text(prediction.answer)
+        yield f"Written by **{markdown_text(name)}** ({prediction.verdict}; gold answer {gold}):\n"
+        asked = f"{question.asked}\n\n" if question else ""
+        yield markdown_block(f"{asked}{prediction.output}")
+
+
+def first_outputs(evidence: Evidence) -> list[tuple[str, Question | None, Prediction]]:
+    """What the arms of the first comparison, else the last arm, wrote for their first question."""
+    compared = [evidence.comparisons[0].a, evidence.comparisons[0].b] if evidence.comparisons else []
+    found = []
+    for name in compared or list(evidence.arms)[-1:]:
+        cells = evidence.arms[name].cells
+        if cells and len(cells[0].predictions):
+            first = cells[0].predictions[0]
+            asked = next((each for each in cells[0].questions if (each.task, each.id) == (first.task, first.id)), None)
+            found.append((name, asked, first))
+    return found

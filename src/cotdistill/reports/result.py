@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cotdistill.config import ModelConfig
+from cotdistill.config import CellConfig, ModelConfig
 from cotdistill.config.experiment import ARM_FACTOR
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.evaluation.statistics.proportions import seeds_interval
 from cotdistill.evaluation.statistics.thoughts import thoughts_of
 from cotdistill.records import Prediction, Score
-from cotdistill.reports.evidence import Arm, Cell, Evidence, Fact, Missing, Untested
+from cotdistill.reports.evidence import Arm, Cell, Evidence, Examples, Fact, Missing, Untested
 from cotdistill.reports.facts import (
     Readings,
     factors_of,
     mean_output_tokens,
     read_curve,
+    settings_of,
 )
-from cotdistill.storage.finished import open_finished
+from cotdistill.reports.setup import setup_of
 
 if TYPE_CHECKING:
-    from cotdistill.experiments.result import ArmResult, ExperimentResult
+    from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult
 
 
 def evidence_of(result: ExperimentResult) -> Evidence:
@@ -31,26 +32,80 @@ def evidence_of(result: ExperimentResult) -> Evidence:
     read = Readings()
     done = {name: arm for name, arm in result.arms.items() if arm.done}
     arms = {name: _arm(arm, done, read) for name, arm in done.items()}
-    absent = [cell for cell in result.cells if cell.status != "done"]
-    missing = [Missing(cell.cell.title, cell.error) for cell in absent]
-    comparisons = [compared.result for compared in result.comparisons if compared.result]
-    untested = [
-        Untested(compared.pair.a, compared.pair.b, compared.problem or "")
-        for compared in result.comparisons
-        if not compared.result
-    ]
-    seconds = _seconds_of({folder for cell in result.done for folder in cell.stages.values()})
+    folders = {folder for cell in result.done for folder in cell.stages.values()}
+    stages = {folder: read.stage(folder) for folder in sorted(folders)}
     told = result.experiment
-    return Evidence(told.name, told.question, arms, comparisons, seconds, missing, untested, told.figures)
+    return Evidence(
+        name=told.name,
+        question=told.question,
+        arms=arms,
+        comparisons=[compared.result for compared in result.comparisons if compared.result],
+        seconds=round(sum(stage.seconds for stage in stages.values()), 1),
+        missing=[_missing(cell) for cell in result.cells if cell.status != "done"],
+        untested=[
+            Untested(compared.pair.a, compared.pair.b, compared.problem or "")
+            for compared in result.comparisons
+            if not compared.result
+        ],
+        figures=told.figures,
+        setup=setup_of(result, stages),
+        examples=_examples(done, read),
+    )
+
+
+def _missing(result: CellResult) -> Missing:
+    cell = result.cell
+    return Missing(cell.arm, None if cell.untrained else cell.seed, result.error)
 
 
 def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: Readings) -> Arm:
     cells = []
     for one in arm.done:
-        curve = read_curve(one.stage("training")) if "training" in one.stages else None
-        cells.append(Cell(one.cell.seed, one.predictions(), read.questions(one.stage("evaluation")), curve))
-    pooled = score_of_seeds([cell.predictions for cell in cells])
-    return Arm(pooled, _extras(arm, cells, read), _factors(arm), _base(arm, arms), cells, *_training_data(arm))
+        curve = read_curve(read.stage(one.stages["training"])) if "training" in one.stages else None
+        questions = read.questions(read.stage(one.stages["evaluation"]))
+        cells.append(Cell(one.cell.seed, one.predictions(), questions, curve, _student(one)))
+    config = arm.cells[0].cell.config
+    return Arm(
+        score=score_of_seeds([cell.predictions for cell in cells]),
+        extras=_extras(arm, cells, read),
+        factors=_factors(arm),
+        base=_base(arm, arms),
+        cells=cells,
+        settings=_settings(config),
+        token_limit=config.evaluation.max_new_tokens,
+        **_training_data(arm, read),
+    )
+
+
+def _student(result: CellResult) -> str | None:
+    """What to call it by from the folder that holds ``runs``; an untrained one by the name of its model."""
+    config, training = result.cell.config, result.stages.get("training")
+    if training is None:
+        return None if config.evaluation.served else config.student.model
+    folder = training / "student"
+    runs = training.parent.parent
+    return str(folder.relative_to(runs.parent)) if folder.is_dir() else None
+
+
+def _settings(config: CellConfig) -> dict[str, Fact]:
+    sections = {"annotation": config.annotation, "training": config.training, "evaluation": config.evaluation}
+    return {
+        f"{name}.{key}": value
+        for name, section in sections.items()
+        if section is not None
+        for key, value in settings_of(section).items()
+    }
+
+
+def _examples(arms: Mapping[str, ArmResult], read: Readings) -> list[Examples]:
+    """What students are trained on, once for all arms that share it."""
+    shared: dict[Path, list[str]] = {}
+    for name, arm in arms.items():
+        stages = arm.done[0].stages
+        if "training" in stages and "annotation" in stages:
+            shared.setdefault(stages["annotation"], []).append(name)
+    taught = {folder: read.taught(read.stage(folder)) for folder in shared}
+    return [Examples(names, taught[folder].examples, taught[folder].number) for folder, names in shared.items()]
 
 
 def score_of_seeds(predictions: Sequence[Sequence[Prediction]]) -> Score:
@@ -98,25 +153,39 @@ def _model(arm: ArmResult) -> ModelConfig:
     return arm.cells[0].cell.config.student
 
 
-def _training_data(arm: ArmResult) -> tuple[Mapping[str, Any] | None, Mapping[str, int]]:
-    """What became of the examples of the first seed, and which questions had been dropped before."""
-    first = arm.done[0]
-    if "training" not in first.stages:
-        return None, {}
-    return first.stage("training").manifest.get("lengths"), first.stage("annotation").dropped
+def _training_data(arm: ArmResult, read: Readings) -> dict[str, Any]:
+    """What became of the examples of the first seed, which questions had been dropped before, and of those that are
+    tested on."""
+    stages = arm.done[0].stages
+    if "training" not in stages:
+        return {}
+    annotation = read.stage(stages["annotation"])
+    contamination = annotation.manifest.get("contamination") or {}
+    return {
+        "lengths": read.stage(stages["training"]).manifest.get("lengths"),
+        "dropped": annotation.dropped,
+        "contamination": contamination if contamination.get("evaluation") else None,
+    }
 
 
 def _extras(arm: ArmResult, cells: Sequence[Cell], read: Readings) -> dict[str, Fact]:
-    """Means over the seeds that are done, rationales those of the first."""
-    first = arm.done[0]
-    number, words = read.words(first.stage("annotation")) if "annotation" in first.stages else (0, None)
-    trainings = [one.summary("training") for one in arm.done]
+    """Means over the seeds that are done; rationales, and what their teacher took, are those of the first."""
+    first = arm.done[0].stages
+    annotation = read.stage(first["annotation"]) if "annotation" in first else None
+    taught = read.taught(annotation) if annotation else None
+    asked, written = annotation.summary.get("tokens", (None, None)) if annotation else (None, None)
+    trainings = [read.stage(one.stages["training"]).summary for one in arm.done if "training" in one.stages]
+    signals = [read.stage(one.stages["teacher_signal"]).seconds for one in arm.done if "teacher_signal" in one.stages]
     return {
-        "rationales": number or None,
-        "rationale_words": words,
+        "rationales": taught.number if taught else None,
+        "rationale_words": taught.words if taught else None,
+        "teacher_tokens_read": asked,
+        "teacher_tokens_written": written,
+        "teacher_seconds": round(annotation.seconds, 1) if annotation else None,
+        "signal_seconds": _mean(signals, 1),
         "training_tokens": _mean([one.get("num_tokens") for one in trainings], 0),
         "training_seconds": _mean([one.get("seconds") for one in trainings], 1),
-        "evaluation_seconds": _mean([one.stage("evaluation").seconds for one in arm.done], 1),
+        "evaluation_seconds": _mean([read.stage(one.stages["evaluation"]).seconds for one in arm.done], 1),
         "output_tokens": _mean([mean_output_tokens(cell.predictions) for cell in cells], 1),
         **_thoughts(cells),
         **_samples([found for one in trainings if (found := one.get("rollouts"))]),
@@ -147,8 +216,3 @@ def _mean(values: Sequence[int | float | None], digits: int) -> int | float | No
         return None
     mean = sum(known) / len(known)
     return round(mean, digits) if digits else round(mean)
-
-
-def _seconds_of(folders: Iterable[Path]) -> float:
-    """The seconds that stages took, whenever they were made."""
-    return round(sum(open_finished(folder).seconds for folder in folders), 1)

@@ -18,7 +18,7 @@ from cotdistill.evaluation.outcomes import Item, Items
 from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.records import VERDICTS, Prediction, Question
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.tables import one_line
+from cotdistill.reports.texts import one_line
 
 if TYPE_CHECKING:
     import numpy as np

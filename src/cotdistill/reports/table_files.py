@@ -6,7 +6,8 @@ import csv
 import io
 from typing import Any
 
-from cotdistill.reports.tables import Column, Table, one_line
+from cotdistill.reports.tables import Column, Table
+from cotdistill.reports.texts import one_line
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -53,7 +54,7 @@ def _harmless(text: str) -> str:
 
 def to_latex(table: Table) -> str:
     """A ``tabular`` with the rules of the package booktabs, numbers aligned on the right."""
-    alignment = "".join("l" if column.kind == "label" else "r" for column in table.columns)
+    alignment = "".join("l" if column.is_words else "r" for column in table.columns)
     lines = [" & ".join(map(latex_text, line)) + r" \\" for line in (table.headings, *table.rows)]
     body = "\n".join([r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"])
     return f"% {latex_text(table.title)}; needs \\usepackage{{booktabs}}\n" + (

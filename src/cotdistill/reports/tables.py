@@ -1,4 +1,4 @@
-"""The tables of a report: values with a kind for each column, and how each kind is written for people.
+"""The tables of results: values with a kind for each column, and how each kind is written for people.
 
 Names and questions come from the user's files, so they are made harmless where they are shown: no control characters
 in the terminal, no markup on the page.
@@ -6,8 +6,6 @@ in the terminal, no markup on the page.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,17 +13,22 @@ from typing import Any, Literal
 from cotdistill.evaluation.statistics.averages import by_group
 from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
 from cotdistill.records import ACCURACY
-from cotdistill.reports.evidence import Arm, Evidence, varying_factors
+from cotdistill.reports.evidence import Arm, Evidence
+from cotdistill.reports.texts import markdown_text
 
-Kind = Literal["label", "number", "percent", "points", "interval", "p"]
-"""What a column holds: words; a plain number; a fraction shown as percent; a signed difference of fractions shown in
-percentage points; a pair of such bounds; a p-value."""
+Kind = Literal["arm", "label", "code", "number", "percent", "points", "interval", "p"]
+"""What a column holds: an arm's name; words; what is typed in a shell; a plain number; a fraction shown as percent; a
+signed difference of fractions shown in percentage points; a pair of such bounds; a p-value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     heading: str
     kind: Kind = "label"
+
+    @property
+    def is_words(self) -> bool:
+        return self.kind in ("arm", "label", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +53,6 @@ class Table:
         )
 
 
-def tables(evidence: Evidence) -> list[Table]:
-    """Every table that the evidence fills, in the order of a page."""
-    found = (
-        score_table(evidence),
-        metric_table(evidence),
-        comparison_table(evidence.comparisons),
-        seeds_table(evidence.comparisons),
-        task_table(evidence),
-        group_table(evidence),
-        gain_table(evidence),
-        factor_table(evidence),
-        training_table(evidence),
-        extras_table(evidence),
-        missing_table(evidence),
-    )
-    return [table for table in found if table is not None]
-
-
 def score_table(evidence: Evidence) -> Table | None:
     """One row per arm: accuracy and interval, and the counts of the four verdicts; None if no arm has a score."""
     if not evidence.arms:
@@ -76,7 +61,7 @@ def score_table(evidence: Evidence) -> Table | None:
     several = any(arm.num_seeds > 1 for arm in evidence.arms.values())
     seeds = (Column("seeds", "number"), Column("seeds' range", "interval")) if several else ()
     columns = (
-        Column("arm"),
+        Column("arm", "arm"),
         Column("accuracy", "percent"),
         Column("95 % interval", "interval"),
         *seeds,
@@ -106,7 +91,7 @@ def metric_table(evidence: Evidence) -> Table | None:
         for metric, score in metrics.items()
     )
     columns = (
-        Column("arm"),
+        Column("arm", "arm"),
         Column("metric"),
         Column("mean", "percent"),
         Column("95 % interval", "interval"),
@@ -121,8 +106,8 @@ def comparison_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
         return None
     metrics = {c.metric for c in comparisons} != {ACCURACY}
     columns = (
-        Column("a"),
-        Column("b"),
+        Column("a", "arm"),
+        Column("b", "arm"),
         *((Column("metric"),) if metrics else ()),
         Column("a - b (points)", "points"),
         Column("95 % interval", "interval"),
@@ -145,8 +130,8 @@ def seeds_table(comparisons: Sequence[ComparisonResult]) -> Table | None:
     if not found:
         return None
     columns = (
-        Column("a"),
-        Column("b"),
+        Column("a", "arm"),
+        Column("b", "arm"),
         Column("seeds", "number"),
         Column("spread (points)", "number"),
         Column("p, items alone", "p"),
@@ -167,7 +152,7 @@ def task_table(evidence: Evidence) -> Table | None:
     """Accuracy by arm and task; None if there are fewer than two tasks."""
     if len(tasks := evidence.tasks) < 2:
         return None
-    columns = (Column("arm"), *(Column(task, "percent") for task in tasks))
+    columns = (Column("arm", "arm"), *(Column(task, "percent") for task in tasks))
     found = evidence.task_accuracies
     rows = tuple((name, *(accuracies.get(task) for task in tasks)) for name, accuracies in found.items())
     return Table("tasks", "Accuracy by task", columns, rows)
@@ -179,7 +164,7 @@ def group_table(evidence: Evidence) -> Table | None:
     groups = list(dict.fromkeys(group for each in found.values() for group in each))
     if len(groups) < 2:
         return None
-    columns = (Column("arm"), *(Column(group, "percent") for group in groups))
+    columns = (Column("arm", "arm"), *(Column(group, "percent") for group in groups))
     rows = tuple((name, *(each.get(group) for group in groups)) for name, each in found.items())
     return Table("groups", "Accuracy by group of tasks", columns, rows)
 
@@ -190,8 +175,8 @@ def gain_table(evidence: Evidence) -> Table | None:
     if not gains:
         return None
     columns = (
-        Column("arm"),
-        Column("base"),
+        Column("arm", "arm"),
+        Column("base", "arm"),
         Column("gain (points)", "points"),
         Column("95 % interval", "interval"),
         Column("gained", "number"),
@@ -199,61 +184,6 @@ def gain_table(evidence: Evidence) -> Table | None:
     )
     rows = tuple((g.a, g.b, g.difference, g.interval, g.gained, g.lost) for g in gains)
     return Table("gains", "Gain against the untrained student", columns, rows)
-
-
-def factor_table(evidence: Evidence) -> Table | None:
-    """The settings in which arms differ; None if they do not differ."""
-    if not (factors := varying_factors(evidence.arms.values())):
-        return None
-    rows = ((name, *(arm.factors.get(key) for key in factors)) for name, arm in evidence.arms.items())
-    columns = (Column("arm"), *(Column(_words(key)) for key in factors))
-    return Table("arms", "What the arms are made of", columns, tuple(rows))
-
-
-def training_table(evidence: Evidence) -> Table | None:
-    """What each student is trained on and what not, by reason; None if no arm is trained."""
-    trained = {name: arm for name, arm in evidence.arms.items() if arm.lengths}
-    if not trained:
-        return None
-    columns = (
-        Column("arm"),
-        Column("trained on", "number"),
-        Column("with reasoning cut", "number"),
-        Column("left out", "percent"),
-        Column("why"),
-        Column("limit (tokens)", "number"),
-        Column("longest (tokens)", "number"),
-    )
-    rows = []
-    for name, arm in trained.items():
-        found = arm.lengths or {}
-        why = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in arm.left_out.items())
-        kept = (found["whole"] + found["cut"], found["cut"])
-        rows.append((name, *kept, arm.share_left_out, why, found["limit"], found["longest"]))
-    return Table("training", "What was trained on", columns, tuple(rows))
-
-
-def extras_table(evidence: Evidence) -> Table | None:
-    """One row per arm, one column for every extra that some arm has; None if no arm has any."""
-    keys = list(dict.fromkeys(key for arm in evidence.arms.values() for key in arm.extras))
-    if not keys:
-        return None
-    rows = tuple((name, *(arm.extras.get(key) for key in keys)) for name, arm in evidence.arms.items())
-    texts = [any(isinstance(arm.extras.get(key), str) for arm in evidence.arms.values()) for key in keys]
-    columns = (Column(_words(key), "label" if text else "number") for key, text in zip(keys, texts, strict=True))
-    return Table("cost", "Cost", (Column("arm"), *columns), rows)
-
-
-def missing_table(evidence: Evidence) -> Table | None:
-    """Cells without a result, each with its error if it failed; None if there are none."""
-    if not evidence.missing:
-        return None
-    rows = tuple((cell.name, cell.error or "not run yet") for cell in evidence.missing)
-    return Table("missing", "Missing", (Column("cell"), Column("why")), rows)
-
-
-def _words(key: str) -> str:
-    return key.rsplit(".", 1)[-1].removeprefix("num_").replace("_", " ")
 
 
 def shown(value: Any, kind: Kind) -> str:
@@ -282,30 +212,12 @@ def quantity(value: int | float | str | None) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:,.1f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def one_line(text: str) -> str:
-    """``text`` without line breaks, control characters and characters that reorder others."""
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return " ".join("".join(" " if unicodedata.category(c) in hidden else c for c in text).split())
-
-
-def markdown_text(text: str) -> str:
-    """``text`` on one line, escaped: Markdown shows it as it is, in a table cell too, and no HTML comes through."""
-    return escape_markdown(one_line(text))
-
-
-def escape_markdown(line: str) -> str:
-    line = line.replace("&", "&amp;").replace(">", "&gt;")
-    line = re.sub(r"<(?! )", "&lt;", line)  # before a space it opens no tag, as in "p < 0.05"
-    line = re.sub(r"([\\`*\[\]|~#])", r"\\\1", line)
-    return re.sub(r"(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])", r"\\_", line)  # within a word it is no markup
-
-
 def to_markdown(table: Table) -> str:
-    rules = (":--" if column.kind == "label" else "--:" for column in table.columns)
+    rules = (":--" if column.is_words else "--:" for column in table.columns)
     lines = [table.headings, *table.rows]
     cells = ["| " + " | ".join(map(markdown_text, line)) + " |" for line in lines]
     return "\n".join([cells[0], "| " + " | ".join(rules) + " |", *cells[1:]]) + "\n"

@@ -7,13 +7,13 @@ students; only with several is it about the arms that they were drawn from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from cotdistill.evaluation.statistics.comparisons import POINTS, ComparisonResult
-from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import ACCURACY
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.tables import escape_markdown, interval, markdown_text, one_line, p_value
+from cotdistill.reports.tables import interval, p_value
+from cotdistill.reports.texts import escape_markdown, markdown_text, one_line
 
 SIGNIFICANT = 0.05
 
@@ -43,21 +43,11 @@ def verdict(evidence: Evidence) -> Sentence:
 
 
 def findings(evidence: Evidence) -> list[Sentence]:
-    """A sentence for every declared comparison after the first and for each that waits for a missing cell, and a
-    warning for every arm that is not trained on much of its data."""
-    told = [finding(comparison) for comparison in evidence.comparisons[1:]] + list(_much_left_out(evidence))
-    return told + [
+    """A sentence for every declared comparison after the first, and for each that waits for a missing cell."""
+    return [finding(comparison) for comparison in evidence.comparisons[1:]] + [
         [Name(pair.a), " against ", Name(pair.b), f" was declared but cannot be tested: {one_line(pair.problem)}."]
         for pair in evidence.untested
     ]
-
-
-def _much_left_out(evidence: Evidence) -> Iterator[Sentence]:
-    for name, arm in evidence.arms.items():
-        share = arm.share_left_out
-        if share is not None and share > WARN_ABOVE:
-            why = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in arm.left_out.items())
-            yield [Name(name), f" is not trained on {100 * share:.1f} % of its questions ({why})."]
 
 
 def finding(comparison: ComparisonResult) -> Sentence:

@@ -7,9 +7,11 @@ from pathlib import Path
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures import draw_all, write_figure
 from cotdistill.reports.html import html_page
+from cotdistill.reports.names import labelled
 from cotdistill.reports.page import markdown_page
+from cotdistill.reports.sections import parts_of, with_whole_names
 from cotdistill.reports.table_files import to_csv, to_latex
-from cotdistill.reports.tables import tables, to_markdown
+from cotdistill.reports.tables import to_markdown
 from cotdistill.storage.atomic import write_text_atomically
 
 PAGE = "report.html"
@@ -20,16 +22,16 @@ def write_report(evidence: Evidence, folder: Path) -> Path:
 
     Every file is written whole or not at all.
     """
+    evidence = labelled(evidence)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings = draw_all(evidence)
     for drawing in drawings:
         write_text_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
         write_figure(drawing.figure, folder / "figures" / f"{drawing.name}.pdf")
-    found = tables(evidence)
-    for table in found:
+    parts = parts_of(evidence, drawings)
+    for table in (with_whole_names(table, evidence) for part in parts for table in part.tables):
         for suffix, write in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
             write_text_atomically(folder / "tables" / f"{table.name}.{suffix}", write(table))
-    pictures = {f"figures/{drawing.name}.svg": drawing for drawing in drawings}
-    write_text_atomically(folder / "report.md", markdown_page(evidence, found, pictures))
-    write_text_atomically(folder / PAGE, html_page(evidence, found, drawings))
+    write_text_atomically(folder / "report.md", markdown_page(evidence, parts))
+    write_text_atomically(folder / PAGE, html_page(evidence, parts))
     return folder / PAGE

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cotdistill.reports.evidence import TEACHER, Evidence
-from cotdistill.reports.tables import one_line
+from cotdistill.reports.names import labels
+from cotdistill.reports.texts import short
 from cotdistill.storage.atomic import write_bytes_atomically
 
 if TYPE_CHECKING:
@@ -31,9 +32,12 @@ _TEXT = 11.0  # points
 _ROW, _DENSE_ROW, _MANY, _FRAME = 0.42, 0.24, 24, 0.9  # inches; beyond so many rows they are denser
 
 
+Section = Literal["findings", "setup", "training"]
+
+
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with its file name, its title and one sentence on how to read it.
+    """A figure with its file name, its title, one sentence on how to read it, and the report's section for it.
 
     ``svg`` is the same for the same figure, with its words as text rather than outlines.
     """
@@ -42,6 +46,7 @@ class Drawing:
     title: str
     caption: str
     figure: Figure
+    section: Section = "findings"
 
     @cached_property
     def svg(self) -> str:
@@ -105,7 +110,7 @@ def rows_height(num_rows: int) -> float:
 def names_down(axes: Axes, names: list[str]) -> None:
     """One row a name, from top to bottom."""
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), [short(name) for name in names], fontsize=_TEXT)
+    axes.set_yticks(range(len(names)), _shortened(names, 40), fontsize=_TEXT)
     axes.spines["left"].set_visible(False)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
@@ -118,10 +123,11 @@ def name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, 
     """
     low, high = axes.get_ylim()
     order = sorted(range(len(points)), key=lambda place: points[place][1])
+    shown = _shortened(names, 28)
     heights = _apart([(points[place][1] - low) / (high - low) for place in order])
     for place, height in zip(order, heights, strict=True):
         axes.annotate(
-            short(names[place], 28),
+            shown[place],
             points[place],
             xytext=(1.03, height),
             textcoords="axes fraction",
@@ -154,6 +160,11 @@ def without_shared_words(names: Sequence[str]) -> list[str]:
     return [" ".join(one[min(num_shared, len(one) - 1) :]) for one in words]
 
 
+def _shortened(names: Sequence[str], width: int) -> list[str]:
+    found = labels(names, width)
+    return [found[name] for name in names]
+
+
 def legend(axes: Axes, title: str = "") -> None:
     """Beside the axes, so that it hides no point; nothing for fewer than two entries."""
     handles, names = axes.get_legend_handles_labels()
@@ -161,7 +172,7 @@ def legend(axes: Axes, title: str = "") -> None:
         return
     drawn = axes.legend(
         handles,
-        [short(name, 26) for name in names],
+        _shortened(names, 28),
         title=title or None,
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),
@@ -174,13 +185,6 @@ def legend(axes: Axes, title: str = "") -> None:
     drawn.get_title().set_color(INK)
     for text in (*drawn.get_texts(), drawn.get_title()):
         text.set_parse_math(False)
-
-
-def short(text: str, width: int = 40) -> str:
-    """``text`` on one line without its middle where it is longer than ``width``: names often differ at their ends."""
-    line = one_line(text)
-    kept = width - 3
-    return line if len(line) <= width else f"{line[: kept - kept // 2]}...{line[-(kept // 2) :]}"
 
 
 def write_figure(figure: Figure, path: Path) -> None:

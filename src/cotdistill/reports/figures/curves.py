@@ -30,7 +30,7 @@ def draw_curves(evidence: Evidence) -> Drawing | None:
         legend(axes)
     label(grid[-1], x="step")
     caption = "Training loss by step, one panel per loss; values of different losses cannot be compared."
-    return Drawing("curves", "Learning curves", caption, figure)
+    return Drawing("curves", "Learning curves", caption, figure, "training")
 
 
 def _draw_panel(axes: Axes, curves: list[tuple[str, Curve]]) -> None:

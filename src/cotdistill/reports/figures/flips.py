@@ -20,9 +20,9 @@ from cotdistill.reports.figures.canvas import (
     names_down,
     new_figure,
     rows_height,
-    short,
     without_shared_words,
 )
+from cotdistill.reports.texts import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

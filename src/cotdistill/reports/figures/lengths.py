@@ -43,7 +43,7 @@ def draw_example_lengths(evidence: Evidence) -> Drawing | None:
         "How many examples have how many tokens, before anything is cut or left out. A dotted line is a limit that is "
         "exceeded."
     )
-    return Drawing("lengths", "Length of the examples", caption, figure)
+    return Drawing("lengths", "Length of the examples", caption, figure, "training")
 
 
 def histograms(panels: Mapping[str, Mapping[str, Histogram]], unit: str) -> tuple[Figure, list[Axes]]:

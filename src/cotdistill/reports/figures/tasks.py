@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.figures.canvas import Drawing, label, names_down, new_figure, short
+from cotdistill.reports.figures.canvas import Drawing, label, names_down, new_figure
+from cotdistill.reports.texts import short
 
 _MAX_NUMBERS = 600
 """More cells than this are too small to hold their number."""
