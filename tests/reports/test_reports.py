@@ -391,6 +391,6 @@ def test_what_is_left_out_of_a_training_is_in_the_table_and_above_a_twentieth_in
     assert (first["left out"], first["share left out"]) == (str(left_out), share)
     most = dict(zip(table.headings, max(table.rows, key=lambda row: int(row[3])), strict=True))
     page = page_of(evidence)
-    assert f"**{most['arm']}** is not trained on {most['share left out']} of its questions ({most['why']})." in page
-    assert f"{len(trained) - 3} other arms leave out more than 5 % of their questions, too" in page
+    assert f"left out are {most['share left out']} of those of **{most['arm']}** ({most['why']}), " in page
+    assert f"and more than 5 % in {len(trained) - 3} other arms." in page
     assert training_table(replace(evidence, arms={"base": arm(50)})) is None

@@ -2,76 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult
 from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import ACCURACY, Score
 from cotdistill.reports.details import reasons
-from cotdistill.reports.evidence import Arm, Evidence
+from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.verdict import Name, Sentence, is_shown
 
-_REMEDY_OF_UNREADABLE = "see under Samples what they wrote; evaluation.reader chooses how answers are read"
 _NAMED = 3
 """Arms that a sentence names; the tables have all."""
 
 
 def caveats(evidence: Evidence) -> list[Sentence]:
     """Sentences for all that is large enough to matter; none if nothing is."""
-    return [
-        *_left_out(evidence),
-        *_unjudged(evidence, "truncated", _remedy_of_truncated),
-        *_unjudged(
+    limits = sorted({arm.token_limit for arm in evidence.arms.values() if arm.token_limit})
+    now = f" (now {' or '.join(f'{limit:,}' for limit in limits)})" if limits else ""
+    found = [
+        _left_out(evidence),
+        _unjudged(
+            evidence,
+            "truncated",
+            "Outputs that were cut at the token limit count as not correct",
+            f"raise evaluation.max_new_tokens{now}, and look under Samples whether they repeat themselves",
+        ),
+        _unjudged(
             evidence,
             "unreadable",
-            lambda _: "see what they wrote under Samples; evaluation.reader chooses how they are read",
+            "Outputs from which no answer can be read count as not correct",
+            "look under Samples what they say; evaluation.reader chooses how answers are read",
         ),
-        *(sentence for each in evidence.comparisons if (sentence := _by_truncation(each, evidence))),
+        *(_by_truncation(each, evidence) for each in evidence.comparisons),
     ]
+    return [sentence for sentence in found if sentence is not None]
 
 
-def _left_out(evidence: Evidence) -> Iterator[Sentence]:
+def _left_out(evidence: Evidence) -> Sentence | None:
     shares = {name: share for name, arm in evidence.arms.items() if (share := arm.share_left_out) is not None}
-    for name, share in _largest(shares):
-        why = reasons(evidence.arms[name].left_out)
-        yield [Name(name), f" is not trained on {100 * share:.1f} % of its questions ({why})."]
-    yield from _others(shares, "leave out more than 5 % of their questions, too (table Trained on and left out).")
+    why = {name: f" of those of {{}} ({reasons(evidence.arms[name].left_out)})" for name in shares}
+    listed = _listed(shares, why)
+    return ["Not all questions are trained on; left out are ", *listed, "."] if listed else None
 
 
-def _unjudged(evidence: Evidence, verdict: str, remedy: Callable[[Arm], str]) -> Iterator[Sentence]:
+def _unjudged(evidence: Evidence, verdict: str, what: str, remedy: str) -> Sentence | None:
     """Outputs that were cut off, or state no answer, where they are many."""
     shares = {name: _share(arm.score, verdict) for name, arm in evidence.arms.items()}
-    told = "were cut at the token limit" if verdict == "truncated" else "state no answer that could be read"
-    for name, share in _largest(shares):
-        arm = evidence.arms[name]
-        yield [
-            f"{100 * share:.1f} % of the outputs of ",
-            Name(name),
-            f" {told} and count as not correct: {remedy(arm)}.",
-        ]
-    yield from _others(shares, f"have more than 5 % {verdict} outputs, too (table Accuracy).")
+    listed = _listed(shares, dict.fromkeys(shares, " of {}"))
+    return [f"{what}: ", *listed, f". To mend it, {remedy}."] if listed else None
+
+
+def _listed(shares: Mapping[str, float], told: Mapping[str, str]) -> list[str]:
+    """The largest shares that deserve a warning, each with what is told of its arm, and how many more there are."""
+    many = sorted((name for name, share in shares.items() if share > WARN_ABOVE), key=lambda name: -shares[name])
+    pieces: list[str] = []
+    for name in many[:_NAMED]:
+        before, after = told[name].split("{}")
+        pieces += [f"{', ' if pieces else ''}{100 * shares[name]:.1f} %{before}", Name(name), after]
+    if len(many) > _NAMED:
+        pieces.append(f", and more than {100 * WARN_ABOVE:g} % in {len(many) - _NAMED} other arms")
+    return pieces
 
 
 def _share(score: Score, verdict: str) -> float:
     total = score.correct + score.wrong + score.unreadable + score.truncated
     return getattr(score, verdict) / total if total else 0.0
-
-
-def _remedy_of_truncated(arm: Arm) -> str:
-    limit = f", now {arm.token_limit:,}" if arm.token_limit else ""
-    return f"raise evaluation.max_new_tokens{limit}, and look whether they repeat themselves"
-
-
-def _largest(shares: dict[str, float]) -> list[tuple[str, float]]:
-    """The arms with the largest shares among those that deserve a warning."""
-    many = [(name, share) for name, share in shares.items() if share > WARN_ABOVE]
-    return sorted(many, key=lambda pair: -pair[1])[:_NAMED]
-
-
-def _others(shares: dict[str, float], told: str) -> Iterator[Sentence]:
-    others = sum(share > WARN_ABOVE for share in shares.values()) - _NAMED
-    if others > 0:
-        yield [f"{others} other arm{'s' * (others > 1)} {told}"]
 
 
 def _by_truncation(comparison: ComparisonResult, evidence: Evidence) -> Sentence | None:

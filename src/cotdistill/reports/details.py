@@ -23,25 +23,24 @@ def setup_table(evidence: Evidence) -> Table | None:
 
 
 def factor_table(evidence: Evidence) -> Table | None:
-    """The factors and settings in which arms differ, and their whole names where shorter ones are shown; None if they
-    do not differ."""
+    """The factors and settings in which arms differ; None if they do not differ."""
     arms = evidence.arms
     factors = varying_factors(arms.values())
     keys = _varying_settings(evidence, factors)
-    if not factors and not keys and not evidence.full_names:
+    if not factors and not keys:
         return None
-    names = (Column("whole name"),) if evidence.full_names else ()
-    columns = (Column("arm", "arm"), *(Column(_words(key)) for key in (*factors, *keys)), *names)
-    rows = tuple(
-        (
-            name,
-            *(arm.factors.get(key) for key in factors),
-            *(_setting(arm, key) for key in keys),
-            *((evidence.full_names.get(name, name),) if names else ()),
-        )
+    rows = (
+        (name, *(said(arm.factors.get(key)) for key in factors), *(_setting(arm, key) for key in keys))
         for name, arm in arms.items()
     )
-    return Table("arms", "What the arms are made of", columns, rows)
+    columns = (Column("arm", "arm"), *(Column(_words(key)) for key in (*factors, *keys)))
+    return Table("arms", "What the arms are made of", columns, tuple(rows))
+
+
+def names_table(evidence: Evidence) -> Table | None:
+    """The whole names of arms that are shown by shorter ones; None if there are none."""
+    rows = tuple((name, whole) for name, whole in evidence.full_names.items())
+    return Table("names", "Whole names", (Column("arm"), Column("whole name")), rows) if rows else None
 
 
 def _varying_settings(evidence: Evidence, factors: list[str]) -> list[str]:
@@ -59,7 +58,12 @@ def _varying_settings(evidence: Evidence, factors: list[str]) -> list[str]:
 def _setting(arm: Arm, key: str) -> Fact:
     if arm.lengths is None and not key.startswith("evaluation"):
         return None
-    return str(arm.settings.get(key, "default"))
+    return said(arm.settings.get(key, "default"))
+
+
+def said(value: Fact) -> str | None:
+    """A setting as it is written: without digits that a float does not need, None if it does not apply."""
+    return f"{value:g}" if isinstance(value, float) else None if value is None else str(value)
 
 
 def student_table(evidence: Evidence) -> Table | None:

@@ -42,7 +42,12 @@ def all_tables(evidence: Evidence) -> dict[Section, list[Table]]:
             tables.group_table(evidence),
             tables.gain_table(evidence),
         ],
-        "setup": [details.setup_table(evidence), details.factor_table(evidence), details.student_table(evidence)],
+        "setup": [
+            details.setup_table(evidence),
+            details.factor_table(evidence),
+            details.names_table(evidence),
+            details.student_table(evidence),
+        ],
         "training": [
             details.training_table(evidence),
             details.contamination_table(evidence),

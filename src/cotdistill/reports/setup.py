@@ -12,7 +12,7 @@ from cotdistill.config import CellConfig
 from cotdistill.config.base import Settings
 from cotdistill.evaluation.stored import outcomes_of
 from cotdistill.progress import duration
-from cotdistill.reports.evidence import Fact
+from cotdistill.reports.details import said
 from cotdistill.reports.facts import settings_of, teacher_name
 from cotdistill.storage.finished import FinishedStage
 
@@ -36,7 +36,7 @@ def setup_of(result: ExperimentResult, stages: Mapping[Path, FinishedStage]) -> 
     rows = [
         ("students", _counted(_student(config) for config in configs)),
         ("teachers", _teachers([config for config in configs if config.training])),
-        ("signals", _counted(_signal(config) for config in configs)),
+        ("signals", _counted(_signals(config) for config in configs)),
         ("trained on", _training_data(result, stages)),
         ("tested on", _test_data(result.done)),
         ("losses", _counted(_losses(config) for config in configs)),
@@ -73,9 +73,9 @@ def _teachers(configs: Sequence[CellConfig]) -> str:
     return "; ".join(told)
 
 
-def _signal(config: CellConfig) -> str | None:
-    signal = config.training.signal if config.training else None
-    return f"{signal.model.model} ({signal.kind})" if signal else None
+def _signals(config: CellConfig) -> str:
+    signals = config.training.signals if config.training else ()
+    return " + ".join(f"{signal.model.model} ({signal.kind})" for signal in signals)
 
 
 def _losses(config: CellConfig) -> str | None:
@@ -125,15 +125,11 @@ def _settings(sections: Sequence[Settings], shown: Sequence[str]) -> str:
     flat = [{name: getattr(section, name) for name in shown} | settings_of(section) for section in sections]
     told = []
     for key in dict.fromkeys(key for one in flat for key in one if key.partition(".")[0] not in _SAID_APART):
-        values = dict.fromkeys(_said(one.get(key)) for one in flat)
-        if set(values) != {"None"}:
+        values = dict.fromkeys(said(one.get(key)) or "default" for one in flat)
+        if set(values) != {"default"}:
             several = f" by arm: {' | '.join(values)}" if len(values) <= _MOST else f" by arm: {len(values)} values"
             told.append(f"{key.replace('_', ' ')}{several if len(values) > 1 else f' {next(iter(values))}'}")
     return ", ".join(told)
-
-
-def _said(value: Fact) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _made(stages: Sequence[FinishedStage]) -> list[Row]:

@@ -29,7 +29,8 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#33
 MARKERS = "osD^vPX*"
 WIDTH = 6.4  # inches
 _TEXT = 11.0  # points
-_ROW, _DENSE_ROW, _MANY, _FRAME = 0.42, 0.24, 24, 0.9  # inches; beyond so many rows they are denser
+_DENSE_TEXT = 8.5
+_ROW, _DENSE_ROW, _MANY, _FRAME = 0.42, 0.2, 24, 0.9  # inches; beyond so many rows they are denser
 
 
 Section = Literal["findings", "setup", "training"]
@@ -110,7 +111,8 @@ def rows_height(num_rows: int) -> float:
 def names_down(axes: Axes, names: list[str]) -> None:
     """One row a name, from top to bottom."""
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), _shortened(names, 40), fontsize=_TEXT)
+    size = _TEXT if len(names) <= _MANY else _DENSE_TEXT
+    axes.set_yticks(range(len(names)), _shortened(names, 40), fontsize=size)
     axes.spines["left"].set_visible(False)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cotdistill.reports.evidence import Evidence
-from cotdistill.reports.figures.canvas import Drawing, label, names_down, new_figure
+from cotdistill.reports.figures.canvas import WIDTH, Drawing, label, names_down, new_figure
 from cotdistill.reports.texts import short
 
-_MAX_NUMBERS = 600
-"""More cells than this are too small to hold their number."""
+_MAX_NUMBERS, _SMALLEST = 600, 5.0
+"""More cells than this are too small to hold their number, as are those in which it would be smaller, in points."""
 
 DARK_CELL, LIGHT_CELL = "#fafafa", "#1a1a1a"
 """Ink on dark and on light cells: the map keeps its colours on a dark page, and so must its numbers."""
@@ -29,12 +29,13 @@ def draw_tasks(evidence: Evidence) -> Drawing | None:
     names_down(axes, arms)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     names = [short(_last(task), 26) for task in tasks]
-    axes.set_xticks(range(len(tasks)), names, rotation=35, ha="right", fontsize=10, rotation_mode="anchor")
+    wide = _cell_width(arms, tasks)
+    axes.set_xticks(range(len(tasks)), names, rotation=90, fontsize=min(10.0, 0.8 * wide))
     for text in axes.get_xticklabels():
         text.set_parse_math(False)
     axes.spines[:].set_visible(False)
-    if values.size <= _MAX_NUMBERS:
-        size = 10 if len(tasks) <= 10 else 7
+    size = min(10.0, wide / 2)  # of three digits
+    if values.size <= _MAX_NUMBERS and size >= _SMALLEST:
         for (row, column), value in np.ndenumerate(values):
             if not np.isnan(value):
                 ink = DARK_CELL if value < 0.52 * highest else LIGHT_CELL
@@ -45,6 +46,12 @@ def draw_tasks(evidence: Evidence) -> Drawing | None:
     label(bar.ax, y="accuracy in %")
     caption = "Accuracy in percent by arm and task, the mean over seeds; a gap is a task that an arm was not tested on."
     return Drawing("tasks", "Accuracy by task", caption, figure)
+
+
+def _cell_width(arms: list[str], tasks: list[str]) -> float:
+    """About how many points a cell is wide, beside the names of arms and the bar."""
+    names = 5.0 * min(40, max(map(len, arms)))
+    return (72 * WIDTH - names - 80) / len(tasks)
 
 
 def _last(task: str) -> str:
