@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
+from cotdistill.models.forward.halved import halved
 from cotdistill.models.forward.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
@@ -105,6 +106,8 @@ def train_student(
         wrapped = ranks.wrap(module, student, uses_head=bool(module.token_terms))
         named = module.trained_parameters()
         optimizer = make_optimizer(named.values(), config)
+        if dtype == torch.bfloat16 and student.device.type == "cpu" and ranks.size == 1 and not config.compile:
+            optimizer.register_step_post_hook(stack.enter_context(halved(student)).forget)
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
         first_step = load_checkpoint(folder / CHECKPOINT, state)
         validator = watch and Validator.of(watch, config, module, layout, dtype, folder, num_steps, len(groups), ranks)

@@ -10,7 +10,7 @@ so on a CPU a chunk's losses are taken in blocks of a few rows, whose gradients 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cotdistill.config import CrossEntropy, TokenLoss
+from cotdistill.models.forward.halved import HALF, HalvedWeight, halved_weight
 from cotdistill.models.forward.heads import Head
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherChunk, TeacherRows
@@ -89,6 +90,8 @@ def fused_loss(
     ``hidden`` is ``[tokens, hidden]`` of the student at loss positions; ``head`` maps rows of it to logits and uses
     ``head_parameters``, which get their gradients through the loss.
     """
+    if not torch.is_grad_enabled():
+        hidden, head_parameters = hidden.detach(), ()
     weights = torch.tensor([term.weight for term in terms], device=hidden.device) / num_loss_tokens
     loss, sums = _ChunkedLoss.apply(hidden, head, inputs, terms, weights, tokens_per_chunk, *head_parameters)
     return loss, sums
@@ -108,11 +111,14 @@ class _ChunkedLoss(torch.autograd.Function):
         tokens_per_chunk: int,
         *head_parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
+        ctx.num_parameters, kept = len(head_parameters), _halved(head) if needs_gradient else None
         hidden_gradient = torch.empty_like(hidden)
+        if kept is not None:  # its gradient goes where it belongs at once
+            hidden, head_parameters = hidden.to(HALF), ()
         parameter_gradients = [torch.zeros_like(parameter) for parameter in head_parameters]
         sums = torch.zeros(len(terms), device=hidden.device)
-        needs_gradient = hidden.requires_grad or any(parameter.requires_grad for parameter in head_parameters)
-        in_place = _adding_in_place(head, hidden, parameter_gradients)
+        in_place = _adding_to(kept, head) if kept else _adding_in_place(head, hidden, parameter_gradients)
         head, rest = (in_place, ()) if in_place else (head, head_parameters)
         for rows in inputs.teacher.slices(tokens_per_chunk):
             teacher = inputs.teacher.chunk(rows)
@@ -129,7 +135,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 for total, gradient in zip(parameter_gradients, gradients[1:], strict=False):
                     total += gradient
             del teacher, logits, buffer  # or the next chunk would stand beside this one
-        ctx.gradients = [hidden_gradient, *parameter_gradients]
+        ctx.gradients, ctx.is_root = [hidden_gradient, *parameter_gradients], kept is not None
         ctx.mark_non_differentiable(sums)
         return (sums * weights).sum(), sums
 
@@ -137,8 +143,9 @@ class _ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # scaled in place: a head's gradient is large, and used once
         assert gradients is not None, "the loss is taken backward once"
+        assert not ctx.is_root or output_gradients[0] == 1.0, "the head's gradient is where it belongs already"
         scaled = [gradient.mul_(output_gradients[0]) for gradient in gradients]
-        return scaled[0], None, None, None, None, None, *scaled[1:]
+        return scaled[0], None, None, None, None, None, *(scaled[1:] or [None] * ctx.num_parameters)
 
 
 def _losses_in_blocks(
@@ -173,20 +180,34 @@ def _adding_in_place(head: Head, hidden: Tensor, gradients: Sequence[Tensor]) ->
     if linear.bias is not None or len(gradients) != 1 or torch.is_autocast_enabled(hidden.device.type):
         return None
     weight = linear.weight.detach()
-    return replace(head, linear=lambda rows: _AddingLinear.apply(rows, weight, gradients[0]))
+    return replace(head, linear=lambda rows: _AddingLinear.apply(rows, weight, _adding(gradients[0])))
+
+
+def _adding(total: Tensor) -> Callable[[Tensor, Tensor], Any]:
+    return lambda gradient, hidden: total.addmm_(gradient.T, hidden)
+
+
+def _halved(head: Head) -> HalvedWeight | None:
+    """The head's weight where it is trained and computes in bfloat16 by a copy."""
+    kept = halved_weight(head.linear) if torch.is_autocast_enabled("cpu") else None
+    return kept if kept is not None and kept.weight.requires_grad else None
+
+
+def _adding_to(kept: HalvedWeight, head: Head) -> Head:
+    return replace(head, linear=lambda rows: _AddingLinear.apply(rows, kept.current(), kept.add_product))
 
 
 class _AddingLinear(torch.autograd.Function):
-    """``hidden @ weight.T``, whose backward adds the weight's gradient to a tensor that is given."""
+    """``hidden @ weight.T``, whose backward gives ``add`` what the weight's gradient is a product of."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, add: Callable[[Tensor, Tensor], Any]) -> Tensor:
         ctx.save_for_backward(hidden, weight)
-        ctx.gradient = gradient
+        ctx.add = add
         return hidden @ weight.T
 
     @staticmethod
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, None, None]:
         hidden, weight = ctx.saved_tensors
-        ctx.gradient.addmm_(output_gradients[0].T, hidden)
+        ctx.add(output_gradients[0], hidden)
         return output_gradients[0] @ weight, None, None
