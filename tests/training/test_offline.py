@@ -33,6 +33,7 @@ from cotdistill.models.tokens.template import stop_token_id
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.training import offline
 from cotdistill.training.data.store import make_tokens
+from cotdistill.training.job import TrainingJob
 from cotdistill.training.loop import train_student
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.live import LiveSignal
@@ -317,3 +318,31 @@ def test_the_key_of_a_training_says_whether_its_samples_are_live(tmp_path: Path)
     by_default = training_identity(student, RATIONALES, settings(teacher, on_policy={"offline": None}), 0)
     assert drawn == by_default != live
     assert live["training"]["on_policy"] == {"share": 1.0, "max_new_tokens": 8}
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_what_validation_holds_out_is_not_trained_on_as_a_sample_either(share: float, tmp_path: Path) -> None:
+    """And a stored signal has what the checks read, whether it was captured before or on the way."""
+    student, teacher = models(tmp_path)
+    watched = settings(
+        teacher,
+        on_policy={"share": share},
+        validation={"share": 0.4, "questions": 0, "every": {"steps": 1}},
+        batch_size=2,
+    )
+    for captured_before in (True, False):
+        runs = tmp_path / str(captured_before)
+        if captured_before:
+            capture_signals(student, RATIONALES, watched, runs=runs)
+        made = train_stage(student, RATIONALES, watched, seed=2, runs=runs)
+        assert len(folders(runs, "teacher_signal")) == 1
+        assert 0 < made.summary["num_examples"] < len(RATIONALES)
+        assert {"rollouts" in row for row in metrics(made.path)} == ({True, False} if share < 1 else {True})
+
+
+def test_a_job_for_several_processes_names_the_samples(tmp_path: Path) -> None:
+    student, teacher = models(tmp_path)
+    engine = {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "s"}
+    wanted = settings(teacher, on_policy={"engine": engine})
+    job = TrainingJob(student, tmp_path, [], wanted, 0, tmp_path, tmp_path, None, tmp_path / "drawn")
+    assert TrainingJob.from_json(job.to_json()) == job
