@@ -49,7 +49,7 @@ def trained(folder: Path, **changes: Any) -> tuple[dict[str, torch.Tensor], Trai
     )
     if config.validation:
         asked = tuple(each.question for each in HELD_OUT)[: config.validation.questions]
-        checks = Checks(asked, "rationale", EvaluationConfig(max_new_tokens=12, max_batch_size=3))
+        checks = Checks(asked, "rationale", EvaluationConfig(max_new_tokens=12, max_batch_size=3), frozenset(), 4)
         watch = Watch(config.validation, held, Asking(checks, tokenizer, torch.float32))
     rollouts = Rollouts(config.on_policy, tokenizer, 3, torch.float32) if config.on_policy else None
     teacher = LiveSignal(tiny_model(len(tokenizer), seed=1))

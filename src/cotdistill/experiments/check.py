@@ -32,6 +32,7 @@ from cotdistill.errors import DataError, ModelError, nearest
 from cotdistill.experiments.make import with_first_models
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.experiments.sizes import are_here
+from cotdistill.experiments.validating import held_out_of
 from cotdistill.experiments.work import LoadTask, Say
 from cotdistill.models.load.builtin import NANO, PREFIX, SMOLLM2, is_converted
 from cotdistill.models.load.hub import Unreachable
@@ -139,7 +140,7 @@ def _models_that_write(config: CellConfig) -> Iterator[ModelConfig]:
 def _inputs(config: CellConfig) -> str:
     """What the checks of a cell depend on, as a text."""
     sections = [config.task, *(config.evaluation.tasks or ()), config.teacher, config.annotation, config.student]
-    used = {"signal", "adapter", "optimizer", "response"}
+    used = {"signal", "adapter", "optimizer", "response", "validation"}
     training = config.training and config.training.model_dump(mode="json", include=used)
     rows = [section.model_dump(mode="json") for section in sections]
     return canonical_json([rows, training, config.evaluation.served])
@@ -176,6 +177,7 @@ class _Check:
         if all(map(self._can_load, _tasks(config))):
             tested = config.evaluation.tasks or (config.task,)
             refuse_repeated_questions(question for task in tested for question in self.load(task).test)
+            held_out_of(config, self.load)
         for teacher in teachers_of(config.teacher) if config.training else ():
             if isinstance(teacher, ScriptedModel) and not teacher.completions.is_file():
                 raise DataError("no such file", where=teacher.completions, remedy="check the path")

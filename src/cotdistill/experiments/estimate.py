@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from cotdistill.config import (
     AnswerOnlyTeacher,
     AskedTeacher,
     CellConfig,
+    FileTask,
     LiveTeacher,
     ModelConfig,
     OneSignal,
@@ -31,6 +32,7 @@ from cotdistill.config import (
     RolloutServer,
     ScriptedTeacher,
     ServedModel,
+    Validation,
     teachers_of,
 )
 from cotdistill.config.experiment import STUDENT
@@ -62,8 +64,9 @@ class Estimate:
     """What is left to do. Numbers are sums over stages, each counted once; None is unknown.
 
     ``stages`` says for each noun how many there are in all and how many are left; ``memory_bytes`` is the largest
-    training's without activations; ``seconds`` are for one job, without the time that asked teachers take; ``rates``
-    says for each student where its time comes from.
+    training's without activations; ``seconds`` are for one job, without the time that asked teachers take, and
+    ``validation_seconds`` those of them that students are checked in while they train; ``rates`` says for each student
+    where its time comes from.
     """
 
     cells: int
@@ -74,6 +77,7 @@ class Estimate:
     asked_tokens: float | None = 0
     memory_bytes: float | None = 0
     seconds: float | None = 0.0
+    validation_seconds: float | None = 0.0
     cost: float | None = 0.0
     rates: dict[str, str] = field(default_factory=dict)
 
@@ -89,8 +93,11 @@ class _Work:
     generated_tokens: float | None = 0
     asked_tokens: float | None = 0
     seconds: float | None = 0
+    validation_seconds: float | None = 0
     cost: float | None = 0
 
+
+_SUMS = tuple(each.name for each in fields(_Work))
 
 Given = Mapping[str, tuple[float, float]]
 """Tokens per second, trained and generated, by a student's model or its name in the experiment."""
@@ -115,7 +122,7 @@ def estimate(plan: Plan, runs: Path, given: Given = MappingProxyType({})) -> Est
     found = Estimate(len(results), len(done), stages)
     for (noun, _), cell in missing.items():
         work = _work(noun, cell.config, rates, made_with)
-        for name in ("training_tokens", "generated_tokens", "asked_tokens", "seconds", "cost"):
+        for name in _SUMS:
             setattr(found, name, _plus(getattr(found, name), getattr(work, name)))
     trained = [cell.config for (noun, _), cell in missing.items() if noun == "training"]
     sizes = [_memory(config) for config in trained]
@@ -194,8 +201,38 @@ def _work(noun: str, config: CellConfig, rates: _Rates, made_with: Work) -> _Wor
     if noun == "teacher_signal":
         here = [one for one in config.training.captures if one.server is None]  # how fast a server answers is unknown
         return _Work(seconds=reduce(_plus, (rates.reading(one.model, tokens) for one in here), 0.0))
-    tokens = None if rows is None else _times(tokens, config.training.epochs_of(rows))
-    return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
+    validation = config.training.validation
+    if validation is None or rows is None:
+        tokens = None if rows is None else _times(tokens, config.training.epochs_of(rows))
+        return _Work(training_tokens=tokens, seconds=rates.training(config, tokens))
+    return _checked_work(config, rows, words, rates)
+
+
+def _checked_work(config: CellConfig, rows: int, words: float, rates: _Rates) -> _Work:
+    """A training with its validation, which takes a third of a step's operations for a token."""
+    training = config.training
+    assert training is not None
+    assert training.validation is not None
+    validation, length = training.validation, (words + ANSWER_WORDS) * TOKENS_PER_WORD
+    whole = PROMPT_WORDS * TOKENS_PER_WORD + length
+    held = _num_held(validation, rows)
+    trained = rows - held if validation.share else rows
+    epochs = training.epochs_of(trained)
+    every = validation.every
+    checks = epochs / every.epochs if every.epochs else epochs * trained / training.batch_size / (every.steps or 1)
+    questions = min(validation.questions, held) * math.ceil(checks)
+    written = questions * min(config.evaluation.max_new_tokens, length)
+    loss = _times(rates.training(config, held * whole * math.ceil(checks)), 1 / 3)
+    checking = _plus(loss, rates.generating(config.student, questions, written))
+    tokens = trained * whole * epochs
+    seconds = _plus(rates.training(config, tokens), checking)
+    return _Work(training_tokens=tokens, generated_tokens=written, seconds=seconds, validation_seconds=checking)
+
+
+def _num_held(validation: Validation, rows: int) -> int:
+    if validation.share is not None:
+        return round(validation.share * rows)
+    return num_questions(FileTask(test=validation.data))[1] or 0
 
 
 def _rollout_work(config: CellConfig, rows: float | None, rates: _Rates) -> _Work:
@@ -292,10 +329,16 @@ def lines(plan: Plan, found: Estimate, jobs: int) -> list[str]:
         f"tokens: {_count(found.training_tokens).strip()} to train on, "
         f"{_count(found.generated_tokens).strip()} to generate, {_count(found.asked_tokens).strip()} asked of teachers",
         f"memory: {_count(found.memory_bytes)}B for the largest training, without activations",
-        f"time: {time} with --jobs {jobs}{answers}",
+        f"time: {time} with --jobs {jobs}{answers}{_of_validation(found, jobs)}",
         f"cost: {money(found.cost)}",
         *(f"rates for {student}: {source}" for student, source in found.rates.items()),
     ]
+
+
+def _of_validation(found: Estimate, jobs: int) -> str:
+    if not found.validation_seconds:
+        return ""
+    return f"; of it {duration(found.validation_seconds / jobs)} to check students while they train"
 
 
 def _count(number: float | None) -> str:

@@ -21,6 +21,7 @@ from cotdistill.config import (
 )
 from cotdistill.experiments.handing import Cells
 from cotdistill.experiments.plan import Cell
+from cotdistill.experiments.validating import held_out_of
 from cotdistill.experiments.work import Work, reasons
 from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import Question
@@ -147,6 +148,7 @@ def train_student(config: CellConfig, rationales: Rationales, work: Work, *, tit
         recipe=recipe,
         ranks=work.ranks or ALONE,
         say=lambda line: work.say(f"{title}: {line}"),
+        held=held_out_of(config, work.load),
     )
 
 
@@ -157,7 +159,8 @@ def capture_signals_of(config: CellConfig, rationales: Rationales, work: Work) -
     assert config.training is not None, "an untrained student has no signal to capture"
     if not config.training.captures:
         return {}
-    stored = capture_signals(config.student, rationales.records, config.training, runs=work.runs)
+    held = held_out_of(config, work.load)
+    stored = capture_signals(config.student, rationales.records, config.training, runs=work.runs, held=held)
     return {f"teacher_signal{f'_{n}' if n > 1 else ''}": each.folder for n, each in enumerate(stored, 1)}
 
 

@@ -13,6 +13,7 @@ from cotdistill.config import identity
 from cotdistill.config.experiment import settled
 from cotdistill.experiments.plan import Cell, Plan
 from cotdistill.storage.hashes import content_key
+from cotdistill.training.held_out import asking
 
 NOUNS = ("annotation", "rollouts", "teacher_signal", "training", "evaluation")
 
@@ -49,8 +50,12 @@ def stage_keys(cell: Cell) -> dict[str, str]:
             config.training.dtype,
             cell.uses,
         ]
+        if config.training.validation and config.training.validation.data:
+            signal.append(training["validation"]["data"])
         keys["teacher_signal"] = content_key([keys["annotation"], _tokens_of(student), signal])
-    keys["training"] = content_key([keys["annotation"], student, training, config.seed])
+    validation = config.training.validation
+    checked = [identity(asking(config.evaluation)), tasks] if validation else []
+    keys["training"] = content_key([keys["annotation"], student, training, config.seed, *checked])
     keys["evaluation"] = content_key([keys["training"], testing])
     return keys
 

@@ -49,6 +49,7 @@ def model_card(
         f"| loss | {losses} |",
         *([f"| adapter | LoRA of rank {adapter.rank}, {kept} |"] if adapter else []),
         *([f"| steps on own samples | {_rollouts(totals.rollouts)} |"] if totals.rollouts else []),
+        *([f"| kept | {_kept(totals)} |"] if totals.validation else []),
         f"| examples, steps | {totals.num_examples}, {totals.num_steps} |",
         f"| tokens, with loss | {totals.num_tokens}, {totals.num_loss_tokens} |",
         f"| loss, first and last step | {totals.first_loss:.4f}, {totals.last_loss:.4f} |",
@@ -114,6 +115,15 @@ def add_scores(student: Path, scores: dict[str, Score]) -> None:
 def _rollouts(totals: dict[str, Any]) -> str:
     tokens = f"{totals['num_steps']}, {totals['mean_length']:.1f} tokens a sample"
     return f"{tokens}, {totals['truncated']} samples cut off, {totals['repeated']} caught in a loop"
+
+
+def _kept(totals: TrainingSummary) -> str:
+    """Which step's weights these are, and what was found on held-out questions there."""
+    found = totals.validation or {}
+    kept = found["kept"]
+    parts = [f"validation loss {kept['loss']:.4f}"] if "loss" in kept else []
+    parts += [f"accuracy {kept['accuracy']:.1%} of {found['held_out']['asked']}"] if "accuracy" in kept else []
+    return f"step {found['kept_step']} of {totals.num_steps}, {found['kept_because']}; {', '.join(parts)}"
 
 
 def _term(term: LossConfig) -> str:

@@ -92,12 +92,13 @@ def ids_of(rationales: Iterable[Rationale], config: TrainingConfig, share: float
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What a process that trains needs to know: the examples that are held out, by the ids of those that they are among
-    or by the folder of their own ``tokens``, and what is asked."""
+    or by the folder of their own ``tokens``, and what is asked, of ``num_questions`` that are held out."""
 
     questions: tuple[Question, ...]
     target: Target
     asking: EvaluationConfig
-    ids: frozenset[str] = frozenset()
+    ids: frozenset[str]
+    num_questions: int
     tokens: Path | None = None
 
     def to_row(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ class Checks:
             "target": self.target,
             "asking": self.asking.model_dump(mode="json"),
             "ids": sorted(self.ids),
+            "num_questions": self.num_questions,
             "tokens": str(self.tokens.resolve()) if self.tokens else None,
         }
 
@@ -116,5 +118,6 @@ class Checks:
             row["target"],
             EvaluationConfig.model_validate(row["asking"]),
             frozenset(row["ids"]),
+            row["num_questions"],
             Path(row["tokens"]) if row["tokens"] else None,
         )

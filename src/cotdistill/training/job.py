@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cotdistill.config import ModelConfig, TrainingConfig
 from cotdistill.records import Rationale
+from cotdistill.training.data.examples import Example
+from cotdistill.training.data.store import Tokens, read_tokens
 from cotdistill.training.held_out import Checks
 
 
@@ -29,6 +31,14 @@ class TrainingJob:
     runs: Path
     checks: Checks | None = None
     drawn: Path | None = None
+
+    def parted(self, tokens: Tokens) -> tuple[Sequence[Example], Sequence[Example]]:
+        """The examples to train on, and those that are held out."""
+        if self.checks is None:
+            return tokens.examples, ()
+        if self.checks.tokens is not None:
+            return tokens.examples, read_tokens(self.checks.tokens).examples
+        return tokens.examples.parted(self.checks.ids) if self.checks.ids else (tokens.examples, ())
 
     def to_json(self) -> str:
         return json.dumps(

@@ -46,7 +46,7 @@ from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import TeacherSignal
 from cotdistill.training.step import DistillationLoss, accumulate, named_terms
-from cotdistill.training.validation import History, Validator, Watch, forget_after
+from cotdistill.training.validation import Validator, Watch, forget_after
 
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.tmp"
@@ -58,7 +58,7 @@ class TrainingSummary:
     """Totals of a finished training; tokens are those of the examples; shared ones count for each.
 
     ``rollouts`` describes the steps on the student's own samples: their number, mean tokens and how many were cut.
-    ``validation`` says which step's weights the student has and why the training stopped (:meth:`History.summary`).
+    ``validation`` says which step's weights the student has and why the training stopped (:meth:`Validator.summary`).
     """
 
     num_steps: int
@@ -127,7 +127,7 @@ def train_student(
         disable_gradient_checkpointing(student)
     student.eval()
     ranks.wait()
-    return _summary(folder / METRICS, len(examples), validator.history if validator else None)
+    return _summary(folder / METRICS, len(examples), validator)
 
 
 def _take_all(
@@ -317,7 +317,7 @@ def _non_finite(loss: float, grad_norm: float, step: int, ids: list[str]) -> Tra
     )
 
 
-def _summary(path: Path, num_examples: int, history: History | None) -> TrainingSummary:
+def _summary(path: Path, num_examples: int, validator: Validator | None) -> TrainingSummary:
     rows = list(read_rows(path))
     return TrainingSummary(
         num_steps=len(rows),
@@ -328,5 +328,5 @@ def _summary(path: Path, num_examples: int, history: History | None) -> Training
         last_loss=rows[-1]["loss"],
         seconds=round(sum(row["seconds"] for row in rows), 1),
         rollouts=rollout_totals([row["rollouts"] for row in rows if "rollouts" in row]),
-        validation=history.summary(len(rows)) if history else None,
+        validation=validator.summary(len(rows)) if validator else None,
     )

@@ -27,7 +27,7 @@ from cotdistill.tasks.prompts import (
     target_of_student,
 )
 from cotdistill.training.card import model_card
-from cotdistill.training.data.examples import Example, refuse_unseen_regions
+from cotdistill.training.data.examples import refuse_unseen_regions
 from cotdistill.training.data.store import Tokens, make_tokens, read_tokens
 from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.held_out import Checks, HeldOut, asking, held_out_of, ids_of, rationales_of_file
@@ -129,16 +129,16 @@ def _job(
     runs: Path,
     held: HeldOut | None,
     target: Target,
-    say: Say,
+    say: Say = lambda line: None,
 ) -> TrainingJob:
     tokens, checks = make_tokens(student, rationales, config, runs), None
     read = rationales if reads_rationales(config) else ()
     if held and config.validation:
-        more = rationales_of_file(held.rationales, target)
-        own = make_tokens(student, more, config, runs).path if more else None
-        share = config.validation.share
+        share, more = config.validation.share, rationales_of_file(held.rationales, target)
         ids = ids_of(rationales, config, share) if share else frozenset[str]()
-        checks = Checks(held.asked(config.validation), target, asking(held.evaluation), ids, own)
+        own = make_tokens(student, more, config, runs).path if more else None
+        asked, number = held.asked(config.validation), len(held.questions)
+        checks = Checks(asked, target, asking(held.evaluation), ids, number, own)
         read = [*read, *more] if read else ()
     drawn = make_drawn(student, tokens, config, runs)
     if drawn is not None:
@@ -197,10 +197,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
             raise ConfigError(
                 "it is not supported by this launcher", where=f"training.{key}", remedy="train in one process"
             )
-    tokenizer, drawn = load_tokenizer(job.student), job.drawn and read_drawn(job.drawn)
-    lessons = taught(job.config, job.rationales, _parted(read_tokens(job.tokens), job.checks), tokenizer, drawn)
-    stored = captures_of(job.config, lessons, tokenizer, job.runs)
-    return replace(job, config=with_folders(job.config, [one.folder.resolve() for one in stored]))
+    return replace(job, config=with_folders(job.config, [one.folder.resolve() for one in _captures(job)]))
 
 
 def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained:
@@ -213,7 +210,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
         if line:
             say(line)
     drawn = job.drawn and read_drawn(job.drawn)
-    lessons = taught(config, job.rationales, _parted(tokens, job.checks), tokenizer, drawn)
+    lessons = taught(config, job.rationales, job.parted(tokens), tokenizer, drawn)
     examples, dropped = lessons.examples, tokens.dropped | lessons.dropped
     refuse_unseen_regions(examples, config.loss)
     signal = open_signal(config, lessons, tokenizer, job.runs, ranks)
@@ -222,6 +219,8 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
     watch = None
     if config.validation and job.checks:
         watch = Watch(config.validation, lessons.held, Asking(job.checks, tokenizer, dtype), say)
+        if not lessons.held:
+            say("no validation loss is taken: no row of the file has a rationale")
     opened = open_student(job.student, config, seed=job.seed, device=device)
     set_up(opened.model, config)
     highest = [tokens.highest, *([drawn.highest] if drawn else [])]
@@ -244,19 +243,16 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
     return Trained(opened, tokenizer, totals, tokens, dropped)
 
 
-def _parted(tokens: Tokens, checks: Checks | None) -> tuple[Sequence[Example], Sequence[Example]]:
-    """The examples to train on, and those that are held out."""
-    if checks is None:
-        return tokens.examples, ()
-    if checks.tokens is not None:
-        return tokens.examples, read_tokens(checks.tokens).examples
-    return tokens.examples.parted(checks.ids) if checks.ids else (tokens.examples, ())
-
-
 def capture_signals(
-    student: Model, rationales: Sequence[Rationale], config: TrainingConfig, *, runs: Path
+    student: Model,
+    rationales: Sequence[Rationale],
+    config: TrainingConfig,
+    *,
+    runs: Path,
+    held: HeldOut | None = None,
 ) -> list[StoredSignal]:
-    """Capture, or find captured, what training ``student`` on ``rationales`` will read from its teachers.
+    """Capture, or find captured, what training ``student`` on ``rationales`` will read from its teachers, with what is
+    ``held`` out.
 
     Raises ConfigError if the training reads no stored signal.
     """
@@ -264,8 +260,11 @@ def capture_signals(
         raise ConfigError(
             "there is nothing to capture", where="training.signal", remedy="set it to {kind: cache, model: ...}"
         )
-    tokenizer, tokens = load_tokenizer(student), make_tokens(student, rationales, config, runs)
-    drawn = make_drawn(student, tokens, config, runs)
-    return list(
-        captures_of(config, taught(config, rationales, (tokens.examples, ()), tokenizer, drawn), tokenizer, runs)
-    )
+    target, held = target_of_student(rationales, config.target), held_out_of(rationales, config, held)
+    return _captures(_job(student, rationales, config, 0, runs, runs, held, target))
+
+
+def _captures(job: TrainingJob) -> list[StoredSignal]:
+    tokenizer, drawn = load_tokenizer(job.student), job.drawn and read_drawn(job.drawn)
+    lessons = taught(job.config, job.rationales, job.parted(read_tokens(job.tokens)), tokenizer, drawn)
+    return list(captures_of(job.config, lessons, tokenizer, job.runs))

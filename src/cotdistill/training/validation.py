@@ -215,6 +215,16 @@ class Validator:
             self.watch.say(self._line(row))
         return {name: row[name] for name in ("loss", "accuracy") if name in row}
 
+    def summary(self, last_step: int) -> dict[str, Any]:
+        """For a training's summary: what is held out, and what :meth:`History.summary` says."""
+        checks = self.watch.asking.checks
+        held = {
+            "questions": checks.num_questions,
+            "examples": len(self.watch.examples),
+            "asked": len(checks.questions),
+        }
+        return {"held_out": held} | self.history.summary(last_step)
+
     def _told(self, value: Any) -> Any:
         """The first rank's value, on every rank: what follows from it must be the same."""
         if self.ranks.size == 1:
