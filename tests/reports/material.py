@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, compare, holm
 from cotdistill.records import Prediction, Question, Verdict
-from cotdistill.reports import Arm, Cell, Evidence
-from cotdistill.reports.evidence import Curve
+from cotdistill.reports import Arm, Cell, Evidence, Untested
+from cotdistill.reports.evidence import Curve, Example, Examples
 from cotdistill.reports.result import score_of_seeds
 
 _WORDS = ("apples", "pears", "bags", "boxes", "each", "then", "adds", "takes", "three", "four", "seven", "more")
@@ -73,3 +74,24 @@ def study(num_items: int = 60, seeds: Sequence[int] = (0, 1)) -> Evidence:
         arms[f"{student} answers"] = arm(asked, strength + 0.05, seeds=seeds, base=f"{student} base", **factors)
     pairs = compared(arms, ("large level 3", "large answers"), ("small level 3", "small answers"))
     return Evidence("granularity", "How fine should rationales be, for each student?", arms, pairs, 4000.0)
+
+
+def many(num_arms: int) -> Evidence:
+    """So many arms, whose long names share most of their words, beside the untrained student; on nine tasks."""
+    tasks = tuple(f"bbh/a_task_with_a_long_name_{number}" for number in range(9))
+    asked = questions(45, tasks)
+    arms = {"base": arm(asked, 0.1, student="a/student")}
+    losses = ("cross-entropy-alone", "cross-entropy-and-a-divergence")
+    for number in range(num_arms - 1):
+        rate, level, loss = 10.0 ** -(3 + number // 10), 1 + number % 5, losses[number // 5 % 2]
+        name = f"distilled-from-a-large-teacher-with-{loss} granularity={level} format=cot learning_rate={rate:g}"
+        factors = {"student": "a/student", "teacher": "a/teacher", "granularity": level, "format": "cot"}
+        made = arm(asked, 0.2 + 0.01 * number, base="base", **factors)
+        extras = {**made.extras, "output_tokens": 50 + number}
+        arms[name] = replace(made, extras=extras, settings={"training.learning_rate": rate}, token_limit=60)
+    first, last = list(arms)[1], list(arms)[-1]
+    setup = [("students", "a/student"), ("teachers", "a/teacher (granularity 1 | 2 | 3 | 4 | 5, format cot)")]
+    taught = [Examples([first, last], [Example(asked[0].question, "They add three and four.", "7")], 90)]
+    pairs = compared(arms, (last, "base"), (last, first)) if first != last else compared(arms, (last, "base"))
+    untested = [Untested(first, "base", "no seed for which both arms are done")]
+    return Evidence("many", "Which is best?", arms, pairs, 60.0, (), untested, setup=setup, examples=taught)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.reports import material
+from tests.reports.pages import Opened, contrast, luminance, write_page
 
 from cotdistill.records import Prediction
 from cotdistill.reports import Arm, Cell, Evidence
-from cotdistill.reports.figures import draw_all
-from cotdistill.reports.html import html_page
 from cotdistill.reports.result import score_of_seeds
-from cotdistill.reports.sections import parts_of
 
 pytestmark = pytest.mark.browser
 
@@ -36,73 +30,6 @@ HOSTILE = [
     "emoji \U0001f600, 中文, e\u0301",
     "a" * 5000,
 ]
-
-
-FLAGS = (
-    "--no-sandbox",  # which root may not have
-    "--disable-background-networking",  # and what follows: nothing is fetched but what the page asks for
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-gpu",
-)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    """A headless Chromium of this machine: $CHROMIUM, or one on the path. Without one pytest ends and fails."""
-    from playwright.sync_api import sync_playwright  # here, so that other tests need no extra
-
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.exit("no Chromium on this machine; apt install chromium, or set CHROMIUM to its path", returncode=1)
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-class Opened:
-    """A page that is ready, with everything that it asked for and complained about."""
-
-    def __init__(self, browser, file: Path, *, width: int = 1280, height: int = 900, scheme: str = "light"):
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.page = context.new_page()
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-ready]")
-
-    def count(self) -> int:
-        """How many questions pass the filters, once they have settled."""
-        self.page.wait_for_selector("#list[aria-busy=false]")
-        return int(self.page.inner_text("#count").split(" of ")[0].replace(",", ""))
-
-    def choose(self, **values: str) -> int:
-        for name, value in values.items():
-            self.page.select_option(f"#{name}", value)
-        return self.count()
-
-    def search(self, words: str) -> int:
-        self.page.fill("#search", words)
-        return self.count()
-
-    def wait_for_sample(self, words: str) -> None:
-        """Until the sample whose heading holds ``words`` is shown."""
-        self.page.locator("#sample h3").filter(has_text=words).wait_for(timeout=10_000)
-
-    def card(self, name: str):
-        return self.page.locator(".card").filter(has=self.page.get_by_text(name, exact=True))
-
-
-def write_page(evidence: Evidence, path: Path) -> Path:
-    path.write_text(html_page(evidence, parts_of(evidence, draw_all(evidence))), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -233,18 +160,6 @@ def test_every_control_has_a_name_and_shows_focus(chromium, studied):
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-
-
-def luminance(color: str) -> float:
-    """Relative luminance after WCAG 2.2."""
-    channels = [int(number) / 255 for number in re.findall(r"\d+", color)[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a: str, b: str) -> float:
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -45,7 +45,7 @@ def names_table(evidence: Evidence) -> Table | None:
 
 def _varying_settings(evidence: Evidence, factors: list[str]) -> list[str]:
     """Keys of settings that differ between arms and are not told by a factor; untrained arms have none of training."""
-    arms = [arm for arm in evidence.arms.values() if arm.settings]
+    arms = list(evidence.arms.values())
     found = []
     for key in dict.fromkeys(key for arm in arms for key in arm.settings):
         have = [arm for arm in arms if arm.lengths is not None or not key.startswith(("training", "annotation"))]

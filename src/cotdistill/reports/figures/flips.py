@@ -61,6 +61,7 @@ def draw_flips(flips: Sequence[Flip], a: str, b: str) -> Drawing | None:
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
     axes.locator_params(axis="x", nbins=6, integer=True)
+    axes.use_sticky_edges = False  # bars would hold the limits to their ends
     axes.margins(x=0.16)  # room for the counts beside the bars
     left, right = (short(name, 32) for name in without_shared_words([b, a]))
     label(axes, x=f"left: only {left} is right\nright: only {right} is right")
