@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.command import new_process
 from tests.tiny import tiny_model, tiny_tokenizer
-from tests.training.test_rollouts import assert_same_weights, examples, metrics, own_samples, train
+from tests.training.test_rollouts import assert_same_weights, config, examples, metrics, own_samples, train
 
 from cotdistill.config import OnPolicy
 from cotdistill.errors import ArtifactError, TrainingError
 from cotdistill.storage.jsonl import read_rows, write_rows
+from cotdistill.training.loop import train_student
 from cotdistill.training.rollout_buffer import BUFFER, Buffer, Step
 from cotdistill.training.rollouts import Rollouts
+from cotdistill.training.signals.live import LiveSignal
 
 ORDER: list[Step] = [(number, [number % 8, (number + 3) % 8]) for number in range(12)]
 
@@ -143,3 +146,17 @@ def test_the_whole_schedule_must_fit_the_students_positions() -> None:
     )
     with pytest.raises(TrainingError, match=r"500 sampled ones are over the student's 512 positions"):
         growing.check(tiny_model(len(tiny_tokenizer())), examples())
+
+
+def test_what_is_computed_in_bfloat16_is_near_what_float32_gives(tmp_path: Path) -> None:
+    """Samples are drawn between steps with the weights' copies that the steps compute with."""
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        (tmp_path / dtype).mkdir()
+        student, teacher = (tiny_model(len(tiny_tokenizer()), seed=seed) for seed in range(2))
+        rollouts = replace(own_samples(share=1.0, buffer=2), dtype=getattr(torch, dtype))
+        settings = config(dtype=dtype, epochs=2, learning_rate=1e-3)
+        folder, signal = tmp_path / dtype, LiveSignal(teacher)
+        train_student(student, examples(), settings, signal=signal, seed=0, folder=folder, rollouts=rollouts)
+        losses[dtype] = [row["loss"] for row in metrics(folder)]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)

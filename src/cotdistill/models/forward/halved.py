@@ -34,7 +34,8 @@ class HalvedWeight:
     def current(self) -> Tensor:
         """The weight in bfloat16, cast again only where it has changed since."""
         if self._copy is None:
-            self._copy = torch.empty_like(self.weight, dtype=HALF, requires_grad=False)
+            with torch.inference_mode(False):  # samples are drawn in that mode, and training goes on with the copy
+                self._copy = torch.empty_like(self.weight, dtype=HALF, requires_grad=False)
         if self._version != self.weight._version:
             self._copy.copy_(self.weight.detach())
             self._version = self.weight._version
