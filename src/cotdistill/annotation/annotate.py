@@ -32,7 +32,7 @@ from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.finished import open_finished
-from cotdistill.storage.hashes import content_key, content_key_of
+from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage
 from cotdistill.storage.stored import StoredRecords, content_of
@@ -194,7 +194,7 @@ def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any
     compressed = compression and compression_identity(compression, _compression_folder(compression, runs))
     return ({"compression": compressed} if compressed else {}) | {
         "version": VERSION,
-        "questions": content_key_of(question.to_row() for question in request.questions),
+        "questions": content_of(request.questions),
         "teacher": identity(request.teacher),
         "annotation": identity(config.model_copy(update=_SAID_APART)),
         "perturbation": PERTURBATION_VERSION if config.perturbation else None,

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cotdistill.config import AnyTask
+from cotdistill.config import AnyTask, FileTask
 from cotdistill.storage.hashes import canonical_json
+from cotdistill.storage.stages import note
 from cotdistill.tasks import Task, load_task
+from cotdistill.tasks.stored import stored_task
 
 if TYPE_CHECKING:
     from cotdistill.training.distributed import Ranks
@@ -37,9 +39,12 @@ class Work:
         """A task; cells share loaded tasks, and what a task drops is said once."""
         key = canonical_json(config.model_dump(mode="json"))
         if key not in self._loaded:
-            task = self._loaded[key] = load_task(config)
+            stored = isinstance(config, FileTask)
+            task = self._loaded[key] = stored_task(config, self.runs) if stored else load_task(config)
             if task.dropped:
                 self.say(f"{task.name}: dropped from the questions: {reasons(task.dropped)}")
+        if (folder := self._loaded[key].path) is not None:
+            note(folder)
         return self._loaded[key]
 
 

@@ -19,13 +19,29 @@ def content_key(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
+class ListKey:
+    """:func:`content_key` of a list whose ``number`` of values are hashed one by one and never held together."""
+
+    def __init__(self) -> None:
+        self.number, self._hash = 0, hashlib.sha256(b"[")
+
+    def add(self, value: Any) -> None:
+        self._hash.update(f"{',' if self.number else ''}{canonical_json(value)}".encode())
+        self.number += 1
+
+    @property
+    def digest(self) -> str:
+        whole = self._hash.copy()
+        whole.update(b"]")
+        return whole.hexdigest()[:16]
+
+
 def content_key_of(values: Iterable[Any]) -> str:
-    """:func:`content_key` of a list of ``values``, which are hashed one by one and never held together."""
-    digest = hashlib.sha256(b"[")
-    for place, value in enumerate(values):
-        digest.update(f"{',' if place else ''}{canonical_json(value)}".encode())
-    digest.update(b"]")
-    return digest.hexdigest()[:16]
+    """:func:`content_key` of the list of ``values``."""
+    key = ListKey()
+    for value in values:
+        key.add(value)
+    return key.digest
 
 
 def file_sha256(path: Path) -> str:

@@ -96,6 +96,12 @@ def noting_stages(note: Callable[[Path], None]) -> Iterator[None]:
         _noted.reset(token)
 
 
+def note(stage: Path) -> None:
+    """Say that a stage is used."""
+    if (noted := _noted.get()) is not None:
+        noted(stage)
+
+
 @contextlib.contextmanager
 def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stage]:
     """Hold the folder of the stage with this identity; a finished one is checked first, and begun again if some of its
@@ -105,8 +111,7 @@ def open_stage(runs: Path, noun: str, identity: dict[str, Any]) -> Iterator[Stag
     :func:`unattended` for both), or the disk is full.
     """
     path = stage_path(runs, noun, identity)
-    if (note := _noted.get()) is not None:
-        note(path)
+    note(path)
     with disk_errors(path), hold(path):
         stage = Stage(noun, path, identity)
         if stage.finished:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, overload
 
 from cotdistill.storage.hashes import content_key_of
-from cotdistill.storage.jsonl import read_rows
 
 
 class Record(Protocol):
@@ -23,17 +22,21 @@ Kind_co = TypeVar("Kind_co", bound=Record, covariant=True)
 
 
 class StoredRecords(Sequence[Kind_co]):
-    """The records of a file that we wrote, a row each. ``key`` is :func:`content_of` them where it is known."""
+    """The records of a file that we wrote, a row each. ``key`` is :func:`content_of` them, ``number`` how many there
+    are, where these are known."""
 
-    def __init__(self, path: Path, read: Callable[[dict[str, Any]], Kind_co], key: str | None = None):
-        self.path, self._read, self._key = path, read, key
+    def __init__(
+        self, path: Path, read: Callable[[dict[str, Any]], Kind_co], key: str | None = None, number: int | None = None
+    ):
+        self.path, self._read, self._key, self._number = path, read, key, number
         self._places: array[int] | None = None
 
     def __iter__(self) -> Iterator[Kind_co]:
-        return map(self._read, read_rows(self.path))
+        with self.path.open("rb") as lines:
+            yield from map(self._read, map(json.loads, lines))
 
     def __len__(self) -> int:
-        return len(self._lines()) - 1
+        return len(self._lines()) - 1 if self._number is None else self._number
 
     @overload
     def __getitem__(self, index: int) -> Kind_co: ...

@@ -14,7 +14,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from cotdistill.errors import DataError
 from cotdistill.storage.atomic import write_json_atomically
+from cotdistill.storage.hashes import content_key, file_sha256
+from cotdistill.storage.texts import WRONG_SHAPE
 
 _SETTLED_SECONDS = 2
 """The coarsest clock of a file system that is in use."""
@@ -49,6 +52,26 @@ def is_unchanged(stage: Path, files: Iterable[str]) -> bool:
         return known == {name: stamp(stage / name) for name in files}
     except (OSError, ValueError):
         return False
+
+
+def checksum(file: Path, runs: Path) -> str:
+    """The SHA-256 of any file, which is read only if this machine has not read it since its stamp changed.
+
+    Raises DataError for a file that is not there.
+    """
+    if not file.is_file():
+        raise DataError("no such file", where=file, remedy="check the path")
+    record = _folder(runs) / "files" / f"{content_key(str(file.absolute()))}.json"
+    found = stamp(file)
+    with contextlib.suppress(OSError, *WRONG_SHAPE):
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if known["stamp"] == found:
+            return known["sha256"]
+    sha256 = file_sha256(file)
+    if is_settled(found):
+        with contextlib.suppress(OSError):
+            write_json_atomically(record, {"stamp": found, "sha256": sha256})
+    return sha256
 
 
 def forget(runs: Path) -> None:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cotdistill.config import FileTask, HubTask, OwnBenchmark, OwnQuestions
 from cotdistill.errors import DataError
@@ -30,24 +30,39 @@ _NAMED = 3
 
 
 def load_own(config: OwnQuestions) -> Task:
+    """The questions of :func:`own_questions`, all of them in memory."""
+    found = own_questions(config)
+    return Task(found.name, tuple(found.train), tuple(found.test), found.dropped)
+
+
+class Own(NamedTuple):
+    """The user's questions, each made when it is asked for; ``dropped`` counts rows by the reason why they are none."""
+
+    name: str
+    train: Iterator[Question]
+    test: Iterator[Question]
+    dropped: dict[str, int]
+
+
+def own_questions(config: OwnQuestions) -> Own:
     """The questions of ``config.train`` and ``config.test``.
 
     If there is no ``test``, a share of ``train`` is held out by a hash of the questions. Rows without an id get one
     from their content, and exact repetitions of such rows are dropped and counted. Raises DataError naming file, line
-    and remedy.
+    and remedy, also while questions are made.
     """
     dropped: Counter[str] = Counter()
     train, test = (_drafts(config, side, dropped) for side in ("train", "test"))
-    types = _answer_types([*train, *test], config)
+    type_of = _answer_types([*train, *test], config)
     name = test_name = config.side_name("train" if config.train else "test")
     if config.test is None:
         train, test = _held_out(train, config)
     else:
         test_name = config.side_name("test")
-    return Task(
+    return Own(
         name,
-        tuple(_question(name, "train", draft, *types[draft.place]) for draft in train[: config.num_train]),
-        tuple(_question(test_name, "test", draft, *types[draft.place]) for draft in test[: config.num_test]),
+        _questions(name, "train", train[: config.num_train], type_of),
+        _questions(test_name, "test", test[: config.num_test], type_of),
         dict(sorted(dropped.items())),
     )
 
@@ -81,12 +96,15 @@ def _drafts(config: OwnQuestions, side: Literal["train", "test"], dropped: Count
             dropped["repeated"] += 1
             continue
         made_ids.add(draft.id)
-        drafts.append(replace(draft, meta=kept_columns(row, config.keep_columns, place)))
+        if config.keep_columns:
+            draft = replace(draft, meta=kept_columns(row, config.keep_columns, place))
+        drafts.append(draft)
     _refuse_many(left_out, len(drafts))
     dropped.update(error.reason for error in left_out)
     if not drafts:
         raise DataError("no rows", where=place_of(config, side), remedy="give at least one question")
-    refuse_repeated_ids((draft.id, draft.place) for draft in drafts)
+    if any(draft.own_id for draft in drafts):
+        refuse_repeated_ids((draft.id, draft.place) for draft in drafts)
     return drafts
 
 
@@ -136,6 +154,14 @@ def _held_out(drafts: list[Draft], config: OwnQuestions) -> tuple[list[Draft], l
     return sides
 
 
+def _questions(task: str, split: str, drafts: list[Draft], type_of: TypeOf) -> Iterator[Question]:
+    """The question of each draft, which is then forgotten."""
+    drafts.reverse()
+    while drafts:
+        draft = drafts.pop()
+        yield _question(task, split, draft, *type_of(draft))
+
+
 def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, first: int | None) -> Question:
     """``first`` is the number of the first choice if the answer is the index of one."""
     stated = draft.answer if first is None else letter(int(draft.answer) - first)
@@ -151,26 +177,29 @@ def _question(task: str, split: str, draft: Draft, answer_type: AnswerType, firs
 # ---- types ----------------------------------------------------------------------------------------------------------
 
 
-def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> dict[str, tuple[AnswerType, int | None]]:
-    """Each draft's answer type by its place, and the number that indices of choices count from: the type as configured,
-    else letter if there are choices, else inferred."""
+TypeOf = Callable[[Draft], tuple[AnswerType, int | None]]
+"""A draft's answer type, and the number that the index of its choice counts from if its answer is one."""
+
+
+def _answer_types(drafts: Sequence[Draft], config: OwnQuestions) -> TypeOf:
+    """The type as configured, else what the question itself asks for, else letter if there are choices, else
+    inferred."""
     if config.answer_type != "auto":
-        return {draft.place: (config.answer_type, None) for draft in drafts}
-    if asked := [draft for draft in drafts if draft.answer_type is not None]:
-        others = [draft for draft in drafts if draft.answer_type is None]
-        known: dict[str, tuple[AnswerType, int | None]] = {
-            draft.place: (draft.answer_type, None) for draft in asked if draft.answer_type
-        }
-        return known | (_answer_types(others, config) if others else {})
-    without_choices = [draft for draft in drafts if draft.choices is None]
+        configured = config.answer_type
+        return lambda draft: (configured, None)
+    left = [draft for draft in drafts if draft.answer_type is None]
+    without_choices = [draft for draft in left if draft.choices is None]
     inferred = _inferred_type(without_choices)
     if inferred == "number":
         _refuse_mixed_commas(without_choices)
-    first = first_index([(d.place, d.answer, d.choices) for d in drafts if d.choices and not d.labelled])
-    return {
-        draft.place: (inferred, None) if draft.choices is None else ("letter", None if draft.labelled else first)
-        for draft in drafts
-    }
+    first = first_index([(d.place, d.answer, d.choices) for d in left if d.choices and not d.labelled])
+
+    def type_of(draft: Draft) -> tuple[AnswerType, int | None]:
+        if draft.answer_type is not None:
+            return draft.answer_type, None
+        return (inferred, None) if draft.choices is None else ("letter", None if draft.labelled else first)
+
+    return type_of
 
 
 _DECIMAL_COMMA = re.compile(r"[-+]?[0-9.]*[0-9],(?:[0-9]{1,2}|[0-9]{4,})")

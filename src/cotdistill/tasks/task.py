@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -17,12 +18,16 @@ _MAX_SHOWN = 40
 
 @dataclass(frozen=True)
 class Task:
-    """Training and test questions; ``dropped`` counts, by reason, rows that did not become questions."""
+    """Training and test questions; ``dropped`` counts, by reason, rows that did not become questions.
+
+    ``path`` is the stage folder that holds the questions, if one does; they are then read when they are asked for.
+    """
 
     name: str
-    train: tuple[Question, ...]
-    test: tuple[Question, ...]
+    train: Sequence[Question]
+    test: Sequence[Question]
     dropped: dict[str, int] = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def fingerprint(self) -> str:

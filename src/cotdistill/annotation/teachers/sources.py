@@ -29,6 +29,7 @@ from cotdistill.storage.hashes import content_key, file_sha256
 from cotdistill.tasks.answers.reading import extract_answer, same_answer
 from cotdistill.tasks.answers.stripping import clean_rationale, split_statement
 from cotdistill.tasks.answers.types import read_answer, read_gold
+from cotdistill.tasks.stored import bare_tasks
 
 
 class Source(Protocol):
@@ -163,8 +164,7 @@ class HumanSource:
 
     def _files(self, questions: Sequence[Question]) -> dict[str, Path]:
         """Release files, if present, of the tasks whose questions have no rationale of their own."""
-        tasks = sorted({question.task for question in questions if not question.human_rationale})
-        paths = {task: find_human_release(task, self.data_dir) for task in tasks}
+        paths = {task: find_human_release(task, self.data_dir) for task in sorted(bare_tasks(questions))}
         return {task: path for task, path in paths.items() if path}
 
 

@@ -1,0 +1,90 @@
+"""The questions of the user's own files as a stage: read once, and then line by line by all that train on them.
+
+A second arm, a seed, a resume or a worker learns their key and their number from the stage, and reads none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cotdistill.config import FileTask, identity
+from cotdistill.records import Question
+from cotdistill.storage.finished import FinishedStage
+from cotdistill.storage.hashes import ListKey
+from cotdistill.storage.jsonl import write_rows
+from cotdistill.storage.locks import unattended
+from cotdistill.storage.stages import Stage, open_stage
+from cotdistill.storage.stored import StoredRecords
+from cotdistill.storage.verified import checksum
+from cotdistill.tasks.files import own_questions
+from cotdistill.tasks.task import Task
+
+VERSION = 1
+"""Raised whenever a change of code changes which questions a file gives."""
+
+
+class StoredQuestions(StoredRecords[Question]):
+    """Questions in a file; ``bare_tasks`` are the tasks of those without a rationale."""
+
+    def __init__(self, path: Path, told: dict[str, Any]):
+        super().__init__(path, Question.from_row, told["key"], told["number"])
+        self.bare_tasks = frozenset[str](told["bare_tasks"])
+
+
+def bare_tasks(questions: Sequence[Question]) -> frozenset[str]:
+    """The tasks of the questions without a rationale of their own."""
+    if isinstance(questions, StoredQuestions):
+        return questions.bare_tasks
+    return frozenset(question.task for question in questions if not question.human_rationale)
+
+
+def stored_task(config: FileTask, runs: Path) -> Task:
+    """What ``load_task`` gives, in ``runs/questions/<key>``, made if it is not there.
+
+    Waits for another process that is making it. Raises DataError as ``load_task`` does.
+    """
+    with unattended(lambda line: None), open_stage(runs, "questions", _identity(config, runs)) as stage:
+        if not stage.finished:
+            _make(config, stage)
+        return _read(stage.read())
+
+
+def _identity(config: FileTask, runs: Path) -> dict[str, Any]:
+    """The files' names are in it, since questions are named after them, and their content, wherever they lie."""
+    sides = {"train": config.train, "test": config.test}
+    found = {side: [config.side_name(side), checksum(path, runs)] for side, path in sides.items() if path}
+    settings = identity(config.model_copy(update={"train": None, "test": None}))
+    return {"version": VERSION, "files": found, "settings": settings}
+
+
+def _make(config: FileTask, stage: Stage) -> None:
+    found = own_questions(config)
+    told = {
+        side: _written(stage.path / f"{side}.jsonl", questions)
+        for side, questions in (("train", found.train), ("test", found.test))
+    }
+    stage.finish({"name": found.name, **told}, seeds={}, dropped=found.dropped)
+
+
+def _written(path: Path, questions: Iterable[Question]) -> dict[str, Any]:
+    """Write questions, and say what :class:`StoredQuestions` is told of them."""
+    key, bare = ListKey(), set[str]()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for question in questions:
+            row = question.to_row()
+            key.add(row)
+            if not question.human_rationale:
+                bare.add(question.task)
+            yield row
+
+    write_rows(path, rows())
+    return {"key": key.digest, "number": key.number, "bare_tasks": sorted(bare)}
+
+
+def _read(stage: FinishedStage) -> Task:
+    told = stage.summary
+    train, test = (StoredQuestions(stage.path / f"{side}.jsonl", told[side]) for side in ("train", "test"))
+    return Task(told["name"], train, test, stage.dropped, stage.path)
