@@ -3,10 +3,10 @@
 from cotdistill.annotation.annotate import (
     AnnotationRequest,
     annotate,
-    collect_rationales,
     make_annotation,
     read_annotation,
 )
+from cotdistill.annotation.collect import collect_rationales
 from cotdistill.annotation.plan import Plan, plan, plan_typical
 from cotdistill.annotation.rationales import Missing, Rationales
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import chain
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+from cotdistill.annotation.collect import (
+    Outcome,
+    collect_rationales,
+    collected,
+    forget_collected,
+    log_of,
+    tokens_of,
+)
 from cotdistill.annotation.compress import compress, compression_identity
 from cotdistill.annotation.decontaminate import NO_OVERLAP, overlap_by_set
 from cotdistill.annotation.perturb import VERSION as PERTURBATION_VERSION
 from cotdistill.annotation.perturb import perturb
-from cotdistill.annotation.rationales import Dropped, Rationales
+from cotdistill.annotation.rationales import Dropped, Rationales, Uses
 from cotdistill.annotation.select import levels_of, num_learnt_words, select, student_of, within_words
 from cotdistill.annotation.teachers.sources import completions_name, source_of
-from cotdistill.annotation.verifying import with_refusals
 from cotdistill.config import (
     AnnotationConfig,
     Compression,
@@ -27,15 +35,15 @@ from cotdistill.config import (
     Teacher,
     identity,
 )
-from cotdistill.errors import ConfigError, DataError
+from cotdistill.errors import DataError
 from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.finished import open_finished
-from cotdistill.storage.hashes import content_key
+from cotdistill.storage.hashes import ListKey, content_key
 from cotdistill.storage.jsonl import write_rows
-from cotdistill.storage.stages import open_stage
-from cotdistill.storage.stored import StoredRecords, content_of
+from cotdistill.storage.stages import Stage, open_stage
+from cotdistill.storage.stored import StoredRecords, Without, content_of
 
 VERSION = 6
 """Raised whenever a change of code changes what an annotation holds."""
@@ -43,34 +51,6 @@ VERSION = 6
 RATIONALES, DROPPED = "rationales.jsonl", "dropped.jsonl"
 PROMPT = "prompt"
 """The name of the user's own prompt file in the folder, which keeps its ending."""
-
-
-def collect_rationales(
-    questions: Sequence[Question],
-    teacher: Teacher,
-    annotation: AnnotationConfig,
-    data_dir: Path | None = None,
-    *,
-    completions: Path | None = None,
-) -> Rationales:
-    """The teacher's rationales for ``questions``, in their order, without those that ``annotation.keep`` refuses.
-
-    ``data_dir`` holds released rationales, for teachers whose settings name no folder (default: $COTDISTILL_DATA);
-    ``completions`` is the folder for a teacher that is asked; its budget covers everything in that folder.
-    A rationale's answer is always the gold answer. Raises DataError for rationales that were never released.
-    """
-    if annotation.selection is not None:
-        raise ConfigError("a selection needs a folder for its scores", remedy="call annotate with runs")
-    records: list[Rationale] = []
-    left_out: list[Dropped] = []
-    source = source_of(teacher, data_dir, completions)
-    for found, refused in with_refusals(source.rationales(questions, annotation), annotation.keep):
-        if refused is not None:
-            left_out.append(refused)
-        elif isinstance(found, Rationale):
-            records.append(found)
-    dropped, tokens = count_by(dropped.reason for dropped in left_out), getattr(source, "tokens", (0, 0))
-    return Rationales(tuple(records), dropped, left_out=tuple(left_out), tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,45 +91,76 @@ def annotate(
 
 
 def make_annotation(request: AnnotationRequest, runs: Path) -> Path:
-    """The folder ``runs/annotation/<key>`` with what :func:`collect_rationales` gives; a finished one stays as it is.
+    """The folder ``runs/annotation/<key>`` with what ``collect_rationales`` gives; a finished one stays as it is.
 
     Evaluation questions are dropped and counted, and what is kept is perturbed if that is set. The manifest says for
-    every evaluation set how many training questions are in it; ``dropped.jsonl`` holds what was dropped.
-    Raises DataError if nothing is left.
+    every evaluation set how many training questions are in it; ``dropped.jsonl`` holds what was dropped. What a killed
+    process has collected is not collected again. Raises DataError if nothing is left.
     """
-    teacher, annotation = request.teacher, request.config
-    completions = completions_folder(teacher, runs)
     with open_stage(runs, "annotation", annotation_identity(request, runs)) as stage:
         if not stage.finished:
-            clean, leaked, contamination = without_leaks(request)
-            collect = partial(collect_rationales, data_dir=request.data_dir, completions=completions)
-            if annotation.selection:
-                made = select(clean, teacher, annotation, student=request.student, collect=collect, runs=runs)
-            else:
-                made = collect(clean, teacher, annotation)
-            kept, tokens = _compressed(made, annotation, runs)
-            kept = perturb(kept, annotation.perturbation) if annotation.perturbation else kept
-            kept, beyond = within_words(kept, annotation.max_total_words) if annotation.max_total_words else (kept, [])
-            everything = (*leaked, *made.left_out, *beyond)
-            dropped = count_by(one.reason for one in everything)
-            write_rows(stage.path / DROPPED, (one.to_row() for one in everything))
-            if not kept:
-                counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
-                raise DataError(f"no rationale is left ({counts})", where=f"teacher {teacher.kind}")
-            if isinstance(annotation.prompt, PromptFile):
-                write_text_atomically(
-                    stage.path / f"{PROMPT}{Path(annotation.prompt).suffix}", annotation.prompt.source
-                )
-            write_rows(stage.path / RATIONALES, (rationale.to_row() for rationale in kept))
-            words = sum(map(num_learnt_words, kept))
-            summary = {"rationales": len(kept), "words": words, "overlap": contamination.pop("overlap")}
-            summary |= {"tokens": tokens} if any(tokens) else {}
-            found = Rationales(tuple(kept))
-            told = {"reasoning": found.reasoning, "compressed": found.compressed}
-            summary |= {name: counts for name, counts in told.items() if counts}
-            notes = {"contamination": contamination, "content": content_of(kept)}
-            stage.finish(summary, seeds={}, dropped=dropped, notes=notes)
+            _make(request, stage, runs)
+        forget_collected(stage.path)  # not before: a kill would cost all of it
         return stage.path
+
+
+def _make(request: AnnotationRequest, stage: Stage, runs: Path) -> None:
+    teacher, annotation = request.teacher, request.config
+    clean, leaked, contamination = without_leaks(request)
+    source = source_of(teacher, request.data_dir, completions_folder(teacher, runs))
+    if annotation.selection or annotation.compress or annotation.perturbation or annotation.max_total_words:
+        made = _chosen(list(clean), request, stage.path, runs)
+        outcomes, tokens = chain(made.records, made.left_out), made.tokens
+    else:
+        outcomes, tokens = collected(clean, source, annotation, log_of(stage.path, teacher, annotation)), None
+    dropped, found = list(leaked), _Found()
+    write_rows(stage.path / RATIONALES, found.rows(outcomes, dropped))
+    write_rows(stage.path / DROPPED, (one.to_row() for one in dropped))
+    counts = count_by(one.reason for one in dropped)
+    if not found.key.number:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+        raise DataError(f"no rationale is left ({reasons})", where=f"teacher {teacher.kind}")
+    if isinstance(annotation.prompt, PromptFile):
+        write_text_atomically(stage.path / f"{PROMPT}{Path(annotation.prompt).suffix}", annotation.prompt.source)
+    paid = tokens_of(source) if tokens is None else tokens
+    summary = {"rationales": found.key.number, "words": found.words, "overlap": contamination.pop("overlap")}
+    summary |= ({"tokens": paid} if any(paid) else {}) | found.uses.to_row()
+    notes = {"contamination": contamination, "content": found.key.digest}
+    stage.finish(summary, seeds={}, dropped=counts, notes=notes)
+
+
+class _Found:
+    """Counts of the rationales that are written, and the key of their rows."""
+
+    def __init__(self) -> None:
+        self.key, self.words, self.uses = ListKey(), 0, Uses()
+
+    def rows(self, outcomes: Iterable[Outcome], dropped: list[Dropped]) -> Iterator[dict[str, Any]]:
+        """The row of each rationale; what is dropped is added to ``dropped``."""
+        for outcome in outcomes:
+            if isinstance(outcome, Dropped):
+                dropped.append(outcome)
+                continue
+            row = outcome.to_row()
+            self.key.add(row)
+            self.words += num_learnt_words(outcome)
+            self.uses.add(outcome)
+            yield row
+
+
+def _chosen(questions: list[Question], request: AnnotationRequest, folder: Path, runs: Path) -> Rationales:
+    """The rationales as selection, compression, perturbation and a budget of words leave them."""
+    teacher, annotation = request.teacher, request.config
+    completions = completions_folder(teacher, runs)
+    collect = partial(collect_rationales, data_dir=request.data_dir, completions=completions, folder=folder)
+    if annotation.selection:
+        made = select(questions, teacher, annotation, student=request.student, collect=collect, runs=runs)
+    else:
+        made = collect(questions, teacher, annotation)
+    kept, tokens = _compressed(made, annotation, runs)
+    kept = perturb(kept, annotation.perturbation) if annotation.perturbation else kept
+    kept, beyond = within_words(kept, annotation.max_total_words) if annotation.max_total_words else (kept, [])
+    return Rationales(kept, left_out=[*made.left_out, *beyond], tokens=tokens)
 
 
 def _compressed(
@@ -175,10 +186,13 @@ def read_annotation(path: Path) -> Rationales:
     Raises ArtifactError for a file that was changed.
     """
     stage = open_finished(path)
-    records = StoredRecords(stage.file(RATIONALES), Rationale.from_row, stage.manifest.get("content"))
+    told = stage.summary
+    records = StoredRecords(
+        stage.file(RATIONALES), Rationale.from_row, stage.manifest.get("content"), told["rationales"]
+    )
     left_out = StoredRecords(stage.file(DROPPED), Dropped.from_row)
-    tokens_in, tokens_out = stage.summary.get("tokens", (0, 0))
-    return Rationales(records, stage.dropped, path, left_out, (tokens_in, tokens_out))
+    tokens_in, tokens_out = told.get("tokens", (0, 0))
+    return Rationales(records, stage.dropped, path, left_out, (tokens_in, tokens_out), Uses.from_row(told))
 
 
 def completions_folder(teacher: Teacher, runs: Path) -> Path:
@@ -231,7 +245,7 @@ def _selection_identity(annotation: AnnotationConfig, student: Model | None) -> 
     return {"settings": settings, "student": model_identity(asked) if asked else None}
 
 
-def without_leaks(request: AnnotationRequest) -> tuple[list[Question], list[Dropped], dict[str, Any]]:
+def without_leaks(request: AnnotationRequest) -> tuple[Sequence[Question], list[Dropped], dict[str, Any]]:
     """The questions to train on, those dropped because they are evaluation questions, and the overlaps found."""
     questions, decontaminate, compared = request.questions, request.config.decontaminate, request.compared
     by_set = overlap_by_set(questions, compared)
@@ -244,6 +258,5 @@ def without_leaks(request: AnnotationRequest) -> tuple[list[Question], list[Drop
     leaks: frozenset[int] = frozenset()
     if decontaminate in ("questions", "ngrams"):
         leaks = overlap.normalised | (overlap.ngram if decontaminate == "ngrams" else frozenset())
-    clean = [question for place, question in enumerate(questions) if place not in leaks]
     left_out = [Dropped(questions[place].id, "in_evaluation", questions[place].question) for place in sorted(leaks)]
-    return clean, left_out, found
+    return Without(questions, leaks) if leaks else questions, left_out, found

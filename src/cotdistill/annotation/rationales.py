@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cotdistill.rationales.faults import Reason
-from cotdistill.records import Question, Rationale, count_by
+from cotdistill.records import Question, Rationale
 
 DropReason = (
     Reason
@@ -69,12 +70,49 @@ class Dropped:
         return cls(rationale.id, reason, evidence, rationale.rationale, rationale.meta.get("source"))
 
 
+class Uses:
+    """Counts of what became of teachers' reasoning and of compression, as :class:`Rationales` says."""
+
+    def __init__(self, reasoning: Mapping[str, int] | None = None, compressed: Mapping[str, int] | None = None):
+        self._reasoning, self._compressed = Counter(reasoning), Counter(compressed)
+
+    @classmethod
+    def of(cls, rationales: Iterable[Rationale]) -> Uses:
+        uses = cls()
+        for one in rationales:
+            uses.add(one)
+        return uses
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Uses:
+        return cls(row.get("reasoning"), row.get("compressed"))
+
+    def add(self, one: Rationale) -> None:
+        self._reasoning[one.meta.get("reasoning", "none")] += 1
+        if "compressed" in one.meta:
+            self._compressed[one.meta["compressed"]] += 1
+
+    @property
+    def reasoning(self) -> dict[str, int]:
+        return dict(sorted(self._reasoning.items())) if self._reasoning.keys() - {"none"} else {}
+
+    @property
+    def compressed(self) -> dict[str, int]:
+        return dict(sorted(self._compressed.items()))
+
+    def to_row(self) -> dict[str, dict[str, int]]:
+        """Those that are not empty."""
+        counts = {"reasoning": self.reasoning, "compressed": self.compressed}
+        return {name: found for name, found in counts.items() if found}
+
+
 @dataclass(frozen=True, slots=True)
 class Rationales:
     """Rationales in the order of their questions; ``path`` is the stage folder that holds them, if one does.
 
     ``dropped`` counts what was dropped by reason; each is in ``left_out``. ``tokens`` are those of all prompts and
-    completions that they came from, kept or not. What lies in a folder is read from there when it is asked for.
+    completions that they came from, kept or not; ``uses`` are counted where they are None. What lies in a folder is
+    read from there when it is asked for.
     """
 
     records: Sequence[Rationale]
@@ -82,18 +120,22 @@ class Rationales:
     path: Path | None = None
     left_out: Sequence[Dropped] = ()
     tokens: tuple[int, int] = (0, 0)
+    uses: Uses | None = field(default=None, compare=False)
 
     @property
     def reasoning(self) -> dict[str, int]:
         """What became of their teachers' reasoning, by ``teacher.reasoning``, and how many came with none; empty if
         none had any."""
-        uses = [one.meta.get("reasoning", "none") for one in self.records]
-        return count_by(uses) if set(uses) - {"none"} else {}
+        return self._uses.reasoning
 
     @property
     def compressed(self) -> dict[str, int]:
         """How many are shortened, and of those that are not, why, by ``annotation.compress``; empty without it."""
-        return count_by(one.meta["compressed"] for one in self.records if "compressed" in one.meta)
+        return self._uses.compressed
+
+    @property
+    def _uses(self) -> Uses:
+        return Uses.of(self.records) if self.uses is None else self.uses
 
     def __iter__(self) -> Iterator[Rationale]:
         return iter(self.records)

@@ -253,7 +253,7 @@ def _print_plan(
     from cotdistill.experiments.types import type_line
     from cotdistill.experiments.work import Work
 
-    planned, work = plan(experiment), Work(runs, lambda line: None)
+    planned, work = plan(experiment), Work(runs, lambda line: None, writes=False)
     chosen = {cell.id for cell in ([planned.cell(only)] if only else cells_of_arm(planned, arm))}
     results = [read_cell(cell, runs / experiment.name) for cell in planned.cells]
     left = [result.cell for result in results if result.status != "done" and result.cell.id in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,7 +183,7 @@ def _checked(experiment: Experiment, work: Work, arm: str | None) -> tuple[Plan,
 def _left_to_ask(experiment: Experiment, runs: Path, arm: str | None) -> dict[str, dict[str, Any]]:
     from cotdistill.experiments.make import plan_rationales
 
-    work, rows = work_in(runs), {}
+    work, rows = replace(work_in(runs), writes=False), {}
     for cell in _checked(experiment, work, arm)[1]:
         if not cell.untrained and cell.arm not in rows:
             rows[cell.arm] = plan_rationales(cell.config, work).to_row()

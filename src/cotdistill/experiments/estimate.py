@@ -118,7 +118,7 @@ def estimate(plan: Plan, runs: Path, given: Given = MappingProxyType({})) -> Est
         for noun in NOUNS
         if any(name == noun for name, _ in needed)
     }
-    rates, made_with = _Rates(done, plan, given), Work(runs, lambda line: None)
+    rates, made_with = _Rates(done, plan, given), Work(runs, lambda line: None, writes=False)
     found = Estimate(len(results), len(done), stages)
     for (noun, _), cell in missing.items():
         work = _work(noun, cell.config, rates, made_with)

@@ -26,20 +26,21 @@ Until = Literal["annotate", "capture", "train", "evaluate"]
 class Work:
     """What making a cell takes besides the cell: the folder of all stages, the verb to stop after, who is told.
 
-    ``ranks`` are the processes that train together; None where this one is alone.
+    ``ranks`` are the processes that train together; None where this one is alone. What only plans ``writes`` nothing.
     """
 
     runs: Path
     say: Say
     until: Until = "evaluate"
     ranks: Ranks | None = None
+    writes: bool = True
     _loaded: dict[str, Task] = field(default_factory=dict, repr=False)
 
     def load(self, config: AnyTask) -> Task:
         """A task; cells share loaded tasks, and what a task drops is said once."""
         key = canonical_json(config.model_dump(mode="json"))
         if key not in self._loaded:
-            stored = isinstance(config, FileTask)
+            stored = self.writes and isinstance(config, FileTask)
             task = self._loaded[key] = stored_task(config, self.runs) if stored else load_task(config)
             if task.dropped:
                 self.say(f"{task.name}: dropped from the questions: {reasons(task.dropped)}")

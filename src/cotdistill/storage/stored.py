@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, overload
@@ -71,6 +71,33 @@ class StoredRecords(Sequence[Kind_co]):
             with self.path.open("rb") as lines:
                 self._places = array("q", accumulate(map(len, lines), initial=0))
         return self._places
+
+
+class Without(Sequence[Kind_co]):
+    """Records in their order, without those at some places, which are not held either."""
+
+    def __init__(self, records: Sequence[Kind_co], left_out: Collection[int]):
+        self._records, self._left_out = records, left_out
+        self._kept: Sequence[int] | None = None
+
+    def __iter__(self) -> Iterator[Kind_co]:
+        return (record for place, record in enumerate(self._records) if place not in self._left_out)
+
+    def __len__(self) -> int:
+        return len(self._records) - len(self._left_out)
+
+    @overload
+    def __getitem__(self, index: int) -> Kind_co: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Kind_co]: ...
+
+    def __getitem__(self, index: int | slice) -> Kind_co | list[Kind_co]:
+        if self._kept is None:
+            self._kept = array("q", (place for place in range(len(self._records)) if place not in self._left_out))
+        if isinstance(index, slice):
+            return [self._records[place] for place in self._kept[index]]
+        return self._records[self._kept[index]]
 
 
 def content_of(records: Sequence[Record]) -> str:

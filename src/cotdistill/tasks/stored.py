@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cotdistill.config import FileTask, identity
 from cotdistill.records import Question
@@ -23,6 +23,9 @@ from cotdistill.tasks.task import Task
 
 VERSION = 1
 """Raised whenever a change of code changes which questions a file gives."""
+
+
+SIDES: tuple[Literal["train"], Literal["test"]] = "train", "test"
 
 
 class StoredQuestions(StoredRecords[Question]):
@@ -53,8 +56,11 @@ def stored_task(config: FileTask, runs: Path) -> Task:
 
 def _identity(config: FileTask, runs: Path) -> dict[str, Any]:
     """The files' names are in it, since questions are named after them, and their content, wherever they lie."""
-    sides = {"train": config.train, "test": config.test}
-    found = {side: [config.side_name(side), checksum(path, runs)] for side, path in sides.items() if path}
+    found = {
+        side: [config.side_name(side), checksum(path, runs)]
+        for side, path in zip(SIDES, (config.train, config.test), strict=True)
+        if path is not None
+    }
     settings = identity(config.model_copy(update={"train": None, "test": None}))
     return {"version": VERSION, "files": found, "settings": settings}
 
@@ -63,7 +69,7 @@ def _make(config: FileTask, stage: Stage) -> None:
     found = own_questions(config)
     told = {
         side: _written(stage.path / f"{side}.jsonl", questions)
-        for side, questions in (("train", found.train), ("test", found.test))
+        for side, questions in zip(SIDES, (found.train, found.test), strict=True)
     }
     stage.finish({"name": found.name, **told}, seeds={}, dropped=found.dropped)
 
@@ -86,5 +92,5 @@ def _written(path: Path, questions: Iterable[Question]) -> dict[str, Any]:
 
 def _read(stage: FinishedStage) -> Task:
     told = stage.summary
-    train, test = (StoredQuestions(stage.path / f"{side}.jsonl", told[side]) for side in ("train", "test"))
+    train, test = (StoredQuestions(stage.path / f"{side}.jsonl", told[side]) for side in SIDES)
     return Task(told["name"], train, test, stage.dropped, stage.path)
