@@ -146,7 +146,7 @@ def test_what_shows_late_is_one_line_of_the_cell_that_it_stops(lab: Path, name: 
         (["run", "student"], ["student: no such file"]),
         (["run", "good.yaml", "--set", "training.epochs"], ["--set: expected KEY=VALUE"]),
         (["run", "good.yaml", "--set", "training.epoch=2"], ["'training.epoch'", "did you mean 'epochs'?"]),
-        (["run", "good.yaml", "--runs", "train.jsonl"], ["train.jsonl/good", "choose another --runs"]),
+        (["run", "good.yaml", "--runs", "train.jsonl"], ["train.jsonl/", "choose another --runs"]),
         (["train", "good.yaml", "--arm", "studnt"], ["--arm: unknown arm 'studnt'; did you mean 'student'?"]),
         (["show", "absent"], ["absent: no artifact here"]),
         (["show", "malformed.jsonl"], ["malformed.jsonl, line 2"]),
