@@ -185,7 +185,8 @@ def test_what_does_not_fit_is_counted_where_it_is_seen(lab: Path) -> None:
     assert arm["truncated"] >= 1
     dropped = [json.loads(path.read_text())["dropped"] for path in sorted(lab.glob("long/*/*/manifest.json"))]
     tokens_and_training = ["{'too_long': 1}"] * 2
-    assert sorted(map(str, dropped)) == ["{'prompt_too_long': 1}"] * 2 + tokens_and_training + ["{}"]
+    questions_and_rationales = ["{}"] * 2
+    assert sorted(map(str, dropped)) == ["{'prompt_too_long': 1}"] * 2 + tokens_and_training + questions_and_rationales
 
 
 def test_nothing_but_our_own_lines_is_written(lab: Path) -> None:

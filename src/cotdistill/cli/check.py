@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def _row(experiment: Experiment, runs: Path, arm: str | None, chosen: str | None
     from cotdistill.experiments.rows import read_row
     from cotdistill.experiments.run import cells_of_arm
 
-    work, planned = work_in(runs), plan(experiment)
+    work, planned = replace(work_in(runs), writes=False), plan(experiment)
     cells = cells_of_arm(planned, arm)
     trained = [each for each in cells if not each.untrained] or cells
     cell = next((each for each in trained if each.config.teacher.kind != "answer_only"), trained[0])
