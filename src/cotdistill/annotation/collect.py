@@ -73,7 +73,7 @@ def collected(
         if asks:
             new = islice(source.rationales(list(questions), annotation), done, None)
         else:
-            new = source.rationales(Without(questions, range(done)), annotation)
+            new = source.rationales(Without(questions, range(done)) if done else questions, annotation)
         for outcome in _outcomes(new, annotation):
             appender.append({_DROPPED: outcome.to_row()} if isinstance(outcome, Dropped) else outcome.to_row())
             yield outcome

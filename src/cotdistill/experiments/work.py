@@ -40,8 +40,10 @@ class Work:
         """A task; cells share loaded tasks, and what a task drops is said once."""
         key = canonical_json(config.model_dump(mode="json"))
         if key not in self._loaded:
-            stored = self.writes and isinstance(config, FileTask)
-            task = self._loaded[key] = stored_task(config, self.runs) if stored else load_task(config)
+            if self.writes and isinstance(config, FileTask):
+                task = self._loaded[key] = stored_task(config, self.runs)
+            else:
+                task = self._loaded[key] = load_task(config)
             if task.dropped:
                 self.say(f"{task.name}: dropped from the questions: {reasons(task.dropped)}")
         if (folder := self._loaded[key].path) is not None:
