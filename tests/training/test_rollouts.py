@@ -308,8 +308,8 @@ def test_a_sample_that_cannot_fit_the_students_positions_is_refused_before_train
             "at one length; give on_policy.max_new_tokens one number",
         ),
         (
-            {"signal": {"kind": "live", "model": "x", "alignment": "byte_offset"}},
-            "needs a teacher that reads the same tokens",
+            {"signal": {"model": "x", "alignment": "byte_offset"}, "on_policy": {"offline": True}},
+            "offline samples are scored as the same tokens; set on_policy.offline: false",
         ),
     ],
 )

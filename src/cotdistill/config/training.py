@@ -197,10 +197,15 @@ class TrainingConfig(Settings):
 
     @property
     def captures(self) -> tuple[CachedTeacher, ...]:
-        """What is captured before training: of a teacher behind a server, what it says of examples from data."""
-        on_data = self.on_policy is None or self.on_policy.share < 1
-        asked = (each.captured for each in self.signals if isinstance(each, LiveTeacher) and each.server and on_data)
-        return (*(each for each in self.signals if isinstance(each, CachedTeacher)), *asked)
+        """What is captured before training."""
+        return tuple(filter(None, map(self.captured, self.signals)))
+
+    def captured(self, signal: OneSignal) -> CachedTeacher | None:
+        """What is captured of one teacher: of one that is asked while training, what is known before."""
+        if isinstance(signal, CachedTeacher) or signal.server is None:
+            return signal if isinstance(signal, CachedTeacher) else None
+        known = self.on_policy is None or self.on_policy.share < 1 or self.validation is not None
+        return signal.captured if known or self.offline_samples else None
 
     @model_validator(mode="after")
     def signal_where_needed(self) -> TrainingConfig:
@@ -231,10 +236,10 @@ class TrainingConfig(Settings):
             raise ValueError("on_policy needs a teacher that scores the samples; add signal: {kind: live, model: ...}")
         if self.on_policy.offline is False and not all(isinstance(one, LiveTeacher) for one in self.signals):
             raise ValueError("live samples are new, so no stored signal has them; delete on_policy.offline")
-        if any(isinstance(signal, LiveTeacher) and signal.alignment != "none" for signal in self.signals):
-            raise ValueError("on_policy needs a teacher that reads the same tokens; delete signal.alignment")
         if unsuited := self.on_policy.unsuited(offline=self.offline_samples):
             raise ValueError(unsuited)
+        if self.offline_samples and any(getattr(signal, "alignment", "none") != "none" for signal in self.signals):
+            raise ValueError("offline samples are scored as the same tokens; set on_policy.offline: false")
         if self.on_policy.share == 1 and any(isinstance(term, CrossEntropy) for term in self.loss):
             raise ValueError(
                 "cross_entropy applies to steps on the rationales, and with on_policy.share: 1 there are none; lower "

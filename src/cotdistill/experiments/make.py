@@ -12,7 +12,6 @@ from cotdistill.annotation import AnnotationRequest, Rationales, make_annotation
 from cotdistill.annotation import Plan as AnnotationPlan
 from cotdistill.annotation import plan as plan_annotation
 from cotdistill.config import (
-    CachedTeacher,
     CellConfig,
     EvaluationConfig,
     ModelConfig,
@@ -179,9 +178,9 @@ def size_of_capture(config: CellConfig, rationales: Rationales) -> dict[str, Any
         examples = samples if config.training.on_policy.share == 1 else [*examples, *samples]
     lessons = taught(config.training, rationales.records, (examples, ()), load_tokenizer(config.student))
     sizes = [
-        capture_size(signal, lessons.by(number), config.training.dtype)
+        capture_size(captured, lessons.by(number), config.training.dtype)
         for number, signal in enumerate(config.training.signals)
-        if isinstance(signal, CachedTeacher)
+        if (captured := config.training.captured(signal)) is not None
     ]
     size = {name: sum(size[name] for size in sizes) for name in sizes[0]}
     return size | {"size": readable_size(size["bytes"])}

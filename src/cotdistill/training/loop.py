@@ -114,7 +114,19 @@ def train_student(
         if validator:
             validator.resume(first_step)
         steps = _Steps(
-            examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
+            examples,
+            lengths,
+            config,
+            num_steps,
+            seed,
+            student,
+            wrapped,
+            optimizer,
+            layout,
+            dtype,
+            rollouts,
+            ranks,
+            signal,
         )
         order = enumerate(grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps))
         if rollouts is not None and rollouts.drawn is None:
@@ -191,6 +203,7 @@ class _Steps:
     dtype: torch.dtype
     rollouts: Rollouts | None
     ranks: Ranks
+    signal: TeacherSignal | None = None
     buffer: Buffer | None = None
 
     def own(self, indices: Sequence[int]) -> dict[int, Example]:
@@ -239,15 +252,16 @@ class _Steps:
 
     def _on_policy(self, step: _Step) -> tuple[Mapping[int, Example], Sequence[Batch], dict[str, Any]]:
         """This rank's examples, or the student's samples for their prompts; their batches, and counts of samples."""
-        own, batches = step.own, step.batches
+        own, batches, left_out = step.own, step.batches, ()
         if batches is None:
             assert self.buffer is not None, "nothing else is drawn while training"
-            own = self.buffer.take(self.student, step.number)
+            assert self.signal is not None, "the config refuses samples that no teacher scores"
+            own, left_out = self.signal.admit(self.buffer.take(self.student, step.number))
             batches = self._batches(own, sampled=True)
         if not step.sampled:
             return own, batches, {}
         assert self.rollouts is not None, "nothing else is sampled"
-        return own, batches, {"rollouts": self.rollouts.counts(own.values(), self.ranks)}
+        return own, batches, {"rollouts": self.rollouts.counts(own.values(), self.ranks, left_out)}
 
     def _batches(self, examples: Mapping[int, Example], *, sampled: bool = False) -> list[Batch]:
         device = self.student.device
@@ -256,6 +270,8 @@ class _Steps:
         return [batch.pinned() for batch in batches] if device.type == "cuda" else batches
 
     def _accumulate(self, batches: Sequence[Batch], spare: Example) -> tuple[float, list[float], int]:
+        if not self.ranks.total([len(batches)])[0]:  # no sample of the step can be compared
+            return 0.0, [0.0] * len(self.config.loss), 0
         return accumulate(
             self.wrapped,
             batches,

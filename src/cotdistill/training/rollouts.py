@@ -30,6 +30,9 @@ from cotdistill.tasks.segments import Region
 from cotdistill.training.data.examples import Example
 from cotdistill.training.distributed import ALONE, Ranks
 
+LEFT_OUT = ("not_alignable", "cut_to_align")
+"""What becomes of samples that a teacher with another tokenizer cannot read, or only to some place."""
+
 MAX_ROWS = 64
 """How many samples are written at once."""
 
@@ -88,12 +91,18 @@ class Rollouts:
             for step, examples in steps.items()
         }
 
-    def counts(self, samples: Collection[Example], ranks: Ranks = ALONE) -> dict[str, Any]:
-        """For a step's metrics: :func:`counts_of` of these samples, which are this rank's, and those of all ranks."""
+    def counts(
+        self, samples: Collection[Example], ranks: Ranks = ALONE, left_out: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """For a step's metrics: :func:`counts_of` of these samples, which are this rank's, and those of all ranks.
+
+        ``left_out`` says why samples are missing or cut: ``not_alignable`` or ``cut_to_align``, once for each.
+        """
         found = counts_of(self.tokenizer, samples)
-        totals = ranks.total([*found.values(), len(samples)])
-        tokens, cut, repeated, number = totals
-        return {"mean_length": tokens / number, "truncated": int(cut), "repeated": int(repeated)}
+        reasons = [list(left_out).count(reason) for reason in LEFT_OUT]
+        tokens, cut, repeated, number, *missing = ranks.total([*found.values(), len(samples), *reasons])
+        counts = {"mean_length": tokens / max(number, 1), "truncated": int(cut), "repeated": int(repeated)}
+        return counts | {name: int(total) for name, total in zip(LEFT_OUT, missing, strict=True) if total}
 
 
 def refuse_too_long(limit: int | None, longest: Example, config: OnPolicy) -> None:
@@ -155,4 +164,5 @@ def rollout_totals(steps: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         "mean_length": sum(step["mean_length"] for step in steps) / len(steps),
         "truncated": sum(step["truncated"] for step in steps),
         "repeated": sum(step["repeated"] for step in steps),
+        **{name: total for name in LEFT_OUT if (total := sum(step.get(name, 0) for step in steps))},
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from cotdistill.config import Model, OwnContext, RoutedSignal, TrainingConfig, identity
+from cotdistill.config import LiveTeacher, Model, OwnContext, RoutedSignal, TrainingConfig, identity
 from cotdistill.errors import ConfigError
 from cotdistill.models.load.loading import load_tokenizer, model_identity, pick_device, resolve_dtype
 from cotdistill.models.tokens.instruction import add_instruction
@@ -41,6 +42,7 @@ from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.stored import StoredSignal
 from cotdistill.training.students import OpenStudent, open_student, put_together, write_student
 from cotdistill.training.teaching import (
+    Place,
     captures_of,
     open_signal,
     reads_rationales,
@@ -189,6 +191,7 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
         "compile": job.config.compile and ranks.sharded,
         "optimizer": job.config.optimizer != "adamw" and ranks.sharded,
         "signal": isinstance(job.config.signal, RoutedSignal) and ranks.sharded,
+        "signal.server": any(isinstance(one, LiveTeacher) and one.server for one in job.config.signals),
         "validation.questions": job.checks is not None and bool(job.checks.questions) and ranks.sharded,
         "adapter.quantize": job.config.adapter is not None and job.config.adapter.quantize != "none",
     }
@@ -202,6 +205,11 @@ def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
 
 def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained:
     """Train, or continue from a checkpoint; each of ``ranks`` calls this with the same job."""
+    with ExitStack() as stack:
+        return _fit(job, ranks, say, Place(job.runs, job.folder, stack))
+
+
+def _fit(job: TrainingJob, ranks: Ranks, say: Say, place: Place) -> Trained:
     config, device = job.config, pick_device()
     check_optimizer(config.optimizer)
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
@@ -213,7 +221,7 @@ def fit(job: TrainingJob, ranks: Ranks, say: Say = lambda line: None) -> Trained
     lessons = taught(config, job.rationales, job.parted(tokens), tokenizer, drawn)
     examples, dropped = lessons.examples, tokens.dropped | lessons.dropped
     refuse_unseen_regions(examples, config.loss)
-    signal = open_signal(config, lessons, tokenizer, job.runs, ranks)
+    signal = open_signal(config, lessons, tokenizer, place, ranks)
     dtype, samples = resolve_dtype(config.dtype, device), drawn and lessons.kept(drawn.trained(job.checks))
     rollouts = Rollouts(config.on_policy, tokenizer, job.seed, dtype, samples) if config.on_policy else None
     watch = None

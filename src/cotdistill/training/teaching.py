@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cotdistill.config import CachedTeacher, LiveTeacher, OneSignal, OwnContext, RoutedSignal, Signal, TrainingConfig
@@ -23,10 +25,13 @@ from cotdistill.training.distributed import ALONE, Ranks
 from cotdistill.training.offline import Drawn, scored
 from cotdistill.training.signals.aligned import AlignedSignal
 from cotdistill.training.signals.alignment import Alignments, align
-from cotdistill.training.signals.capture import capture, store_settings, teacher_identity
+from cotdistill.training.signals.asked import ServedSignal
+from cotdistill.training.signals.capture import capture, columns_of, described, store_settings, teacher_identity
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
+from cotdistill.training.signals.samples import SampleAligner
+from cotdistill.training.signals.served import ServerScores
 from cotdistill.training.signals.several import Part, SeveralSignals
-from cotdistill.training.signals.stored import StoredSignal
+from cotdistill.training.signals.stored import SignalWriter, StoredSignal
 
 
 def signal_identity(signal: Signal | None) -> Any:
@@ -138,36 +143,81 @@ def _align(
 ) -> Alignments | None:
     if not isinstance(signal, LiveTeacher) or signal.alignment == "none":
         return None
-    teacher, thinks = load_tokenizer(signal.model), settle(tokenizer, config.response) == "think"
-    settle(teacher, "think" if thinks else "plain")
+    thinks = settle(tokenizer, config.response) == "think"
     asked = (signal.alignment, config.target, signal.context)
+    teacher = _tokenizer(signal, config, tokenizer)
     return align(rationales, tokenizer, teacher, *asked, thinks=thinks, loss_turns=config.loss_turns)
+
+
+def _tokenizer(
+    signal: LiveTeacher, config: TrainingConfig, student: PreTrainedTokenizerBase
+) -> PreTrainedTokenizerBase:
+    """The teacher's, with a template that thinks as the student's does."""
+    teacher = load_tokenizer(signal.model)
+    settle(teacher, "think" if settle(student, config.response) == "think" else "plain")
+    return teacher
 
 
 def open_signal(
     config: TrainingConfig,
     taught: Taught,
     tokenizer: PreTrainedTokenizerBase,
-    runs: Path,
+    place: Place,
     ranks: Ranks = ALONE,
 ) -> TeacherSignal | None:
     """The signal of the examples that are taught. Raises ModelError if vocabularies differ, and what a capture
     raises."""
-    opened: list[TeacherSignal] = []
-    for number, signal in enumerate(config.signals):
-        alignments = taught.alignments[number]
-        if alignments is None:
-            check_same_vocabulary(load_tokenizer(signal.model), tokenizer)
-        if isinstance(signal, CachedTeacher):
-            opened.append(captured(config, signal, taught.by(number), runs))
-            continue
-        live = _live(config, signal, ranks)
-        opened.append(live if alignments is None else AlignedSignal(live, alignments))
+    opened = [
+        _open(config, signal, taught.by(number), taught.alignments[number], tokenizer, place.of(number), ranks)
+        for number, signal in enumerate(config.signals)
+    ]
     if not isinstance(config.signal, RoutedSignal):
         return opened[0] if opened else None
     parts = [Part(one, setting.weight) for one, setting in zip(opened, config.signal.teachers, strict=True)]
     assert taught.teachers is not None
     return SeveralSignals(parts, taught.teachers)
+
+
+class Place(NamedTuple):
+    """Where signals are kept: what is captured in ``runs``, what is asked while training in ``folder``, open until the
+    ``stack`` is closed."""
+
+    runs: Path
+    folder: Path
+    stack: ExitStack
+
+    def of(self, teacher: int) -> Place:
+        return self._replace(folder=self.folder / f"scores-{teacher}")
+
+
+def _open(
+    config: TrainingConfig,
+    signal: OneSignal,
+    examples: Sequence[Example],
+    alignments: Alignments | None,
+    tokenizer: PreTrainedTokenizerBase,
+    place: Place,
+    ranks: Ranks,
+) -> TeacherSignal:
+    if alignments is None:
+        check_same_vocabulary(load_tokenizer(signal.model), tokenizer)
+    if isinstance(signal, CachedTeacher):
+        return captured(config, signal, examples, place.runs)
+    if signal.server is not None:
+        return _asked(config, signal, examples, place)
+    live = _live(config, signal, ranks)
+    if alignments is None:
+        return live
+    return AlignedSignal(live, alignments, SampleAligner(tokenizer, _tokenizer(signal, config, tokenizer), alignments))
+
+
+def _asked(config: TrainingConfig, signal: LiveTeacher, examples: Sequence[Example], place: Place) -> ServedSignal:
+    stored, known, columns = signal.captured, config.captured(signal), columns_of(signal.captured, 0, torch.float32)
+    place.folder.mkdir(exist_ok=True)
+    writer = place.stack.enter_context(SignalWriter(place.folder, columns, described(stored)))
+    scores = ServerScores(stored, load_tokenizer(signal.model), place.folder, writer)
+    before = None if known is None else captured(config, known, examples, place.runs)
+    return ServedSignal(scores, writer, before, pick_device())
 
 
 def _live(config: TrainingConfig, signal: LiveTeacher, ranks: Ranks) -> LiveSignal:
@@ -183,9 +233,9 @@ def captures_of(
 ) -> Iterator[StoredSignal]:
     """What is stored of each teacher that has stored signals, captured where it is not there yet."""
     for number, signal in enumerate(config.signals):
-        if isinstance(signal, CachedTeacher):
+        if (stored := config.captured(signal)) is not None:
             check_same_vocabulary(load_tokenizer(signal.model), tokenizer)
-            yield captured(config, signal, taught.by(number), runs)
+            yield captured(config, stored, taught.by(number), runs)
 
 
 def captured(config: TrainingConfig, signal: CachedTeacher, examples: Sequence[Example], runs: Path) -> StoredSignal:

@@ -41,6 +41,7 @@ from cotdistill.training.losses.fused import LossInputs, fused_loss
 from cotdistill.training.signals.aligned import LOG_NOTHING, AlignedSignal, Projection
 from cotdistill.training.signals.alignment import align, shared_outcomes, spans
 from cotdistill.training.signals.live import LiveSignal
+from cotdistill.training.signals.samples import SampleAligner
 from cotdistill.training.stage import train
 from cotdistill.training.step import DistillationLoss, accumulate
 
@@ -96,7 +97,8 @@ def aligned_signal(name: str, alignment: Alignment) -> tuple[AlignedSignal, Batc
     """The signal of a tiny teacher, the student's batch of all examples, and the size of the student's vocabulary."""
     student, teacher = pair(name)
     model = tiny_model(len(teacher), hidden=48, layers=1, seed=2)
-    signal = AlignedSignal(LiveSignal(model), align(rationales(), student, teacher, alignment))
+    alignments = align(rationales(), student, teacher, alignment)
+    signal = AlignedSignal(LiveSignal(model), alignments, SampleAligner(student, teacher, alignments))
     return signal, collate(examples_of(student)), len(student)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,20 +14,38 @@ from typing import Any
 
 import pytest
 import torch
+from tests.command import die_before_change, new_process
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from tests.training.signals.test_capture import examples
+from tests.training.test_rollouts import RATIONALES
 
-from cotdistill.config import CachedTeacher, ForwardKL, Limits, ModelConfig, SignalServer, TrainingConfig, identity
+from cotdistill.config import (
+    CachedTeacher,
+    ForwardKL,
+    Limits,
+    LiveTeacher,
+    ModelConfig,
+    SignalServer,
+    TrainingConfig,
+    identity,
+)
 from cotdistill.errors import ModelError
+from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.removal import remove_folder
 from cotdistill.training.data.batches import collate
-from cotdistill.training.data.examples import Example
+from cotdistill.training.data.examples import Example, make_examples
+from cotdistill.training.loop import METRICS
 from cotdistill.training.signals.capture import capture, capture_identity, capture_size
 from cotdistill.training.signals.live import TopKRows
+from cotdistill.training.signals.served import REPEATED, mean_difference, teacher_tokens
 from cotdistill.training.signals.stored import StoredSignal
-from cotdistill.training.stage import training_identity
+from cotdistill.training.stage import train, training_identity
 
 K = 5
+ASKED_AGAIN = 1
+"""Of each folder the first example, to see whether the server says the same."""
 SECRET = "sk-very-secret"
+WHOLE: Any = {"max_length": 512, "too_long": "error"}
 Change = Callable[[list[Any]], list[Any]]
 """What a server does to its prompt_logprobs before it sends them."""
 
@@ -182,14 +202,14 @@ def test_what_a_server_loses_is_asked_again(
 ) -> None:
     with LogProbabilityServer(plan=lambda number: fault if number == 1 else "ok") as server:
         signal = stored(served(tokenizer_only, server.url), tmp_path / "served")
-        assert len(server.requests) == len(examples()) + 1
+        assert len(server.requests) == len(examples()) + ASKED_AGAIN + 1
     assert_same_rows(signal, stored(CachedTeacher(model=teacher, store="topk", k=K), tmp_path / "local"))
 
 
 def test_a_capture_that_ended_early_asks_only_for_what_is_missing(
     teacher: ModelConfig, tokenizer_only: ModelConfig, tmp_path: Path
 ) -> None:
-    with LogProbabilityServer(plan=lambda number: "ok" if number < 2 or mended else 500) as server:
+    with LogProbabilityServer(plan=lambda number: "ok" if number < 3 or mended else 500) as server:
         mended: list[bool] = []
         config = served(tokenizer_only, server.url, concurrency=1)
         with pytest.raises(ModelError, match=r"does not answer \(status 500\); run again: its answers are kept"):
@@ -203,8 +223,121 @@ def test_a_capture_that_ended_early_asks_only_for_what_is_missing(
         signal = stored(config, tmp_path / "served")
         assert len(server.requests) == asked + len(examples()) - 2
         stored(config, tmp_path / "served")
-        assert set(server.answered.values()) == {1}
+        assert sorted(server.answered.values())[-2:] == [1, 1 + ASKED_AGAIN]
     assert_same_rows(signal, stored(CachedTeacher(model=teacher, store="topk", k=K), tmp_path / "local"))
+
+
+def test_a_server_that_says_something_else_when_asked_again_is_refused_however_often_it_is_tried(
+    tokenizer_only: ModelConfig, tmp_path: Path
+) -> None:
+    """What it said first is kept, and asked about once more: a server that was mended goes on from there."""
+    noise = [0.0, 0.6, 0.6, 0.0]
+
+    def noisy(places: list[Any]) -> list[Any]:
+        shift = noise.pop(0) if noise else 0.0
+        return [
+            place and {t: entry | {"logprob": entry["logprob"] - shift} for t, entry in place.items()}
+            for place in places
+        ]
+
+    with LogProbabilityServer(change=noisy) as server:
+        config = served(tokenizer_only, server.url)
+        for _ in range(2):
+            with pytest.raises(ModelError, match=r"asked twice .* differ by 0\.6 on average, more than 0\.1"):
+                stored(config, tmp_path)
+        assert len(server.requests) == 3
+        folder = stored(config, tmp_path).folder
+        assert len(server.requests) == 3 + ASKED_AGAIN + len(examples()) - 1
+    assert json.loads((folder / REPEATED).read_text())["difference"] == 0
+
+
+def test_the_difference_of_two_answers_is_the_expected_one_in_float64() -> None:
+    """A token that the second answer lacks counts as its least likely one."""
+    first = {"tokens": [[4, 7], [1, 2]], "log_probabilities": [[-0.2, -2.0], [-0.5, -1.0]]}
+    again = {"tokens": [[4, 7], [1, 3]], "log_probabilities": [[-0.3, -1.5], [-0.5, -3.0]]}
+    one = (math.exp(-0.2) * 0.1 + math.exp(-2.0) * 0.5) / (math.exp(-0.2) + math.exp(-2.0))
+    other = math.exp(-1.0) * 2.0 / (math.exp(-0.5) + math.exp(-1.0))
+    answers = first, again
+    rows = [{name: torch.tensor(values, dtype=torch.float64) for name, values in each.items()} for each in answers]
+    assert mean_difference(*rows) == pytest.approx((one + other) / 2, rel=1e-12)
+    assert mean_difference(rows[0], rows[0]) == 0
+
+
+# ---- while training -------------------------------------------------------------------------------------------------
+
+
+def on_policy(url: str, tokenizer: ModelConfig, **changes: Any) -> TrainingConfig:
+    """Steps on samples, and on rationales, scored by the server."""
+    limits = {"concurrency": 2, "max_retries": 2}
+    server = {"base_url": url, "model": "tiny", "api_key_variable": "OWN_KEY", "limits": limits}
+    values = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-2, "dtype": "float32", "checkpoint_every": 1}
+    signal = {"kind": "live", "model": tokenizer, "server": server, "k": VOCABULARY}
+    samples = {"share": 0.6, "max_new_tokens": 8}
+    return TrainingConfig.model_validate(
+        values | {"loss": ["reverse_kl"], "signal": signal, "on_policy": samples} | changes
+    )
+
+
+VOCABULARY = len(tiny_tokenizer())
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {name: row[name] for name in ("loss", "grad_norm", "num_loss_tokens", "rollouts") if name in row}
+        for row in read_rows(folder / METRICS)
+    ]
+
+
+def test_samples_scored_by_a_server_train_the_student_that_a_teacher_here_trains(
+    teacher: ModelConfig, tokenizer_only: ModelConfig, tmp_path: Path
+) -> None:
+    """All tokens are asked for, so that nothing is cut off; a kill costs no score that has come."""
+    student = ModelConfig(model=str(save_tiny(tmp_path / "student", seed=1)))
+    with LogProbabilityServer() as server:
+        config = on_policy(server.url, tokenizer_only)
+        done = train(student, RATIONALES, config, seed=0, runs=tmp_path)
+        again = train(student, RATIONALES, config, seed=1, runs=tmp_path)
+        asked = len(server.requests)
+        remove_folder(done.path, "student")
+        train(student, RATIONALES, config, seed=0, runs=tmp_path)
+        assert len(server.requests) == asked, "a training that is made again asks nothing"
+        data = {tuple(teacher_tokens(one)) for one in make_examples(RATIONALES, tiny_tokenizer(), **WHOLE)[0]}
+        times = [number for tokens, number in server.answered.items() if tokens in data]
+        assert sorted(times) == [1] * (len(times) - 1) + [1 + ASKED_AGAIN], "both seeds read what was captured once"
+    local = config.model_copy(update={"signal": LiveTeacher(model=teacher)})
+    own = train(student, RATIONALES, local, seed=0, runs=tmp_path / "local")
+    assert {True, False} == {"rollouts" in step for step in steps_of(done.path)}
+    for one, other in zip(steps_of(done.path), steps_of(own.path), strict=True):
+        assert one.pop("rollouts", None) == other.pop("rollouts", None)
+        assert one == pytest.approx(other, rel=1e-4)
+    assert steps_of(again.path) != steps_of(done.path)
+
+
+def test_a_killed_training_asks_only_for_what_had_not_come(
+    teacher: ModelConfig, tokenizer_only: ModelConfig, tmp_path: Path
+) -> None:
+    student = ModelConfig(model=str(save_tiny(tmp_path / "student", seed=1)))
+    with LogProbabilityServer() as server:
+        config = on_policy(server.url, tokenizer_only)
+        unbroken = train(student, RATIONALES, config, seed=0, runs=tmp_path / "unbroken")
+        needed, server.answered = Counter(server.answered), Counter()
+        statuses = []
+        for dies_before in (60, None):
+            process = new_process(killed_training, student, config, tmp_path / "killed", dies_before)
+            process.join(240)
+            statuses.append(process.exitcode)
+        assert statuses == [-signal.SIGKILL, 0]
+        lost = config.signals[0].server.limits.concurrency  # pyright: ignore
+        assert sum(server.answered.values()) <= sum(needed.values()) + lost
+        assert server.answered.keys() == needed.keys()
+    (killed,) = (tmp_path / "killed" / "training").iterdir()
+    assert steps_of(killed) == steps_of(unbroken.path)
+
+
+def killed_training(student: ModelConfig, config: TrainingConfig, runs: Path, dies_before: int | None) -> None:
+    if dies_before is not None:
+        die_before_change(dies_before)
+    train(student, RATIONALES, config, seed=0, runs=runs)
 
 
 def renamed(places: list[Any]) -> list[Any]:

@@ -34,6 +34,7 @@ from cotdistill.training.losses.fused import summed_losses
 from cotdistill.training.signals.aligned import AlignedSignal
 from cotdistill.training.signals.alignment import align
 from cotdistill.training.signals.live import LiveSignal, TeacherSignal
+from cotdistill.training.signals.samples import SampleAligner
 from cotdistill.training.signals.several import Part, SeveralRows, SeveralSignals
 from cotdistill.training.stage import capture_signals, train, training_identity
 from cotdistill.training.step import DistillationLoss, accumulate
@@ -127,9 +128,10 @@ def test_how_a_step_is_cut_changes_no_gradient(layout: Any) -> None:
 
 
 def aligned_teacher() -> AlignedSignal:
-    teacher = digits_split()
-    model = tiny_model(len(teacher), seed=2)
-    return AlignedSignal(LiveSignal(model), align(RATIONALES, tiny_tokenizer(), teacher, "byte_offset"))
+    student, teacher = tiny_tokenizer(), digits_split()
+    alignments = align(RATIONALES, student, teacher, "byte_offset")
+    live = LiveSignal(tiny_model(len(teacher), seed=2))
+    return AlignedSignal(live, alignments, SampleAligner(student, teacher, alignments))
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])

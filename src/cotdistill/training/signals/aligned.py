@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,10 +16,12 @@ from torch import Tensor
 
 from cotdistill.config import Divergence, TotalVariation
 from cotdistill.training.data.batches import Batch, collate
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherChunk
-from cotdistill.training.signals.alignment import Alignments, SharedOutcomes
+from cotdistill.training.signals.alignment import AlignedExample, Alignments, SharedOutcomes
 from cotdistill.training.signals.live import HiddenRows, LiveSignal
+from cotdistill.training.signals.samples import SampleAligner
 
 LOG_NOTHING = -16.1
 """log(1e-7), for an outcome that one side cannot have, as for a tail without mass (``losses.log_rest``)."""
@@ -28,16 +30,44 @@ LOG_NOTHING = -16.1
 class AlignedSignal:
     """Runs the teacher on its own tokens of a batch's examples."""
 
-    def __init__(self, teacher: LiveSignal, alignments: Alignments):
-        self.teacher = teacher
+    def __init__(self, teacher: LiveSignal, alignments: Alignments, samples: SampleAligner | None = None):
+        self.teacher, self.samples = teacher, samples
+        self._admitted: dict[str, AlignedExample] = {}
         self.models = teacher.models
         self.num_outcomes: int | None = None
         self.examples = alignments.examples
         outcomes = alignments.outcomes
         self.projections = _projections(outcomes, teacher.teacher.device) if outcomes else None
 
+    def admit(self, samples: Mapping[int, Example]) -> tuple[Mapping[int, Example], Collection[str]]:
+        """Tokenise samples for the teacher; those that it can read to some place only are cut there."""
+        self._admitted = {}
+        kept: dict[int, Example] = {}
+        reasons: list[str] = []
+        for number, sample in samples.items():
+            found = self._align(sample)
+            if found is None:
+                reasons.append("not_alignable")
+                continue
+            kept[number], self._admitted[found[0].key] = found
+            if len(found[0]) < len(sample):
+                reasons.append("cut_to_align")
+        return kept, reasons
+
+    def _align(self, sample: Example) -> tuple[Example, AlignedExample] | None:
+        assert self.samples is not None, "there are samples only where a training is given what aligns them"
+        return self.samples.align(sample)
+
+    def _aligned(self, example: Example) -> AlignedExample:
+        known = self.examples.get(example.key) or self._admitted.get(example.key)
+        if known is None:  # cut since for another teacher
+            found = self._align(example)
+            assert found is not None, "the beginning of what could be aligned can be"
+            known = found[1]
+        return known
+
     def rows(self, batch: Batch) -> AlignedRows:
-        aligned = [self.examples[key] for key in batch.keys]
+        aligned = [self._aligned(example) for example in batch.examples]
         teacher_batch = collate([example.teacher for example in aligned], batch.layout)
         teacher_batch = teacher_batch.to(batch.input_ids.device)
         student_spans: list[int] = []

@@ -25,11 +25,12 @@ A merged span's loss counts once, at its last token of the student's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, cast
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import Alignment, LossTurns, TeacherContext, TrainingTarget
@@ -69,10 +70,20 @@ class SharedOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class Alignments:
-    """Aligned examples by the key of the student's; ``outcomes`` is None if probabilities are compared by rank."""
+    """Aligned examples by the key of the student's; ``outcomes`` is None if probabilities are compared by rank.
+
+    ``teachers`` are the examples of the teacher's by :func:`prompt_of_both`, for samples of the same prompts.
+    """
 
     examples: dict[str, AlignedExample]
     outcomes: SharedOutcomes | None
+    teachers: dict[bytes, Example]
+
+
+def prompt_of_both(example: Example) -> bytes:
+    """What an example of the student's shares with all samples for its prompt: what student and teacher read."""
+    known = example.arrays.teacher_prompt
+    return np.asarray(example.prompt, np.int32).tobytes() + (b"" if known is None else b"/" + known.tobytes())
 
 
 def align(
@@ -92,22 +103,25 @@ def align(
     ModelError for a tokenizer whose bytes are unknown.
     """
     lessons = lessons_of(rationales, target, loss_turns)
-    pairs = (
-        (_side(r, student, asked, context, thinks=thinks), _side(r, teacher, asked, context, thinks=thinks))
-        for r, asked in lessons
-    )
-    if alignment == "sorted_probability":
-        return Alignments({ours.example.key: _by_order(ours.example, theirs.example) for ours, theirs in pairs}, None)
-    pieces = _spelling(student), _spelling(teacher)
-    outcomes = shared_outcomes(student, teacher)
-    return Alignments(dict(_by_bytes(pairs, pieces, outcomes)), outcomes)
+    by_bytes = alignment == "byte_offset"
+    outcomes = shared_outcomes(student, teacher) if by_bytes else None
+    pieces = (spelling(student), spelling(teacher)) if by_bytes else None
+    found = Alignments({}, outcomes, {})
+    for rationale, asked in lessons:
+        ours, theirs = (_side(rationale, one, asked, context, thinks=thinks) for one in (student, teacher))
+        found.teachers[prompt_of_both(ours.example)] = theirs.example
+        if (aligned := aligned_pair(ours, theirs, pieces, outcomes)) is not None:
+            found.examples[ours.example.key] = aligned
+    return found
 
 
-class _Side(NamedTuple):
-    """An example of one tokenizer, and its response with the marks of that tokenizer's template."""
+class Side(NamedTuple):
+    """An example of one tokenizer, and its response with the marks of that tokenizer's template; a response that was
+    cut has no stop token."""
 
     example: Example
     response: tuple[Segment, ...]
+    finished: bool = True
 
 
 def _side(
@@ -117,13 +131,13 @@ def _side(
     context: TeacherContext,
     *,
     thinks: bool,
-) -> _Side:
+) -> Side:
     reasoning, visible, _ = response_of(rationale, target, thinks=thinks)
     example = make_example(rationale, tokenizer, target, context, thinks=thinks)
-    return _Side(example, framed(tokenizer, reasoning, visible))
+    return Side(example, framed(tokenizer, reasoning, visible))
 
 
-def _spelling(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
+def spelling(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
     """The bytes of each token; a special one, which only marks hold, is its name."""
     special = sorted(special_token_ids(tokenizer))
     names = cast("list[str]", tokenizer.convert_ids_to_tokens(special))
@@ -172,34 +186,34 @@ def _by_order(ours: Example, theirs: Example) -> AlignedExample:
     return AlignedExample(theirs, list(range(sizes[0])), list(range(sizes[1])), paired)
 
 
-def _by_bytes(
-    pairs: Iterable[tuple[_Side, _Side]],
-    pieces: tuple[dict[int, bytes], dict[int, bytes]],
-    outcomes: SharedOutcomes,
-) -> Iterator[tuple[str, AlignedExample]]:
-    for sides in pairs:
-        ends = [_ends(side, spelling) for side, spelling in zip(sides, pieces, strict=True)]
-        if ends[0] is None or ends[1] is None:
-            continue
-        ours, theirs = (side.example for side in sides)
-        student_spans, teacher_spans = spans(ends[0], ends[1])
-        mapped = [
-            _single_outcomes(example, numbers, by_token)
-            for example, numbers, by_token in (
-                (ours, student_spans, outcomes.student),
-                (theirs, teacher_spans, outcomes.teacher),
-            )
-        ]
-        paired = [one is not None and one == other for one, other in zip(*mapped, strict=True)]
-        yield ours.key, AlignedExample(theirs, student_spans, teacher_spans, paired)
+def aligned_pair(
+    ours: Side,
+    theirs: Side,
+    pieces: tuple[dict[int, bytes], dict[int, bytes]] | None,
+    outcomes: SharedOutcomes | None,
+) -> AlignedExample | None:
+    """Both sides of one response, paired by order, or by bytes if there are ``pieces``; None if a tokenizer changes
+    the text."""
+    if pieces is None or outcomes is None:
+        return _by_order(ours.example, theirs.example)
+    ends = _ends(ours, pieces[0]), _ends(theirs, pieces[1])
+    if not ends[0] or not ends[1] or not ends[0][-1]:
+        return None
+    student_spans, teacher_spans = spans(ends[0], ends[1])
+    mapped = (
+        _single_outcomes(ours.example, student_spans, outcomes.student),
+        _single_outcomes(theirs.example, teacher_spans, outcomes.teacher),
+    )
+    paired = [one is not None and one == other for one, other in zip(*mapped, strict=True)]
+    return AlignedExample(theirs.example, student_spans, teacher_spans, paired)
 
 
-def _ends(side: _Side, spelling: dict[int, bytes]) -> list[int] | None:
+def _ends(side: Side, spelling: dict[int, bytes]) -> list[int] | None:
     """Where each response token ends in the text, in bytes; the stop token ends one byte after it.
 
     Marks are no part of the text that both sides share: their tokens end where what stands before them does.
     """
-    *tokens, _ = side.example.loss_targets
+    tokens = side.example.loss_targets[: -1 if side.finished else None]
     if any(token not in spelling for token in tokens):
         return None
     written = spelled([spelling[token] for token in tokens], "".join(segment.text for segment in side.response))
@@ -211,7 +225,7 @@ def _ends(side: _Side, spelling: dict[int, bytes]) -> list[int] | None:
     ends = [
         sum(min(place, end) - start for start, end in texts if start < place) for place in accumulate(map(len, written))
     ]
-    return [*ends, sum(end - start for start, end in texts) + 1]
+    return [*ends, sum(end - start for start, end in texts) + 1] if side.finished else ends
 
 
 def _single_outcomes(example: Example, numbers: list[int], outcome_of: list[int]) -> list[int | None]:

@@ -27,7 +27,7 @@ from cotdistill.training.data.store import total_loss_tokens
 from cotdistill.training.losses.divergences import log_softmax
 from cotdistill.training.losses.fused import chunk_size
 from cotdistill.training.signals.live import HiddenRows, LiveSignal
-from cotdistill.training.signals.served import served_rows
+from cotdistill.training.signals.served import ServerScores
 from cotdistill.training.signals.stored import Column, Rows, SignalWriter, StoredSignal, save_head
 
 VERSION = 4
@@ -82,7 +82,7 @@ def teacher_identity(config: CachedTeacher) -> str:
 def capture_size(config: CachedTeacher, examples: Sequence[Example], dtype: Dtype) -> dict[str, Any]:
     """Examples, rows and bytes of a capture, known before it begins; loads no weights."""
     width = _hidden_size(config) if config.store == "hidden" else 0
-    columns = _columns(config, width, resolve_dtype(dtype, pick_device()))
+    columns = columns_of(config, width, resolve_dtype(dtype, pick_device()))
     num_rows = total_loss_tokens(examples)
     return {
         "num_examples": len(examples),
@@ -107,8 +107,7 @@ def _given(config: CachedTeacher, path: Path, examples: Sequence[Example], devic
             "its capture was not finished", where=path, remedy="finish it where it was started, or remove signal.path"
         )
     open_finished(path).verify()  # sizes alone do not tell one type of numbers from another
-    described = {"teacher": teacher_identity(config), "settings": store_settings(config)}
-    for name, wanted in described.items():
+    for name, wanted in described(config).items():
         if signal.description.get(name) != wanted:
             raise ArtifactError(
                 f"it was captured with {name} {signal.description.get(name)!r}, but the config says {wanted!r}",
@@ -125,7 +124,12 @@ def store_settings(config: CachedTeacher) -> dict[str, Any]:
     return {"store": config.store, **size[config.store]}
 
 
-def _columns(config: CachedTeacher, hidden_size: int, dtype: torch.dtype) -> dict[str, Column]:
+def described(config: CachedTeacher) -> dict[str, Any]:
+    """What a signal's folder says of its rows, besides their columns."""
+    return {"teacher": teacher_identity(config), "settings": store_settings(config), "store": config.store}
+
+
+def columns_of(config: CachedTeacher, hidden_size: int, dtype: torch.dtype) -> dict[str, Column]:
     return {
         "hidden": {"hidden": Column(dtype, hidden_size)},
         "topk": {"tokens": Column(torch.int32, config.k), "log_probabilities": Column(torch.float32, config.k)},
@@ -145,21 +149,20 @@ def _capture(
     tokenizer = load_tokenizer(config.model)
     if config.store == "topk" and config.k > len(tokenizer):
         raise ConfigError(f"k is {config.k}, but the teacher has {len(tokenizer)} tokens", where="training.signal.k")
-    described = {"teacher": teacher_identity(config), "store": config.store, "settings": store_settings(config)}
     if config.server is not None:
-        with SignalWriter(folder, _columns(config, 0, torch.float32), described) as writer:
-            _append_answers(config, writer, examples, tokenizer)
+        with SignalWriter(folder, columns_of(config, 0, torch.float32), described(config)) as writer:
+            _append_answers(config, writer, examples, folder)
         return
     teacher = load_model(config.model, dtype=resolve_dtype(dtype, device), device=device)
     check_head(teacher)
-    columns = _columns(config, head_width(teacher.config), teacher.dtype)
+    columns = columns_of(config, head_width(teacher.config), teacher.dtype)
     if config.store == "hidden":
         head = output_head(teacher)
         save_head(folder, LiveSignal(teacher).head, head.weight, getattr(head, "bias", None))  # pyright: ignore
 
     batches = micro_batches(range(len(examples)), [len(example) for example in examples], max_batch_tokens)
     with (
-        SignalWriter(folder, columns, described) as writer,
+        SignalWriter(folder, columns, described(config)) as writer,
         laid_out([teacher], teacher.dtype, packing=packing) as layout,
     ):
         _append_batches(
@@ -178,7 +181,7 @@ def _append_batches(
 
     The batches are those of all examples, even after a kill: the other examples in a batch can change the rounding.
     """
-    left = [batch for batch in batches if any(example.key not in writer.keys for example in batch)]
+    left = [batch for batch in batches if any(example.key not in writer.places for example in batch)]
     sizes = [sum(map(len, batch)) for batch in left]
     total = sum(len(example) for batch in batches for example in batch)
     with track("capture", total, done=total - sum(sizes)) as progress:
@@ -187,21 +190,13 @@ def _append_batches(
             progress.advance(size, f"{writer.num_rows} rows")
 
 
-def _append_answers(
-    config: CachedTeacher, writer: SignalWriter, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-) -> None:
+def _append_answers(config: CachedTeacher, writer: SignalWriter, examples: Sequence[Example], folder: Path) -> None:
     """Append a server's answers as they come. Each example is its own request, so batches do not matter."""
-    left = [example for example in examples if example.key not in writer.keys]
-    total = sum(map(len, examples))
-    with track("capture", total, done=total - sum(map(len, left))) as progress:
-        for example, rows in served_rows(config, left, tokenizer, spent=_spent(examples, left)):
-            writer.append({example.key: rows})
+    scores = ServerScores(config, load_tokenizer(config.model), folder, writer)
+    done = sum(len(example) for example in examples if example.key in writer.places)
+    with track("capture", sum(map(len, examples)), done=done) as progress:
+        for example in scores.fetch(examples):
             progress.advance(len(example), f"{writer.num_rows} rows")
-
-
-def _spent(examples: Sequence[Example], left: Sequence[Example]) -> tuple[int, int]:
-    """Tokens that were paid for with the rows that are there already; one is written for each request."""
-    return sum(map(len, examples)) - sum(map(len, left)), len(examples) - len(left)
 
 
 @torch.no_grad()

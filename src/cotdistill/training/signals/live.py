@@ -6,7 +6,7 @@ likely tokens, or sampled tokens. Rows are cut into chunks, and a chunk computes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from cotdistill.errors import ModelError
 from cotdistill.models.forward.heads import all_hidden_states, head_of, last_hidden_states, output_head
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.training.data.batches import Batch
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses import divergences as losses
 from cotdistill.training.losses.teacher import TeacherRows, even_slices
 
@@ -35,6 +36,13 @@ class TeacherSignal(Protocol):
 
     @property
     def num_outcomes(self) -> int | None: ...
+
+    def admit(self, samples: Mapping[int, Example]) -> tuple[Mapping[int, Example], Collection[str]]:
+        """Take the student's samples of a step in, before their rows are asked for.
+
+        Returns them as far as the teacher can compare them, and why others are left out or cut, a reason for each.
+        """
+        ...
 
     def rows(self, batch: Batch) -> TeacherRows: ...
 
@@ -127,6 +135,9 @@ class LiveSignal:
         self.models = (self.teacher,)
         self.head = head_of(teacher)
         self.num_outcomes: int | None = output_head(teacher).weight.shape[0]  # pyright: ignore
+
+    def admit(self, samples: Mapping[int, Example]) -> tuple[Mapping[int, Example], Collection[str]]:
+        return samples, ()
 
     @torch.no_grad()
     def rows(self, batch: Batch, layers: Sequence[int] = ()) -> HiddenRows:

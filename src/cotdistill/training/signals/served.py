@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,39 +21,96 @@ from cotdistill.engines.asking import OUT_OF_BUDGET
 from cotdistill.engines.engine import MALFORMED, Failed, Scored, ScoringEngine, TokenScore, TokenScores
 from cotdistill.engines.openai_engine import OpenAIEngine
 from cotdistill.errors import ModelError
+from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.training.data.examples import Example
+from cotdistill.training.signals.stored import Rows, SignalWriter
+
+REPEATED = "repeated.json"
+"""In a signal's folder: the example that was asked about twice, and by how much the answers differ."""
+
+MOST_DIFFERENCE = 0.1
+"""Nats. Below it lies what rounding does; a server that samples, mixes up requests or changes its model is above."""
 
 _TOLERANCE = 0.01
 """How far a log-probability may be above 0, or a sum of probabilities above 1: a server computes in bfloat16."""
 
 
-def served_rows(
-    config: CachedTeacher,
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    spent: tuple[int, int] = (0, 0),
-) -> Iterator[tuple[Example, dict[str, Tensor]]]:
-    """Each example with its rows ``[num_loss_tokens, k]``, in the order in which the scores come.
+class ServerScores:
+    """A server's scores of examples in a signal's folder, each paid for once; ``writer`` is the folder's.
 
-    ``spent`` is the number of tokens already paid for. Raises ModelError if the server cannot be asked, does not
-    answer in ``max_retries`` further tries, or answers for other tokens; ConfigError if the package openai is missing.
+    The first example of a folder is asked about twice. A server whose scores of the same tokens differ by more than
+    rounding is refused: nothing is learnt from such a teacher but its noise. vLLM has been seen to return stale values
+    where its prefix cache is on (vllm#42019), while another order of the same sums moves a score by about 0.06
+    (vllm#5543).
     """
-    assert config.server is not None
-    engine: ScoringEngine = OpenAIEngine(config.server.served)
-    by_key = {example.key: example for example in examples}
-    sequences = (Scored(example.key, teacher_tokens(example)) for example in examples)
-    with closing(engine.score(sequences, config.k, spent)) as outcomes:  # pyright: ignore[reportArgumentType]
-        # What failed is last among those that come together: the others are paid for, and kept.
-        for outcome in (one for some in outcomes for one in sorted(some, key=lambda one: isinstance(one, Failed))):
-            example = by_key[outcome.key]
-            if isinstance(outcome, Failed):
-                raise _problem(config, outcome, example, tokenizer)
-            try:
-                yield example, rows_of(outcome, example, config.k, tokenizer)
-            except _Unfit as unfit:
-                failed = Failed(outcome.key, MALFORMED, str(unfit))
-                raise _problem(config, failed, example, tokenizer) from None
+
+    def __init__(self, config: CachedTeacher, tokenizer: PreTrainedTokenizerBase, folder: Path, writer: SignalWriter):
+        assert config.server is not None
+        self._config, self._tokenizer, self._writer, self._repeated = config, tokenizer, writer, folder / REPEATED
+        self._engine: ScoringEngine = OpenAIEngine(config.server.served)
+
+    def fetch(self, examples: Sequence[Example]) -> Iterator[Example]:
+        """Ask about those of ``examples`` that are not there yet, and yield each once its rows are on the disk.
+
+        Raises ModelError if the server cannot be asked, does not answer in ``max_retries`` further tries, answers for
+        other tokens, or with other scores when it is asked again; ConfigError if the package openai is missing.
+        """
+        left = list({one.key: one for one in examples if one.key not in self._writer.places}.values())
+        if left and not self._repeated.exists():
+            first = next((one for one in examples if one.key in self._writer.places), left[0])
+            yield from self._keep([first] if first is left[0] else [])
+            self._ask_again(first)
+            left = left[1:] if first is left[0] else left
+        yield from self._keep(left)
+
+    def _keep(self, examples: Sequence[Example]) -> Iterator[Example]:
+        for example, rows, num_tokens in self._answers(examples):
+            self._writer.keep(example.key, rows, num_tokens)
+            yield example
+
+    def _ask_again(self, example: Example) -> None:
+        ((_, rows, _),) = self._answers([example])
+        difference = mean_difference(self._writer.read(example.key), rows)
+        if difference > MOST_DIFFERENCE:
+            assert self._config.server is not None
+            raise ModelError(
+                f"asked twice about the same tokens (example {example.id}), the server gives log-probabilities that "
+                f"differ by {difference:.2g} on average, more than {MOST_DIFFERENCE:g}",
+                where=f"training.signal.server, {self._config.server.served.at}",
+                remedy="serve the teacher with --no-enable-prefix-caching, without sampling settings of its own",
+            )
+        write_json_atomically(self._repeated, {"example": example.key, "difference": difference})
+
+    def _answers(self, examples: Sequence[Example]) -> Iterator[tuple[Example, dict[str, Tensor], int]]:
+        """Each example with its rows ``[num_loss_tokens, k]`` and its tokens, in the order in which they come."""
+        by_key = {example.key: example for example in examples}
+        sequences = (Scored(example.key, teacher_tokens(example)) for example in examples)
+        k, paid = self._config.k, self._writer.paid
+        with closing(self._engine.score(sequences, k, paid)) as outcomes:  # pyright: ignore[reportArgumentType]
+            # What failed is last among those that come together: the others are paid for, and kept.
+            for outcome in (one for some in outcomes for one in sorted(some, key=lambda one: isinstance(one, Failed))):
+                example = by_key[outcome.key]
+                if isinstance(outcome, Failed):
+                    raise _problem(self._config, outcome, example, self._tokenizer)
+                try:
+                    yield example, rows_of(outcome, example, k, self._tokenizer), outcome.input_tokens
+                except _Unfit as unfit:
+                    failed = Failed(outcome.key, MALFORMED, str(unfit))
+                    raise _problem(self._config, failed, example, self._tokenizer) from None
+
+
+def mean_difference(first: Rows, again: Rows) -> float:
+    """The mean over places of the expected difference of a log-probability, in nats: sum of p |log p - log p'| over the
+    tokens of the first answer, by their probabilities p there, where p' of a token that the second lacks is that of
+    its least likely one."""
+    total = 0.0
+    for tokens, values, others, theirs in zip(
+        *(rows[name].tolist() for rows in (first, again) for name in ("tokens", "log_probabilities")), strict=True
+    ):
+        known, least = dict(zip(others, theirs, strict=True)), min(theirs)
+        pairs = [(value, known.get(token, least)) for token, value in zip(tokens, values, strict=True)]
+        total += sum(math.exp(a) * abs(a - b) for a, b in pairs) / sum(math.exp(a) for a, _ in pairs)
+    return total / len(first["tokens"])
 
 
 def _problem(config: CachedTeacher, failed: Failed, example: Example, tokenizer: PreTrainedTokenizerBase) -> ModelError:

@@ -24,7 +24,9 @@ from transformers import PreTrainedModel
 
 from cotdistill.config import Divergence
 from cotdistill.training.data.batches import Batch, collate
+from cotdistill.training.data.examples import Example
 from cotdistill.training.losses.teacher import TeacherChunk, TeacherRows
+from cotdistill.training.signals.asked import ServedSignal
 from cotdistill.training.signals.live import TeacherSignal
 
 
@@ -44,6 +46,21 @@ class SeveralSignals:
         self.models: tuple[PreTrainedModel, ...] = tuple(chain.from_iterable(part.signal.models for part in parts))
         sizes = [part.signal.num_outcomes for part in parts if part.signal.num_outcomes is not None]
         self.num_outcomes = min(sizes, default=None)
+
+    def admit(self, samples: Mapping[int, Example]) -> tuple[Mapping[int, Example], Collection[str]]:
+        """A sample stays as it is for all its teachers, or is left out."""
+        reasons: list[str] = []
+        numbered = enumerate(self.parts)
+        for number, part in sorted(
+            numbered, key=lambda each: isinstance(each[1].signal, ServedSignal)
+        ):  # paid for last
+            own = {place: sample for place, sample in samples.items() if number in self.teachers[sample.id]}
+            kept, why = part.signal.admit(own)
+            reasons += why
+            samples = {
+                place: kept.get(place, sample) for place, sample in samples.items() if place not in own or place in kept
+            }
+        return samples, reasons
 
     def rows(self, batch: Batch) -> SeveralRows:
         owners = batch.owners.cpu().numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.training.data.batches import Batch
+from cotdistill.training.data.examples import Example
 from cotdistill.training.signals.live import HiddenRows, SampledRows, TopKRows
 
 DESCRIPTION, INDEX, HEAD = "signal.json", "index.jsonl", "head.safetensors"
@@ -70,7 +71,8 @@ class SignalWriter:
     """Appends the rows of one batch of examples after the other; opening it again drops what a kill left half written.
 
     An example counts once its line is in the index, which is written when its rows are on the disk for good: not even
-    a power loss leaves a line without its rows. Raises ArtifactError if files are shorter than the index says.
+    a power loss leaves a line without its rows. ``places`` are first row and number of rows by key, and ``paid`` how
+    many requests were paid for, with their tokens. Raises ArtifactError if files are shorter than the index says.
     """
 
     def __init__(self, folder: Path, columns: Mapping[str, Column], description: dict[str, Any]):
@@ -78,8 +80,10 @@ class SignalWriter:
         described = {name: column.to_row() for name, column in columns.items()}
         write_json_atomically(folder / DESCRIPTION, description | {"columns": described})
         self._index = RowAppender(folder / INDEX)
-        sizes = {row["key"]: row["num_rows"] for row in self._index.rows()}
-        self.keys, self.num_rows = set(sizes), sum(sizes.values())
+        rows = list(self._index.rows())
+        self.places: dict[str, tuple[int, int]] = {row["key"]: (row["first_row"], row["num_rows"]) for row in rows}
+        self.num_rows = sum(number for _, number in self.places.values())
+        self.paid = sum(row.get("num_tokens", 0) for row in rows), sum("num_tokens" in row for row in rows)
         self._files = {name: (folder / f"{name}.bin").open("ab") for name in columns}
         for name, file in self._files.items():
             num_bytes = self.num_rows * columns[name].row_bytes
@@ -92,20 +96,37 @@ class SignalWriter:
     def append(self, batch: Mapping[str, Rows]) -> None:
         """Add the rows of a batch's examples, by key. Those already there stay as they are."""
         for key, rows in batch.items():
-            if key not in self.keys:
-                self._append(key, rows)
+            if key not in self.places:
+                self._append(key, rows, {})
         if time.monotonic() - self._committed > COMMIT_SECONDS:
             self._commit()
 
-    def _append(self, key: str, rows: Rows) -> None:
+    def keep(self, key: str, rows: Rows, num_tokens: int) -> None:
+        """Add what was paid for, so many tokens: it is on the disk for good when this returns."""
+        self._append(key, rows, {"num_tokens": num_tokens})
+        self._commit()
+
+    def read(self, key: str) -> Rows:
+        """The rows of an example that was kept or is on the disk."""
+        first, number = self.places[key]
+        return {
+            name: torch.from_numpy(
+                np.fromfile(
+                    file.name, _RAW[column.dtype], number * column.width, offset=first * column.row_bytes
+                ).reshape(number, column.width)
+            ).view(column.dtype)
+            for (name, column), file in zip(self.columns.items(), self._files.values(), strict=True)
+        }
+
+    def _append(self, key: str, rows: Rows, more: dict[str, Any]) -> None:
         num_rows = len(next(iter(rows.values())))
         for name, file in self._files.items():
             column = self.columns[name]
             values = rows[name].to("cpu", column.dtype).contiguous()
             assert values.shape == (num_rows, column.width), f"{name} is {tuple(values.shape)}"
             file.write(values.view(_torch_raw(column.dtype)).numpy().tobytes())
-        self._lines.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows})
-        self.keys.add(key)
+        self._lines.append({"key": key, "first_row": self.num_rows, "num_rows": num_rows, **more})
+        self.places[key] = (self.num_rows, num_rows)
         self.num_rows += num_rows
 
     def _commit(self) -> None:
@@ -208,6 +229,14 @@ class StoredSignal:
                 where=self.folder,
                 remedy="it was captured from other data, another template or another tokenizer: capture again",
             )
+
+    def admit(self, samples: Mapping[int, Example]) -> tuple[Mapping[int, Example], Collection[str]]:
+        """Samples that were drawn beforehand are stored like all others."""
+        return samples, ()
+
+    def rows_of(self, key: str) -> Rows:
+        """The rows of one example."""
+        return {name: self._gather(name, column, [key]) for name, column in self.columns.items()}
 
     def rows(self, batch: Batch) -> HiddenRows | TopKRows | SampledRows:
         values = {name: self._gather(name, column, batch.keys) for name, column in self.columns.items()}
