@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -222,11 +223,20 @@ def _report(result: ExperimentResult, as_json: bool) -> None:
     for each in result.failed:
         put(f"failed: {each.cell.title}: {each.error}")
     put(f"report: {page}")
+    _print_students(result)
+
+
+def _print_students(result: ExperimentResult, most: int = 10) -> None:
+    """Where the first students lie, how to ask one, and how many more there are."""
     students = result.students()
-    for name, folder in students.items():
-        if folder is not None:
-            put(f"student {name}: {folder}")
-    if removed := sum(folder is None for folder in students.values()):
+    kept = [(name, folder) for name, folder in students.items() if folder is not None]
+    for name, folder in kept[:most]:
+        put(f"student {name}: {folder}")
+    if len(kept) > most:
+        put(f"and {len(kept) - most} students more: {result.path / 'report.md'}")
+    if kept:
+        put(f"to ask one: cotdistill ask {shlex.quote(str(kept[0][1]))} 'QUESTION'")
+    if removed := len(students) - len(kept):
         put(f"students removed: {removed} of {len(students)} (keep_students: {result.experiment.keep_students})")
 
 

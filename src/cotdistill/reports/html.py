@@ -17,7 +17,7 @@ from cotdistill.reports.caveats import caveats
 from cotdistill.reports.details import some_of
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.inline_svg import InlineFigures
-from cotdistill.reports.page import MOST_EXAMPLES, NOTES
+from cotdistill.reports.page import NOTES, taught
 from cotdistill.reports.samples import MAX_BYTES, pack
 from cotdistill.reports.sections import Part
 from cotdistill.reports.tables import Table
@@ -58,7 +58,7 @@ def html_page(evidence: Evidence, parts: Sequence[Part], max_sample_bytes: int =
         notes=NOTES,
         is_wide=_is_wide,
         aside=_ASIDE,
-        taught=[each for each in evidence.examples if each.rows][:MOST_EXAMPLES],
+        taught=taught(evidence),
         some_of=some_of,
         svg=drawn,
         samples=pack(evidence, max_sample_bytes),

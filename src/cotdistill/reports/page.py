@@ -8,13 +8,13 @@ from cotdistill.progress import duration
 from cotdistill.records import Prediction, Question
 from cotdistill.reports.caveats import caveats
 from cotdistill.reports.details import some_of
-from cotdistill.reports.evidence import Evidence
+from cotdistill.reports.evidence import Evidence, Examples
 from cotdistill.reports.sections import Part
 from cotdistill.reports.tables import to_markdown
 from cotdistill.reports.texts import markdown_block, markdown_text
 from cotdistill.reports.verdict import Sentence, findings, flips_in_words, in_markdown, verdict
 
-MOST_EXAMPLES = 12
+_MOST_EXAMPLES = 12
 """Sets of rationales of which examples are shown."""
 
 NOTES = {
@@ -75,13 +75,18 @@ def _list(sentences: Sequence[Sentence]) -> list[str]:
     return ["".join(f"- {in_markdown(sentence)}\n" for sentence in sentences)] if sentences else []
 
 
+def taught(evidence: Evidence) -> list[Examples]:
+    """The sets of examples that are shown, those with rationales first."""
+    found = [each for each in evidence.examples if each.rows]
+    return sorted(found, key=lambda each: all(row.rationale is None for row in each.rows))[:_MOST_EXAMPLES]
+
+
 def _samples(evidence: Evidence) -> Iterator[str]:
     """One example of each set of rationales, and beside them what two arms wrote for the first question."""
-    taught = [each for each in evidence.examples if each.rows][:MOST_EXAMPLES]
-    written = first_outputs(evidence)
-    if taught or written:
+    sets, written = taught(evidence), first_outputs(evidence)
+    if sets or written:
         yield "## Samples\n"
-    for each in taught:
+    for each in sets:
         row = each.rows[0]
         yield f"Taught to {markdown_text(some_of(list(each.arms), 0))}, one of {each.total:,} examples:\n"
         yield markdown_block(f"{row.question}\n\n{row.rationale or '(no rationale)'}\n\nGold answer: {row.answer}")

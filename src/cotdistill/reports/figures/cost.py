@@ -94,9 +94,13 @@ def _points(evidence: Evidence, key: str) -> Points:
 
 
 def _scale(axes: Axes, costs: list[float]) -> None:
-    if max(costs) > 20 * min(costs):
+    from matplotlib.ticker import LogLocator
+
+    spread = max(costs) / min(costs)
+    if spread > 20:
         axes.set_xscale("log")
         axes.minorticks_off()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if spread < 100 else (1,)))
     else:
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
