@@ -54,7 +54,7 @@ from cotdistill.training.teaching import (
 from cotdistill.training.tracking import followed
 from cotdistill.training.validation import Asking, Say, Watch
 
-VERSION = 6
+VERSION = 7
 """Raised whenever a change of code changes what a training makes."""
 
 

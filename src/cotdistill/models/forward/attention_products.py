@@ -81,7 +81,7 @@ class _Attention(torch.autograd.Function):
         of_output = output_gradients[0].reshape(output.shape)
         groups = queries.shape[1]
         of_query, of_key, of_value = (
-            torch.zeros(states.shape, dtype=dtype)
+            torch.empty(states.shape, dtype=dtype)
             for states, dtype in zip((queries, keys, values), ctx.dtypes, strict=True)
         )
         for (span, shared), probabilities in zip(_spans(ctx.texts), kept, strict=True):
@@ -106,5 +106,7 @@ def _probabilities(own: Tensor, keys: Tensor, scale: float, shared: int, groups:
 
 
 def _add_seen(total: Tensor, gradient: Tensor, span: slice, shared: int) -> None:
-    total[:, :shared] += gradient[:, :shared]
-    total[:, span] += gradient[:, shared:]
+    """What a text adds to the gradient of what it sees; of its own tokens it is the first to say anything."""
+    total[:, span] = gradient[:, shared:]
+    if shared:
+        total[:, :shared] += gradient[:, :shared]

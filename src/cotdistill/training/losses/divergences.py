@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,13 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 def cross_entropy(student: Tensor, targets: Tensor) -> Tensor:
     """-log q(target)."""
-    return F.cross_entropy(_precise(student), targets, reduction="none")
+    return -chosen_log_softmax(student, targets[:, None])[:, 0]
 
 
 def divergence(term: config.Divergence, student: Tensor, teacher: Tensor) -> Tensor:
     """A loss term's divergence of logits, at its temperature and times its square: ``[num_tokens]``."""
+    if isinstance(term, config.ForwardKL):
+        return term.temperature**2 * _ForwardKL.apply(*(_at(x, term.temperature) for x in (student, teacher)))
     log_q, log_p = log_softmax(student, term.temperature), log_softmax(teacher, term.temperature)
     return term.temperature**2 * divergence_of(term)(log_p, log_q)
 
@@ -104,13 +107,12 @@ def alpha_beta(log_p: Tensor, log_q: Tensor, *, alpha: float, beta: float) -> Te
     return (own - mixed).sum(-1) / (alpha * beta)
 
 
-def with_tail(log_probabilities: Tensor, outcomes: Tensor) -> Tensor:
-    """``[num_tokens, k + 1]``: the log-probabilities of ``outcomes`` ``[num_tokens, k]``, then that of all others.
+def with_tail(chosen: Tensor) -> Tensor:
+    """``[num_tokens, k + 1]``: the log-probabilities ``chosen`` of k outcomes, then that of all others.
 
     With the missing mass as one outcome a divergence stays one: zero at equality, never negative (a divergence over the
     k alone goes negative for a student that is sharper than its teacher).
     """
-    chosen = log_probabilities.gather(-1, outcomes)
     return torch.cat([chosen, log_rest(chosen)], dim=-1)
 
 
@@ -126,16 +128,70 @@ def sampled_forward_kl(student: Tensor, samples: Tensor, entropy: Tensor) -> Ten
     ``samples`` ``[num_tokens, num_samples]`` are independent draws of the teacher's next token, ``entropy``
     ``[num_tokens]`` is p's own: the mean of -log q over the draws estimates the cross-entropy, whose gradient is KL's.
     """
-    return -log_softmax(student).gather(-1, samples).mean(-1) - entropy
+    return -chosen_log_softmax(student, samples).mean(-1) - entropy
 
 
 def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probabilities at a temperature, in float32, finite for logits of any size."""
-    precise = _precise(logits)
-    return F.log_softmax(precise if temperature == 1.0 else precise / temperature, dim=-1)
+    return F.log_softmax(_at(logits, temperature), dim=-1)
 
 
-def _precise(logits: Tensor) -> Tensor:
-    """Logits in float32 (float64 stays), cut to a size whose differences are finite."""
-    precise = logits if logits.dtype == torch.float64 else logits.float()
-    return precise.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+def chosen_log_softmax(logits: Tensor, outcomes: Tensor) -> Tensor:
+    """Log-probabilities of ``outcomes`` ``[num_tokens, k]`` alone, in a third of the time that all of them take."""
+    return _ChosenLogSoftmax.apply(_at(logits), outcomes)
+
+
+def _at(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    precise = _Precise.apply(logits)
+    return precise if temperature == 1.0 else precise / temperature
+
+
+class _Precise(torch.autograd.Function):
+    """Logits in float32 (float64 stays), cut to a size whose differences are finite; the gradient is not cut."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        ctx.dtype = logits.dtype
+        precise = logits if logits.dtype == torch.float64 else logits.float()
+        return precise.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
+
+    @staticmethod
+    def backward(ctx: Any, *output_gradients: Tensor) -> Tensor:
+        return output_gradients[0].to(ctx.dtype)
+
+
+class _ChosenLogSoftmax(torch.autograd.Function):
+    """Torch's softmax takes half as long as its log-softmax on a CPU, and is the gradient but for its sign."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, outcomes: Tensor) -> Tensor:
+        probabilities = logits.softmax(-1)
+        ctx.save_for_backward(probabilities, outcomes)
+        return logits.gather(-1, outcomes) - _log_normalizer(logits, probabilities)
+
+    @staticmethod
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, None]:
+        probabilities, outcomes = ctx.saved_tensors
+        (gradient,) = output_gradients
+        return (probabilities * -gradient.sum(-1, keepdim=True)).scatter_add_(-1, outcomes, gradient), None
+
+
+class _ForwardKL(torch.autograd.Function):
+    """KL(p || q) of logits, whose gradient for the student's logits is q - p."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        p, q = teacher.softmax(-1), student.softmax(-1)
+        ctx.save_for_backward(p, q)
+        gap = _log_normalizer(student, q) - _log_normalizer(teacher, p)
+        return torch.linalg.vecdot(p, teacher - student) + gap[..., 0]
+
+    @staticmethod
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, None]:
+        p, q = ctx.saved_tensors
+        return (q - p).mul_(output_gradients[0][..., None]), None
+
+
+def _log_normalizer(logits: Tensor, probabilities: Tensor) -> Tensor:
+    """log(sum of exp(logits)), kept: the greatest logit less its log-probability, the one that never underflows."""
+    return logits.amax(-1, keepdim=True) - probabilities.amax(-1, keepdim=True).log()

@@ -102,11 +102,11 @@ class TopKRows:
         return TopKRows(self.tokens[rows], self.log_probabilities[rows])
 
     def divergence(self, term: Divergence, student_logits: Tensor) -> Tensor:
-        log_q = losses.log_softmax(student_logits)
+        log_q = losses.chosen_log_softmax(student_logits, self.tokens)
         if self.tokens.shape[-1] == student_logits.shape[-1]:  # nothing is missing: no tail to speak of
-            return losses.divergence_of(term)(self.log_probabilities, log_q.gather(-1, self.tokens))
+            return losses.divergence_of(term)(self.log_probabilities, log_q)
         log_p = torch.cat([self.log_probabilities, losses.log_rest(self.log_probabilities)], dim=-1)
-        return losses.divergence_of(term)(log_p, losses.with_tail(log_q, self.tokens))
+        return losses.divergence_of(term)(log_p, losses.with_tail(log_q))
 
 
 @dataclass(frozen=True, slots=True)
