@@ -110,7 +110,7 @@ arms: {trained: {}}
 """
 
 
-def test_plan_and_run_refuse_the_same_before_anything_is_made(folder: Path) -> None:
+def test_plan_and_run_refuse_the_same_and_the_report_names_the_kept_step(folder: Path) -> None:
     save_tiny(folder / "student")
     (folder / "e.yaml").write_text(EXPERIMENT)
     told = run_command(folder, "plan", "e.yaml")
@@ -126,3 +126,8 @@ def test_plan_and_run_refuse_the_same_before_anything_is_made(folder: Path) -> N
     done = run_command(folder, "run", "e.yaml")
     assert done.status == 0, done.err
     assert "trained, seed 0: step 5: validation loss " in done.err
+    page = (folder / "runs/e/report.md").read_text()
+    assert "| trained | 0 | 5 of 5 | best accuracy of 1 | all steps were taken |" in page
+    assert "### Held-out questions while training" in page
+    assert "figures/checks.svg" in page
+    assert "5 of 5" in done.out, "the terminal names the kept step too"

@@ -33,8 +33,41 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a student said about a held-out question after a step."""
+
+    step: int
+    question: str
+    output: str
+    answer: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What validation found at each of its ``steps``: the loss and the accuracy, as far as they were taken.
+
+    ``kept`` is the step whose weights became the student, ``last`` the last that was taken; ``kept_because`` and
+    ``stopped_because`` say why. ``answers`` are a few, at the first check, at the kept step and at the last.
+    """
+
+    steps: Sequence[int]
+    losses: Sequence[float | None]
+    accuracies: Sequence[float | None]
+    kept: int
+    last: int
+    kept_because: str
+    stopped_because: str
+    answers: Sequence[Answered] = ()
+
+    def at(self, values: Sequence[float | None], step: int) -> float | None:
+        """Of losses or accuracies, that at a step; None if it was not checked."""
+        return values[list(self.steps).index(step)] if step in self.steps else None
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """An arm under one seed: every prediction, the questions, and how the training went.
+    """An arm under one seed: every prediction, the questions, and how the training went; ``watched`` with validation.
 
     ``student`` is what `cotdistill ask` takes: the folder of its student, from that which holds ``runs``, or a model's
     name; None where it was removed or is behind a server.
@@ -45,6 +78,7 @@ class Cell:
     questions: Sequence[Question] = ()
     curve: Curve | None = None
     student: str | None = None
+    watched: Watched | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ NOTES = {
     "were not declared beforehand, so no p is given.",
     "training": "Examples of the first seed. Left out are questions without a rationale that was kept, and examples "
     "longer than the limit; lengths are those before any cut.",
+    "validation": "Loss and accuracy are those that held-out questions showed at the kept step. The best of several "
+    "checks on few questions looks better than it is: believe the test.",
+    "answers": "What was said to held-out questions at the first check, at the kept step and at the last, under the "
+    "first seed; all of it is in the training's validation_samples.jsonl.",
     "decontamination": "Questions are compared without their choices: same text, same words in the same order, or 13 "
     "words in a row. The rule (annotation.decontaminate) leaves out: questions those with the same words, ngrams also "
     "those with 13 words in a row, report none. Templated tasks share long phrases between different questions.",

@@ -22,6 +22,7 @@ from cotdistill.reports.facts import (
     settings_of,
 )
 from cotdistill.reports.setup import setup_of
+from cotdistill.reports.watched import read_watched
 
 if TYPE_CHECKING:
     from cotdistill.experiments.result import ArmResult, CellResult, ExperimentResult
@@ -63,7 +64,8 @@ def _arm(arm: ArmResult, arms: Mapping[str, ArmResult], read: Readings) -> Arm:
     for one in arm.done:
         curve = read_curve(read.stage(one.stages["training"])) if "training" in one.stages else None
         questions = read.questions(read.stage(one.stages["evaluation"]))
-        cells.append(Cell(one.cell.seed, one.predictions(), questions, curve, _student(one)))
+        watched = read_watched(read.stage(one.stages["training"])) if "training" in one.stages else None
+        cells.append(Cell(one.cell.seed, one.predictions(), questions, curve, _student(one), watched))
     config = arm.cells[0].cell.config
     return Arm(
         score=score_of_seeds([cell.predictions for cell in cells]),

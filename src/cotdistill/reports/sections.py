@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cotdistill.reports import details, tables
+from cotdistill.reports import details, tables, watched
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.canvas import Drawing, Section
 from cotdistill.reports.tables import Table
@@ -50,6 +50,8 @@ def all_tables(evidence: Evidence) -> dict[Section, list[Table]]:
         ],
         "training": [
             details.training_table(evidence),
+            watched.watched_table(evidence),
+            watched.answers_table(evidence),
             details.contamination_table(evidence),
             details.cost_table(evidence),
         ],

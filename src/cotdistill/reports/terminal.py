@@ -12,6 +12,7 @@ from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.names import labelled
 from cotdistill.reports.tables import Table, comparison_table, score_table
 from cotdistill.reports.texts import one_line
+from cotdistill.reports.watched import watched_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,8 @@ _NAME, _UNBOUNDED = 20, 100_000
 
 
 def print_table(evidence: Evidence, console: Console | None = None) -> None:
-    """Print the setup, scores, comparisons, what was not tested or is missing, and what to know before believing it.
+    """Print the setup, scores, comparisons, which steps were kept, what was not tested or is missing, and what to know
+    before believing it.
 
     To standard output unless ``console`` is given.
     """
@@ -36,6 +38,7 @@ def print_table(evidence: Evidence, console: Console | None = None) -> None:
         setup_table(evidence),
         score_table(evidence),
         comparison_table(evidence.comparisons),
+        watched_table(evidence),
         untested_table(evidence),
         missing_table(evidence),
     )

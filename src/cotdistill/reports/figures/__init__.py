@@ -8,7 +8,7 @@ from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.figures.arms import draw_accuracy, draw_gain, draw_strength
 from cotdistill.reports.figures.canvas import Drawing, write_figure
 from cotdistill.reports.figures.cost import draw_cost, draw_tokens
-from cotdistill.reports.figures.curves import draw_curves
+from cotdistill.reports.figures.curves import draw_checks, draw_curves
 from cotdistill.reports.figures.flips import draw_compared_flips
 from cotdistill.reports.figures.granularity import draw_granularity, draw_length
 from cotdistill.reports.figures.lengths import draw_example_lengths
@@ -35,6 +35,7 @@ def draw_all(evidence: Evidence) -> list[Drawing]:
         draw_length,
         draw_example_lengths,
         draw_curves,
+        draw_checks,
     )
     drawn = [one(evidence) for one in draw] + [_own(figure, evidence) for figure in evidence.figures]
     return [drawing for drawing in drawn if drawing is not None]
