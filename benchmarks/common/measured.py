@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 
 class Clock:
@@ -18,7 +20,34 @@ class Clock:
         return time.perf_counter() - self.started[0], time.process_time() - self.started[1]
 
 
-def print_side(took: tuple[float, float], num_tokens: int, losses: Sequence[float]) -> None:
+class Parts:
+    """Seconds and calls of some methods, watched from outside."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def watch(self, owner: Any, name: str, part: str, *, when: Callable[..., bool] = lambda *_: True) -> None:
+        """Count the seconds of ``owner``'s method as those of ``part``, for calls whose arguments ``when`` is true."""
+        method = getattr(owner, name)
+        self.seconds[part] = 0.0
+
+        @wraps(method)
+        def timed(*arguments: Any, **settings: Any) -> Any:
+            started = time.perf_counter()
+            found = method(*arguments, **settings)
+            if when(*arguments):
+                self.seconds[part] += time.perf_counter() - started
+            return found
+
+        setattr(owner, name, timed)
+
+    def read(self, seconds: float) -> dict[str, float]:
+        """``PART_seconds`` of each part, and ``step_seconds``, what is left of ``seconds``."""
+        step = seconds - sum(self.seconds.values())
+        return {f"{part}_seconds": value for part, value in (self.seconds | {"step": step}).items()}
+
+
+def print_side(took: tuple[float, float], num_tokens: int, losses: Sequence[float], **more: float) -> None:
     """One JSON line, the last of the process; ``took`` is what a :class:`Clock` said of the training alone. Peak memory
     is the process's own, in megabytes."""
     seconds, processor_seconds = took
@@ -29,6 +58,8 @@ def print_side(took: tuple[float, float], num_tokens: int, losses: Sequence[floa
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
         "loss": sum(losses) / len(losses),
         "first_loss": losses[0],
+        "tokens": num_tokens,
+        **more,
     }
     print(json.dumps(row))
 

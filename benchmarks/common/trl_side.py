@@ -7,6 +7,7 @@ default, is off: it saves memory, but costs each side a forward pass.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from inputs import BATCH_SIZE, LEARNING_RATE, read_order, read_rows
-from measured import Clock, print_side
+from measured import Clock, Parts, print_side
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 
@@ -44,7 +45,11 @@ def main(kind: str, folder: Path, dtype: str) -> None:
             "logging_steps": 1,
             "disable_tqdm": True,
         }
-        if kind == "sft":
+        parts = Parts()
+        if kind == "on_policy":
+            teacher = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=getattr(torch, dtype))
+            trainer = _on_policy(student, teacher, tokenizer, rows, settings, parts)
+        elif kind == "sft":
             trainer = _sft(student, tokenizer, rows, settings)
         else:
             teacher = AutoModelForCausalLM.from_pretrained(folder / "teacher", dtype=getattr(torch, dtype))
@@ -53,7 +58,10 @@ def main(kind: str, folder: Path, dtype: str) -> None:
         trainer.train()
         took = clock.read()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    print_side(took, sum(len(row["input_ids"]) - 1 for row in rows), losses)
+    if kind == "on_policy":
+        print_side(took, int(trainer.state.num_input_tokens_seen), losses, **parts.read(took[0]))
+    else:
+        print_side(took, sum(len(row["input_ids"]) - 1 for row in rows), losses)
 
 
 def _sft(student: Any, tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
@@ -93,6 +101,37 @@ def _gkd(
         processing_class=tokenizer,
         data_collator=LeftPadded(tokenizer),
     )
+
+
+def _on_policy(
+    student: Any,
+    teacher: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    settings: dict[str, Any],
+    parts: Parts,
+) -> Any:
+    from trl import DistillationConfig, DistillationTrainer
+
+    ids = [row["input_ids"][: row["num_prompt"]] for row in rows]
+    prompts = [tokenizer.decode(prompt) for prompt in ids]
+    assert tokenizer(prompts)["input_ids"] == ids
+    own = {"max_length", "dataset_kwargs", "train_sampling_strategy", "remove_unused_columns"}
+    parts.watch(student, "generate", "generation")
+    trainer = DistillationTrainer(
+        model=student,
+        teacher_model=teacher,
+        args=DistillationConfig(
+            **{name: value for name, value in settings.items() if name not in own},
+            max_completion_length=int(os.environ["NEW_TOKENS"]),
+            shuffle_dataset=False,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": text} for text in prompts]),
+        processing_class=tokenizer,
+    )
+    # The teacher's body runs without gradients, the student's with them.
+    parts.watch(trainer, "_get_last_hidden_state", "scoring", when=lambda *_: not torch.is_grad_enabled())
+    return trainer
 
 
 def _labels(row: dict[str, Any]) -> list[int]:

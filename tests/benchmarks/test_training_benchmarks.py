@@ -38,6 +38,17 @@ def test_a_benchmark_prints_one_line_of_json(script: str, kinds: set[str]) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.full
+def test_samples_are_drawn_beside_trl() -> None:
+    pytest.importorskip("trl")
+    command = [sys.executable, str(BENCHMARKS / "on_policy.py"), *SMALL, "--against", "trl", "--new-tokens", "8"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert {"generation", "scoring", "step"} == set(found["ratio_by_part"])
+    assert all(found[side]["tokens"] > 8 * 8 for side in ("ours", "theirs"))
+
+
+@pytest.mark.slow
 def test_the_loss_needs_as_much_memory_at_three_times_the_vocabulary() -> None:
     command = [sys.executable, str(BENCHMARKS / "memory.py"), "--json", "--hidden", "16", "--tokens", "700"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
