@@ -34,6 +34,8 @@ class LocalEngine(ABC):
     ):
         self._tokenizer, self._sampling = tokenizer, sampling
         self._max_batch_size, self._num_positions = max_batch_size, num_positions
+        self._num_together = max_batch_size
+        """How many requests are completed and kept together."""
 
     def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
         """The batches follow from the requests alone, including those that are kept: if anything in a batch is missing,
@@ -48,7 +50,7 @@ class LocalEngine(ABC):
                 fitting.append((request, encoded[prompt]))
             else:
                 yield [Failed(request.key, PROMPT_TOO_LONG, input_tokens=len(encoded[prompt]))]
-        for batch in batches(fitting, self._max_batch_size):
+        for batch in batches(fitting, self._num_together):
             if kept is None or any(request.key not in kept for request, _ in batch):
                 yield [*self._complete(batch)]
 
@@ -82,11 +84,11 @@ class LocalEngine(ABC):
         return encode_prompt(self._tokenizer, messages)
 
 
-def batches(encoded: Batch, max_batch_size: int) -> list[Batch]:
+def batches(encoded: Batch, size: int) -> list[Batch]:
     """Longest prompts first: padding is least, and a lack of memory shows at once. No batch has two groups."""
     found = []
     for group in dict.fromkeys(request.group for request, _ in encoded):
         members = [member for member in encoded if member[0].group == group]
         ordered = sorted(members, key=lambda member: -len(member[1]))  # equal ones in their order
-        found += [ordered[start : start + max_batch_size] for start in range(0, len(ordered), max_batch_size)]
+        found += [ordered[start : start + size] for start in range(0, len(ordered), size)]
     return found

@@ -18,6 +18,10 @@ from cotdistill.models.load.loading import load_model, load_tokenizer, pick_devi
 from cotdistill.models.tokens.template import stop_token_ids
 from cotdistill.models.tokens.thinking import closing_ids, read_response
 
+REFILLS = 4
+"""Batches whose requests are completed together: rows that end make room for the next ones, so that only the last rows
+of so many run half empty. What is lost when a run is killed grows with it."""
+
 
 class TransformersEngine(LocalEngine):
     """A model in memory; ``num_beams`` above 1 means beam search. It must be in eval mode whenever it is asked.
@@ -38,6 +42,8 @@ class TransformersEngine(LocalEngine):
     ):
         super().__init__(tokenizer, sampling, max_batch_size=max_batch_size, num_positions=num_positions(model))
         self._model, self._num_beams = model, num_beams
+        if num_beams == 1:
+            self._num_together = REFILLS * max_batch_size
         self._max_reasoning = max_reasoning_tokens
         self._closing = [] if max_reasoning_tokens is None else closing_ids(tokenizer)
         self._stop_ids = stop_token_ids(model, tokenizer)
@@ -99,7 +105,7 @@ class TransformersEngine(LocalEngine):
             self._model,
             prompts,
             max_new_tokens=limit,
-            max_batch_size=len(prompts),
+            max_batch_size=self._max_batch_size,
             stop_token_ids=stops,
             is_complete=self._is_complete,
             sampling=generation.Sampling(temperature, seeds, settings.top_p or 1.0) if temperature else None,

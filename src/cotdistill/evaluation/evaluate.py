@@ -25,7 +25,7 @@ from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_of
 from cotdistill.tasks.task import refuse_repeated_questions
 
-VERSION = 5
+VERSION = 6
 """Raised whenever a change of code changes what an evaluation makes."""
 
 

@@ -127,6 +127,25 @@ def test_rows_come_as_they_finish_and_the_callers_gradients_stay_on(model, promp
     assert finished == sorted(finished, reverse=True)
 
 
+def test_rows_that_end_make_room_for_the_next_prompts(model, prompts, monkeypatch: pytest.MonkeyPatch):
+    """Far fewer steps than batch by batch, each of which would run to its longest continuation."""
+    read, steps = [], []
+    advance = batches.Batch.next_tokens
+
+    def counted(self, choose, rows):
+        (read if self.unread else steps).append(len(rows))
+        return advance(self, choose, rows)
+
+    monkeypatch.setattr(batches.Batch, "next_tokens", counted)
+    outputs = generate(model, prompts, {3, 7, 11, 20, 21, 30}, new=60, batch=4)
+    lengths = [len(output.token_ids) + output.finished for output in outputs]
+    longest_first = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    batch_by_batch = sum(max(lengths[i] for i in longest_first[start : start + 4]) - 1 for start in range(0, 24, 4))
+    assert max(steps) == 4
+    assert sum(steps) + sum(read) == sum(lengths)
+    assert len(steps) < 0.8 * batch_by_batch
+
+
 def test_a_growing_cache_holds_what_a_dynamic_one_does(model, prompts):
     ids = (
         torch.tensor([prompts[0][:5], prompts[1][:5]])

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cotdistill.models.generate.kv_cache import growing_cache, grows_in_place, joined, keep_rows
-from cotdistill.models.generate.shared_prefix import attending_to_prefix, compute_prefix
+from cotdistill.models.generate.shared_prefix import Prefix, attending_to_prefix, compute_prefix
 
 READ_TOKENS = {"cpu": 512}
 """Prompt tokens that are read in one forward pass, by kind of device: prompts of like length are read together, so that
@@ -52,16 +52,15 @@ class Batch:
         way: Way,
         *,
         num_shared: int = 0,
+        prefix: Prefix | None = None,
         read_tokens: int | None = None,
     ):
-        self.model, self.way, self.num_shared = model, way, num_shared
+        self.model, self.way, self.num_shared, self.max_new_tokens = model, way, num_shared, max_new_tokens
         self.read_tokens = read_tokens or READ_TOKENS.get(model.device.type, MANY_READ_TOKENS)
-        self.prefix = compute_prefix(model, prompts[0][:num_shared]) if num_shared else None
+        self.prefix = compute_prefix(model, prompts[0][:num_shared]) if num_shared and prefix is None else prefix
         self.unread: list[Sequence[int]] = [prompt[num_shared:] for prompt in prompts]
         self.length = max(map(len, self.unread))
-        padding = torch.tensor([self.length - len(own) for own in self.unread])
-        # [rows, all tokens that there may be]; each step sees its first columns.
-        self.mask = (torch.arange(self.length + max_new_tokens) >= padding[:, None]).long().to(model.device)
+        self.mask = self._mask_of(torch.tensor([len(own) for own in self.unread], device=model.device))
         self.positions = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
 
     @torch.inference_mode()
@@ -78,6 +77,28 @@ class Batch:
         self.inputs = tokens[:, None]
         self.length += 1
         return tokens.tolist()
+
+    def add(self, prompts: Sequence[Sequence[int]], choose: Choice, rows: Sequence[int]) -> list[int]:
+        """Read further prompts, whose rows come behind the others; the chosen first token of each.
+
+        Columns that no row needs any more are dropped, so that a batch that is refilled does not grow. Only where the
+        cache is our own in all layers (``grows_in_place``).
+        """
+        more = Batch(self.model, prompts, self.max_new_tokens, self.way, num_shared=self.num_shared, prefix=self.prefix)
+        tokens = more.next_tokens(choose, rows)
+        lengths = torch.cat([batch.mask[:, : batch.length].sum(dim=1) for batch in (self, more)])
+        self.length = int(lengths.max())
+        self.mask = self._mask_of(lengths)
+        self.state = joined([self.state, more.state], self.length - 1)  # the next inputs are not in it yet
+        self.inputs = torch.cat([self.inputs, more.inputs])
+        self.positions = torch.cat([self.positions, more.positions])
+        return tokens
+
+    def _mask_of(self, lengths: Tensor) -> Tensor:
+        """``[rows, all tokens that there may be]``, by each row's number of tokens so far; a step sees its first
+        columns."""
+        columns = torch.arange(self.length + self.max_new_tokens, device=lengths.device)
+        return (columns >= self.length - lengths[:, None]).long()
 
     def _read(self) -> Tensor:
         """Read the prompts, some rows at a time; the float32 logits ``[rows, vocabulary]`` of their next tokens."""
@@ -126,7 +147,7 @@ class Batch:
     @torch.inference_mode()
     def keep(self, places: list[int]) -> None:
         """Drop all rows but those at ``places``, which come in this order."""
-        kept = torch.tensor(places, device=self.model.device)
+        kept = torch.tensor(places, dtype=torch.long, device=self.model.device)
         keep_rows(self.state, kept)
         self.mask, self.inputs, self.positions = self.mask[kept], self.inputs[kept], self.positions[kept]
 

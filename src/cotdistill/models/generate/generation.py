@@ -15,6 +15,7 @@ from cotdistill.models.forward.finite import not_finite
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.generate.abilities import can_share, ways_of
 from cotdistill.models.generate.batch import Batch, Way, WholeText
+from cotdistill.models.generate.kv_cache import grows_in_place
 from cotdistill.models.generate.shared_prefix import MIN_SHARED, num_shared
 
 IsComplete = Callable[[Sequence[int]], bool]
@@ -56,69 +57,84 @@ def generate(
 
     A continuation ends before the first of ``stop_token_ids``, when ``is_complete`` says so (the tokens that completed
     it are kept), or after ``max_new_tokens`` tokens (including the stop token). Longest prompts come first: rows of a
-    batch need little padding, and a lack of memory shows at once. Padding is masked, so a prompt's continuation depends
-    on its batch only by rounding; a model that cannot mask it writes them one by one. ``model`` must be in
+    batch need little padding, and a lack of memory shows at once. Rows that have ended make room for the next prompts
+    where the model's cache is our own. Padding is masked, so a prompt's continuation depends on its batch only by
+    rounding; a model that cannot mask it writes them one by one. ``model`` must be in
     eval mode. Raises ModelError for a prompt that is empty or does not fit the model's positions, and for logits that
     are not finite.
     """
     assert not model.training, "dropout would make the continuation random"
     _check_lengths(model, prompts, max_new_tokens)
-    ends = _Ends(frozenset(stop_token_ids), is_complete)
+    ends = _Ends(frozenset(stop_token_ids), is_complete, max_new_tokens)
     for way, order in ways_of(model, list(map(len, prompts)), max_new_tokens):
         size = max_batch_size if way.side_by_side else 1
-        for start in range(0, len(order), size):
-            indices = order[start : start + size]
+        together = len(order) if way.growing and way.side_by_side and grows_in_place(model) else size
+        for start in range(0, len(order), together):
+            indices = order[start : start + together]
             choose = _Choice(model, sampling, indices)
-            batch = _batch(model, [prompts[i] for i in indices], max_new_tokens, way)
-            for row, token_ids, finished in _generate_batch(batch, choose, len(indices), max_new_tokens, ends):
+            rows = _rows(model, [prompts[i] for i in indices], size, max_new_tokens, way)
+            for row, token_ids, finished in rows.continued(choose, ends):
                 yield Generated(indices[row], token_ids, finished)
 
 
-def _batch(model: PreTrainedModel, prompts: list[Sequence[int]], max_new_tokens: int, way: Way) -> Batch | WholeText:
+def _rows(model: PreTrainedModel, prompts: list[Sequence[int]], size: int, max_new_tokens: int, way: Way) -> _Rows:
     if way.argument is None:
-        return WholeText(model, prompts[0])
+        return _Rows(WholeText(model, prompts[0]), prompts, size)
     shared = num_shared(prompts) if len(prompts) > 1 else 0
     if shared < MIN_SHARED or not can_share(model):
         shared = 0
-    return Batch(model, prompts, max_new_tokens, way, num_shared=shared)
+    return _Rows(Batch(model, prompts[:size], max_new_tokens, way, num_shared=shared), prompts, size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """What ends a continuation before the limit."""
+    """What ends a continuation."""
 
     stops: frozenset[int]
     is_complete: IsComplete | None
+    max_new_tokens: int
 
-    def after(self, written: Sequence[int]) -> bool:
-        return self.is_complete is not None and self.is_complete(written)
+    def finished(self, token: int, written: Sequence[int]) -> bool:
+        return token in self.stops or (self.is_complete is not None and self.is_complete(written))
 
 
-def _generate_batch(
-    batch: Batch | WholeText, choose: _Choice, num_prompts: int, max_new_tokens: int, ends: _Ends
-) -> Iterator[tuple[int, list[int], bool]]:
-    """Row, tokens and whether it finished, for each prompt of the batch."""
-    written: list[list[int]] = [[] for _ in range(num_prompts)]
-    rows = list(range(num_prompts))  # the prompt that each row of the batch belongs to
-    live = set(rows)
-    for step in range(max_new_tokens):
-        tokens = batch.next_tokens(choose, rows)
-        for row, token in zip(rows, tokens, strict=True):
-            if row not in live:
-                continue
-            if token not in ends.stops:
-                written[row].append(token)
-            if token in ends.stops or ends.after(written[row]):
-                live.remove(row)
-                yield row, written[row], True
-        if not live or step + 1 == max_new_tokens:
-            break
-        if len(live) < len(rows):
-            places = _closed_up([row in live for row in rows])
-            batch.keep(places)
-            rows = [rows[place] for place in places]
-    for row in sorted(live):
-        yield row, written[row], False
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Prompts that are written ``size`` at a time, longest first: a quarter of the rows that has ended makes room for
+    the next ones."""
+
+    batch: Batch | WholeText
+    prompts: Sequence[Sequence[int]]
+    size: int
+
+    def continued(self, choose: _Choice, ends: _Ends) -> Iterator[tuple[int, list[int], bool]]:
+        """Row, tokens and whether it finished, for each prompt."""
+        written: list[list[int]] = [[] for _ in self.prompts]
+        rows = list(range(min(self.size, len(self.prompts))))  # the prompt that each row of the batch belongs to
+        begun, tokens = len(rows), self.batch.next_tokens(choose, rows)
+        while True:
+            ended = set[int]()
+            for row, token in zip(rows[len(rows) - len(tokens) :], tokens, strict=True):
+                if token not in ends.stops:
+                    written[row].append(token)
+                finished = ends.finished(token, written[row])
+                if finished or len(written[row]) == ends.max_new_tokens:
+                    ended.add(row)
+                    yield row, written[row], finished
+            if ended:
+                places = _closed_up([row not in ended for row in rows])
+                rows = [rows[place] for place in places]
+                if rows or begun < len(self.prompts):
+                    self.batch.keep(places)
+            if begun < len(self.prompts) and len(rows) <= self.size - max(1, self.size // 4):
+                more = range(begun, min(begun + self.size - len(rows), len(self.prompts)))
+                rows, begun = [*rows, *more], more.stop
+                assert isinstance(self.batch, Batch)
+                tokens = self.batch.add([self.prompts[row] for row in more], choose, more)
+            elif rows:
+                tokens = self.batch.next_tokens(choose, rows)
+            else:
+                return
 
 
 def _closed_up(kept: Sequence[bool]) -> list[int]:

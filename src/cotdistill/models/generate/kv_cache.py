@@ -91,15 +91,15 @@ def keep_rows(cache: Any, indices: Tensor) -> None:
             layer.reorder_cache(cast("torch.LongTensor", indices))
 
 
-def joined(caches: Sequence[Any]) -> Any:
-    """One cache of the rows of all ``caches``, each padded on its left to the longest. Several must be of
-    :class:`GrowingLayer` alone; they are used up."""
+def joined(caches: Sequence[Any], length: int | None = None) -> Any:
+    """One cache of the rows of all ``caches``, each padded on its left to the longest, or cut and padded there to
+    ``length`` tokens. Several must be of :class:`GrowingLayer` alone; they are used up."""
     whole = caches[0]
     for index, layer in enumerate(whole.layers if len(caches) > 1 else ()):
         assert isinstance(layer, GrowingLayer)
         parts = [cast("GrowingLayer", cache.layers[index]) for cache in caches]
-        longest = max(part.num_tokens for part in parts)
-        keys, values = (_padded([_states(part)[which] for part in parts], longest) for which in (0, 1))
+        columns = max(part.num_tokens for part in parts) if length is None else length
+        keys, values = (_aligned([_states(part)[which] for part in parts], columns) for which in (0, 1))
         layer.num_tokens, layer.buffers = 0, None
         for part in parts[1:]:
             part.buffers = None
@@ -113,6 +113,7 @@ def _states(layer: GrowingLayer) -> tuple[Tensor, Tensor]:
     return layer.keys, layer.values
 
 
-def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
-    """``[all rows, heads, length, head size]``, zeros on the left: they are masked, and must be finite."""
+def _aligned(parts: Sequence[Tensor], length: int) -> Tensor:
+    """The last tokens, ``[all rows, heads, length, head size]``, with zeros on the left of shorter ones: they are
+    masked, and must be finite."""
     return torch.cat([nn.functional.pad(part, (0, 0, length - part.shape[2], 0)) for part in parts])
