@@ -167,13 +167,21 @@ def ask(
     as the work goes on.
     """
     failures: dict[str, Failed] = {}
-    with closing(engine.generate(_once(requests), log)) as outcomes:  # pyright: ignore[reportArgumentType]
+    shown = 0
+
+    def begun(count: int) -> None:
+        nonlocal shown
+        shown += count
+        progress.advance(count)
+
+    with closing(engine.generate(_once(requests), log, begun)) as outcomes:  # pyright: ignore[reportArgumentType]
         for together in outcomes:
             completions = [outcome for outcome in together if isinstance(outcome, Completion)]
             log.add_all(completions)
             kept(completions)
             failures |= {outcome.key: outcome for outcome in together if isinstance(outcome, Failed)}
-            progress.advance(len(together), note=spent(engine.price, *log.num_tokens()))
+            progress.advance(len(together) - shown, note=spent(engine.price, *log.num_tokens()))
+            shown = 0
     return failures
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -203,15 +203,20 @@ class Kept(Container[str], Protocol):
         ...
 
 
+Begun = Callable[[int], None]
+"""Told how many more completions of a batch are made."""
+
+
 class Engine(Protocol):
     """A model that can be asked. ``price`` is what its tokens cost, if known."""
 
     price: Price | None
 
     def generate(
-        self, requests: Iterable[Request], kept: Kept | None = None
+        self, requests: Iterable[Request], kept: Kept | None = None, begun: Begun | None = None
     ) -> Iterator[Sequence[Completion | Failed]]:
-        """The outcome of each request that is not ``kept``, in any order.
+        """The outcome of each request that is not ``kept``, in any order; ``begun`` hears of those that are made while
+        others that they arrive with are not.
 
         What arrives together must be kept together: the composition of a batch can change its rounding, so a batch that
         is not kept as a whole is made again as a whole. Raises ModelError for what concerns all requests.

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cotdistill.config import Price, Sampling
 from cotdistill.engines.asking import PROMPT_TOO_LONG
-from cotdistill.engines.engine import Completion, Failed, Kept, Request, conversation
+from cotdistill.engines.engine import Begun, Completion, Failed, Kept, Request, conversation
 from cotdistill.models.tokens.template import encode_prompt
 from cotdistill.models.tokens.thinking import read_response
 
@@ -37,7 +37,9 @@ class LocalEngine(ABC):
         self._num_together = max_batch_size
         """How many requests are completed and kept together."""
 
-    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+    def generate(
+        self, requests: Iterable[Request], kept: Kept | None = None, begun: Begun | None = None
+    ) -> Iterator[list[Completion | Failed]]:
         """The batches follow from the requests alone, including those that are kept: if anything in a batch is missing,
         all of it is made again. A prompt that does not fit is not in any batch."""
         encoded: dict[tuple[bool, object], Sequence[int]] = {}
@@ -52,7 +54,12 @@ class LocalEngine(ABC):
                 yield [Failed(request.key, PROMPT_TOO_LONG, input_tokens=len(encoded[prompt]))]
         for batch in batches(fitting, self._num_together):
             if kept is None or any(request.key not in kept for request, _ in batch):
-                yield [*self._complete(batch)]
+                done: list[Completion | Failed] = []
+                for completion in self._complete(batch):
+                    done.append(completion)
+                    if begun:
+                        begun(1)
+                yield done
 
     @abstractmethod
     def _complete(self, batch: Batch) -> Iterator[Completion]: ...

@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 
 from cotdistill.config import ServedModel
 from cotdistill.engines.costs import Budget, estimated_tokens, price_of
-from cotdistill.engines.engine import MALFORMED, Completion, Failed, Kept, Request, Scored, TokenScores, conversation
+from cotdistill.engines.engine import (
+    MALFORMED,
+    Begun,
+    Completion,
+    Failed,
+    Kept,
+    Request,
+    Scored,
+    TokenScores,
+    conversation,
+)
 from cotdistill.engines.exchange import Exchange, Unanswered
 from cotdistill.engines.replies import completion_of, scores_of, words_of
 from cotdistill.errors import ConfigError, ModelError
@@ -61,7 +71,9 @@ class OpenAIEngine:
             raise ConfigError("asking a server needs the package openai", where=self._where, remedy=remedy) from None
         self._openai, self._key = openai, key or _NO_KEY
 
-    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+    def generate(
+        self, requests: Iterable[Request], kept: Kept | None = None, begun: Begun | None = None
+    ) -> Iterator[list[Completion | Failed]]:
         """Raises ModelError for a key or a model that the server refuses, and if the server can no longer be
         reached."""
         sampling, client = self._served.sampling, self._client(_MOST_BYTES)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from cotdistill.config import Price, ScriptedModel
 from cotdistill.engines.costs import estimated_tokens
-from cotdistill.engines.engine import Completion, Failed, Kept, Request
+from cotdistill.engines.engine import Begun, Completion, Failed, Kept, Request
 from cotdistill.errors import DataError
 from cotdistill.storage.jsonl import read_numbered_rows
 
@@ -24,7 +24,9 @@ class ScriptedEngine:
                 raise DataError("row needs an id and a completion", where=where, remedy="give both as text")
             self._texts[row["id"]] = row["completion"]
 
-    def generate(self, requests: Iterable[Request], kept: Kept | None = None) -> Iterator[list[Completion | Failed]]:
+    def generate(
+        self, requests: Iterable[Request], kept: Kept | None = None, begun: Begun | None = None
+    ) -> Iterator[list[Completion | Failed]]:
         for request in requests:
             if kept is None or request.key not in kept:
                 yield [self._outcome(request)]
