@@ -218,8 +218,9 @@ class _Check:
 
             check_optimizer(training.optimizer)
         check_trackers(training.track)
-        if all(self.fetch or _is_here(model) for model in models_of(config)):
-            _check_tokenizers(config.student, training)
+        here = all(self.fetch or _is_here(model) for model in models_of(config))
+        if here and (warning := _check_tokenizers(config.student, training)):
+            self.say(warning)
 
     def _find(self, model: ModelConfig) -> None:
         try:
@@ -250,17 +251,18 @@ def _check_rationales(config: CellConfig, questions: Sequence[Question]) -> None
         raise DataError("no question has a rationale", where=config.task.name, remedy=remedy)
 
 
-def _check_tokenizers(student: ModelConfig, training: TrainingConfig) -> None:
+def _check_tokenizers(student: ModelConfig, training: TrainingConfig) -> str | None:
     """Raise ModelError for a student that cannot think and shall, and for a signal of other tokens. Loads torch where
-    there is such a thing to check."""
+    there is such a thing to check. Returns a warning of a teacher that has seen the answer, if there is a reason."""
     same = [signal for signal in training.signals if getattr(signal, "alignment", "none") == "none"]
-    if training.response != "think" and not same:
-        return
+    if training.response != "think" and not training.signals:
+        return None
     from cotdistill.models.load.loading import load_tokenizer
     from cotdistill.models.tokens.thinking import settle
     from cotdistill.models.tokens.vocabulary import check_same_vocabulary
+    from cotdistill.training.teaching import privileged
 
-    if training.response == "think":
-        settle(load_tokenizer(student), "think")
+    response = settle(load_tokenizer(student), training.response)
     for signal in same:
         check_same_vocabulary(load_tokenizer(signal.model), load_tokenizer(student))
+    return privileged(training, response)

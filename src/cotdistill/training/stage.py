@@ -37,6 +37,7 @@ from cotdistill.training.loop import CHECKPOINT, TrainingSummary, train_student
 from cotdistill.training.offline import VERSION as OFFLINE_VERSION
 from cotdistill.training.offline import make_drawn, read_drawn
 from cotdistill.training.optimizer import check_optimizer
+from cotdistill.training.overlap import lines, overlaps
 from cotdistill.training.rollout_buffer import BUFFER
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.stored import StoredSignal
@@ -45,6 +46,7 @@ from cotdistill.training.teaching import (
     Place,
     captures_of,
     open_signal,
+    privileged,
     reads_rationales,
     set_up,
     signal_identity,
@@ -158,6 +160,7 @@ class Trained:
     totals: TrainingSummary
     tokens: Tokens
     dropped: dict[str, int]
+    overlap: dict[str, Any] | None
 
 
 def _train(job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: Ranks, say: Say) -> None:
@@ -178,7 +181,8 @@ def _train(job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: R
     if job.config.signal and isinstance(context := job.config.signal.context, OwnContext):
         write_text_atomically(stage.path / f"teacher_prompt{Path(context.prompt).suffix}", context.prompt.source)
     notes = {"lengths": trained.tokens.lengths}
-    stage.finish(asdict(trained.totals), seeds={"training": job.seed}, dropped=trained.dropped, notes=notes)
+    summary = asdict(trained.totals) | ({"overlap": trained.overlap} if trained.overlap else {})
+    stage.finish(summary, seeds={"training": job.seed}, dropped=trained.dropped, notes=notes)
 
 
 def _for_several(job: TrainingJob, ranks: Ranks) -> TrainingJob:
@@ -213,8 +217,8 @@ def _fit(job: TrainingJob, ranks: Ranks, say: Say, place: Place) -> Trained:
     config, device = job.config, pick_device()
     check_optimizer(config.optimizer)
     tokenizer, tokens = load_tokenizer(job.student), read_tokens(job.tokens)
-    settle(tokenizer, config.response)
-    for line in (tokens.misjudged, tokens.too_long):
+    warning = privileged(config, settle(tokenizer, config.response))
+    for line in (tokens.misjudged, tokens.too_long, warning):
         if line:
             say(line)
     drawn = job.drawn and read_drawn(job.drawn)
@@ -235,6 +239,11 @@ def _fit(job: TrainingJob, ranks: Ranks, say: Say, place: Place) -> Trained:
     num_tokens = check_tokens(opened.model, tokenizer, highest)
     if signal is not None and signal.num_outcomes is not None:
         shared_vocabulary_size(signal.num_outcomes, opened.model, num_tokens)
+    overlap = None
+    if signal is not None and ranks.size == 1:
+        overlap = overlaps(opened.model, examples, config, signal, rollouts, job.folder, dtype)
+        for line in lines(overlap):
+            say(line)
     totals = train_student(
         opened.model,
         examples,
@@ -248,7 +257,7 @@ def _fit(job: TrainingJob, ranks: Ranks, say: Say, place: Place) -> Trained:
     )
     if ranks.sharded:
         opened = put_together(opened, job.student, config, seed=job.seed, ranks=ranks)
-    return Trained(opened, tokenizer, totals, tokens, dropped)
+    return Trained(opened, tokenizer, totals, tokens, dropped, overlap)
 
 
 def capture_signals(

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from cotdistill.config import CachedTeacher, LiveTeacher, OneSignal, OwnContext, RoutedSignal, Signal, TrainingConfig
+from cotdistill.config import (
+    CachedTeacher,
+    LiveTeacher,
+    OneSignal,
+    OwnContext,
+    Response,
+    RoutedSignal,
+    Signal,
+    TrainingConfig,
+)
 from cotdistill.errors import DataError
 from cotdistill.models.forward.attention import set_attention
 from cotdistill.models.forward.heads import check_head
@@ -63,6 +72,22 @@ def reads_rationales(config: TrainingConfig) -> bool:
     apart."""
     aligned = any(isinstance(one, LiveTeacher) and one.alignment != "none" for one in config.signals)
     return aligned or isinstance(config.signal, RoutedSignal)
+
+
+def privileged(config: TrainingConfig, response: Response) -> str | None:
+    """A warning where a teacher that has seen the answer teaches a student to think.
+
+    Measured by Rethinking On-Policy Self-Distillation for Thinking Models (2026, arXiv 2607.05184): up to 17 % less
+    accuracy for five thinking models, none of it for models that do not think; 2603.24472 traces the loss to the doubts
+    that such a teacher does not voice.
+    """
+    if response != "think" or config.signal is None or config.signal.context not in ("rationale", "answer"):
+        return None
+    return (
+        f"warning: with context: {config.signal.context} the teacher has seen the answer, and a student that thinks "
+        "learns its short thoughts, without doubt or search; that is reported to cost up to 17 % of accuracy (arXiv "
+        "2607.05184): test an arm without context beside it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
