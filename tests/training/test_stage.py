@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 from tests.tiny import save_tiny, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,8 +16,10 @@ from cotdistill.evaluation.diagnosis.audit import audit_path
 from cotdistill.evaluation.evaluate import evaluate
 from cotdistill.experiments.make import prompt_target
 from cotdistill.models.load.loading import model_identity
+from cotdistill.models.load.origin import public_name
 from cotdistill.records import Question, Rationale, Score
-from cotdistill.training.card import add_scores
+from cotdistill.training.card import add_scores, model_card
+from cotdistill.training.loop import TrainingSummary
 from cotdistill.training.stage import train, training_identity
 
 QUESTION = Question("q", "own", "train", "Ann has 12 apples and gives 5 away. How many are left?", "7", "number")
@@ -107,18 +110,38 @@ def test_a_student_is_a_plain_folder_with_a_card_that_says_what_made_it(student:
     assert not (made.path / "checkpoint.tmp").exists()
     AutoModelForCausalLM.from_pretrained(made.model)
     AutoTokenizer.from_pretrained(made.model)
-    add_scores(made.model, {"own": Score(4, 0.25, (0.1, 0.5), 1, 1, 1, 1)})
+    add_scores(made.model, {"own": Score(4, 0.25, (0.1, 0.5), 1, 1, 1, 1)}, {"own": Score(4, 0, (0, 0.25), 0, 1, 1, 1)})
     card = (made.model / "README.md").read_text(encoding="utf-8")
     for part in (
         "2 of own by me (cot, granularity 3)",
-        f"| teacher signal | {student.model} |",
+        f"| teacher signal | {public_name(student.model)} |",
         "1 x forward_kl on all",
         "task: own",
-        "| own | 25.0 % | 10.0 to 50.0 | 4 | 1 | 1 |",
+        "| own | 25.0 % (10.0 to 50.0) | 0.0 % (0.0 to 25.0) | 4 | 1 | 1 |",
     ):
         assert part in card
     again = train(student, [*RATIONALES, LONG], config, seed=0, runs=tmp_path)
     assert again == made
+
+
+def test_a_card_names_the_base_and_its_licence_and_no_path_of_this_machine(tmp_path: Path) -> None:
+    """Of a student of SmolLM2's student too; a base without a name on the hub has none in the card."""
+    smollm2 = ModelConfig(model="builtin:smollm2-135m")
+    totals = TrainingSummary(1, 2, 3, 4, 5.0, 6.0, 7.0)
+    folder = tmp_path / "key" / "student"
+    folder.mkdir(parents=True)
+    recipe = f"student: {folder}\nteacher: {{model: {tmp_path}/teacher, license: [a/b]}}\n"
+    config = TrainingConfig()
+    for base, name in ((smollm2, "builtin:smollm2-135m"), (ModelConfig(model=str(folder)), "key/student")):
+        text = model_card(base, {f"2 of own by {tmp_path}/teacher (cot)": 2}, config, totals, recipe, "<|im_start|>\nQ")
+        data = ModelCard(text).data.to_dict()
+        assert (data["base_model"], data["license"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
+        assert f"`{name}`" in text
+        assert "    <|im_start|>\n    Q\n" in text
+        assert str(tmp_path) not in text
+        (folder / "README.md").write_text(text)
+    nano = ModelCard(model_card(ModelConfig(model="builtin:nano-student"), {}, config, totals, "", "Q")).data.to_dict()
+    assert "base_model" not in nano
 
 
 def test_a_kill_after_the_last_step_costs_no_training(student: ModelConfig, tmp_path: Path) -> None:

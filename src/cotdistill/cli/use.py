@@ -1,4 +1,4 @@
-"""The commands that use a student: ask it, serve it."""
+"""The commands that use a student: ask it, serve it, convert it, push it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cotdistill.cli.common import AsJson, app, put, put_json, say
+from cotdistill.cli.common import AsJson, Runs, answer, app, put, put_json, say
 
 if TYPE_CHECKING:
     from cotdistill.config import ModelConfig
@@ -95,3 +95,60 @@ def serve(
     say(f"serving {folder} at http://{host}:{port}/v1 (Ctrl-C ends it); the model's name there is this folder's path")
     script = "from transformers.cli.transformers import main; main()"
     os.execv(sys.executable, [sys.executable, "-c", script, "serve", str(folder), "--host", host, "--port", str(port)])
+
+
+@app.command(rich_help_panel=USE)
+def convert(
+    student: Student,
+    to: Annotated[Literal["gguf"], typer.Option(help="the format")] = "gguf",
+    kind: Annotated[Literal["q8_0", "f16", "bf16", "f32"], typer.Option("--type", help="of the weights")] = "q8_0",
+    num_questions: Annotated[
+        int, typer.Option("--questions", min=1, help="of the student's test: so many are asked again at most")
+    ] = 200,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Convert a student for llama.cpp, by its own converter, and measure on the file what that changed."""
+    from cotdistill.evaluation.conversion import convert as converted
+
+    made = converted(model_of(student), kind, runs, num_questions)
+    answer(made.to_row(), _measured(made.to_row()), as_json)
+
+
+def _measured(row: dict[str, Any]) -> Iterable[str]:
+    yield f"{row['file']}: {row['bytes'] / 1e6:,.1f} MB"
+    if (measured := row["measured"]) is None:
+        yield "not measured: no evaluation in --runs is the student's own"
+        return
+    agreement, tokens, questions = (measured[name] for name in ("top1_agreement", "num_tokens", "num_questions"))
+    yield f"the same likeliest token as the student at {agreement:.2%} of {tokens:,} places ({questions} questions)"
+    accuracy = measured["accuracy"]
+    low, high = (100 * end for end in accuracy["interval"])
+    yield (
+        f"accuracy {accuracy['accuracy_a']:.1%}, the student's {accuracy['accuracy_b']:.1%}: "
+        f"{100 * accuracy['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+    )
+
+
+@app.command(rich_help_panel=USE)
+def push(
+    student: Student,
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="on the Hugging Face hub")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check and list what would be sent, and send nothing")
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="of a repository that is made")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push a student to the Hugging Face hub, once no file holds a path of this machine or a secret."""
+    from cotdistill.models.load.push import packed
+    from cotdistill.models.load.push import push as send
+
+    parcel = packed(Path(model_of(student).model), name)
+    if dry_run:
+        sizes = [f"{size:>14,} bytes  {file}" for file, size in parcel.files.items()]
+        total = f"{len(sizes)} files for {name}; none holds a path of this machine or a secret; nothing was sent"
+        answer(parcel.to_row(), [*parcel.card.splitlines(), "", *sizes, total], as_json)
+        return
+    address = send(parcel, private=private)
+    answer({"name": name, "commit": address}, [address], as_json)

@@ -18,9 +18,10 @@ from cotdistill.evaluation.statistics.thoughts import thoughts_of
 from cotdistill.evaluation.stored import StoredPredictions, write_predictions
 from cotdistill.models.load.loading import model_identity, pick_device, resolve_dtype
 from cotdistill.records import Prediction, Question, Score
+from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import write_rows
-from cotdistill.storage.stages import open_stage
+from cotdistill.storage.stages import open_stage, stage_path
 from cotdistill.tasks.few_shot import few_shot_texts
 from cotdistill.tasks.prompts import Target, prompt_of
 from cotdistill.tasks.task import refuse_repeated_questions
@@ -95,15 +96,7 @@ def evaluate(
     ``max_new_tokens`` is neither cut nor asked: it is counted and its verdict is truncated, so that every model is
     scored on the same questions. Raises DataError for no questions, a repeated one, or none that fits.
     """
-    if not questions:
-        raise DataError("there are no questions to evaluate on", remedy="check the task and its limits")
-    refuse_repeated_questions(questions)
-    few_shot = config.few_shot > 0
-    if few_shot:
-        texts = few_shot_texts(questions, config.few_shot, data_dir)
-    else:
-        texts = [prompt_of(each, target) for each in questions]
-    asked = Asked(questions, texts, first_statement=target == "answer_then_rationale" and not few_shot)
+    asked = _asked(questions, target, config, data_dir)
     with open_stage(runs, "evaluation", evaluation_identity(model, asked, config)) as stage:
         if not stage.finished:
             write_rows(stage.path / QUESTIONS, (question.to_row() for question in questions))
@@ -115,6 +108,36 @@ def evaluate(
             if metrics := metric_scores(predictions):
                 summary["metrics"] = {name: found.to_row() for name, found in metrics.items()}
             stage.finish(summary, seeds={"sampling": config.seed} if config.temperature else {}, dropped=dropped)
-        done = stage.read()
-        predictions = StoredPredictions(done)
-        return Evaluation(stage.path, score(predictions), predictions, done.seconds, done.dropped)
+        return _read(stage.read())
+
+
+def evaluated(
+    model: Model,
+    questions: Sequence[Question],
+    *,
+    target: Target,
+    config: EvaluationConfig,
+    runs: Path,
+    data_dir: Path | None = None,
+) -> Evaluation | None:
+    """What :func:`evaluate` would return, if it is there already."""
+    key = evaluation_identity(model, _asked(questions, target, config, data_dir), config)
+    path = stage_path(runs, "evaluation", key)
+    return _read(open_finished(path)) if is_finished(path) else None
+
+
+def _asked(questions: Sequence[Question], target: Target, config: EvaluationConfig, data_dir: Path | None) -> Asked:
+    if not questions:
+        raise DataError("there are no questions to evaluate on", remedy="check the task and its limits")
+    refuse_repeated_questions(questions)
+    few_shot = config.few_shot > 0
+    if few_shot:
+        texts = few_shot_texts(questions, config.few_shot, data_dir)
+    else:
+        texts = [prompt_of(each, target) for each in questions]
+    return Asked(questions, texts, first_statement=target == "answer_then_rationale" and not few_shot)
+
+
+def _read(stage: FinishedStage) -> Evaluation:
+    predictions = StoredPredictions(stage)
+    return Evaluation(stage.path, score(predictions), predictions, stage.seconds, stage.dropped)

@@ -5,6 +5,7 @@ What loads torch is imported where it is used: an annotation that is only read, 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cotdistill.config import (
     arm_of,
     with_models,
 )
+from cotdistill.errors import ArtifactError
 from cotdistill.experiments.handing import Cells
 from cotdistill.experiments.plan import Cell
 from cotdistill.experiments.validating import held_out_of
@@ -66,6 +68,7 @@ def make_cell(cell: Cell, plan: Cells, work: Work) -> dict[str, Path]:
 
 
 def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work) -> Evaluation:
+    from cotdistill.evaluation.evaluate import evaluated
     from cotdistill.evaluation.statistics.averages import by_task
     from cotdistill.training.card import add_scores
 
@@ -73,7 +76,11 @@ def _tested(cell: Cell, config: CellConfig, student: Student | None, work: Work)
     if evaluation.dropped:
         work.say(f"{cell.title}: not asked and counted as truncated: {reasons(evaluation.dropped)}")
     if student is not None:
-        add_scores(student.model, by_task(evaluation.predictions))
+        untrained = {}
+        with contextlib.suppress(ArtifactError):  # a damaged one is made again by the cell whose it is
+            if before := evaluated(config.student, **_evaluation(config, None, work)):
+                untrained = by_task(before.predictions)
+        add_scores(student.model, by_task(evaluation.predictions), untrained)
     return evaluation
 
 
@@ -194,14 +201,18 @@ def evaluate_student(config: CellConfig, student: Student | None, work: Work) ->
     if student:  # it keeps the code of the model that it was made from, and adapters need that model's weights
         trust = {name: getattr(model, name) for name in ("trust_remote_code", "allow_pickle")}
         model = ModelConfig(model=str(student.model), **trust)
-    return evaluate(
-        model,
-        _test_questions(config, work),
-        target=prompt_target(config.evaluation, student),
-        config=config.evaluation,
-        runs=work.runs,
-        data_dir=_data_dir(config),
-    )
+    return evaluate(model, **_evaluation(config, student, work))
+
+
+def _evaluation(config: CellConfig, student: Student | None, work: Work) -> dict[str, Any]:
+    """What the cell's model is asked, and how."""
+    return {
+        "questions": _test_questions(config, work),
+        "target": prompt_target(config.evaluation, student),
+        "config": config.evaluation,
+        "runs": work.runs,
+        "data_dir": _data_dir(config),
+    }
 
 
 def _data_dir(config: CellConfig) -> Path | None:

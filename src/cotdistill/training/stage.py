@@ -27,7 +27,7 @@ from cotdistill.tasks.prompts import (
     around_question,
     target_of_student,
 )
-from cotdistill.training.card import model_card
+from cotdistill.training.card import card_prompt, model_card
 from cotdistill.training.data.examples import refuse_unseen_regions
 from cotdistill.training.data.store import Tokens, make_tokens, read_tokens
 from cotdistill.training.distributed import ALONE, Ranks
@@ -176,7 +176,8 @@ def _train(job: TrainingJob, target: Target, stage: Stage, recipe: str, ranks: R
     instructed = add_instruction(trained.tokenizer, *question, INSTRUCTION_MARK)
     write_student(trained.opened, job.student, job.config, trained.tokenizer, folder)
     sources = trained.tokens.sources
-    card = model_card(job.student.model, sources, job.config, trained.totals, recipe, None if instructed else question)
+    prompt, to_write = card_prompt(trained.tokenizer, question, instructed=instructed)
+    card = model_card(job.student, sources, job.config, trained.totals, recipe, prompt, to_write)
     write_text_atomically(folder / "README.md", card)
     if job.config.signal and isinstance(context := job.config.signal.context, OwnContext):
         write_text_atomically(stage.path / f"teacher_prompt{Path(context.prompt).suffix}", context.prompt.source)

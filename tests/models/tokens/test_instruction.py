@@ -13,7 +13,9 @@ from cotdistill.config import ModelConfig
 from cotdistill.models.load.loading import load_tokenizer
 from cotdistill.models.tokens.instruction import add_instruction, encode_question
 from cotdistill.models.tokens.template import encode_prompt, stop_token_id
-from cotdistill.tasks.prompts import INSTRUCTION_MARK, Target, around_question
+from cotdistill.models.tokens.thinking import set_arguments
+from cotdistill.records import Question
+from cotdistill.tasks.prompts import INSTRUCTION_MARK, Target, around_question, prompt_text
 
 IN_PARTS = (
     "{% for m in messages %}<|{{ m.role }}|>{% for part in m.content %}{{ part.text }}{% endfor %}</s>{% endfor %}"
@@ -60,13 +62,30 @@ def test_our_own_prompts_are_never_instructed_twice_and_the_last_turn_alone_is()
     assert (shown.count(INSTRUCTION_MARK), shown.index(INSTRUCTION_MARK) > shown.index("three")) == (1, True)
 
 
-def test_a_student_of_a_student_is_asked_as_it_was_trained_itself() -> None:
-    tokenizer = digits_split(chat=True)
-    for target in ("answer", "rationale"):
-        assert add_instruction(tokenizer, *around_question("number", target), INSTRUCTION_MARK)
-    shown = tokenizer.decode(encode_question(tokenizer, "2 + 2?"))
-    assert "Think step by step" in shown
+@pytest.mark.parametrize("name", [name for name in tokenizers() if name != "plain sentence piece"])
+def test_of_a_student_of_a_student_only_the_last_instruction_is_kept(name: str) -> None:
+    """Its template is the one that it would have without the first training; also behind what loading puts before."""
+    twice, once = tokenizers()[name], tokenizers()[name]
+    assert add_instruction(twice, *around_question("number", "answer"), INSTRUCTION_MARK)
+    assert add_instruction(twice, *around_question("letter", "rationale"), INSTRUCTION_MARK)
+    assert add_instruction(once, *around_question("letter", "rationale"), INSTRUCTION_MARK)
+    assert twice.chat_template == once.chat_template
+    set_arguments(twice, {"enable_thinking": False})
+    set_arguments(once, {"enable_thinking": False})
+    assert add_instruction(twice, *around_question("number", "predict"), INSTRUCTION_MARK)
+    assert str(twice.chat_template).count("BEFORE") == 0
+    assert str(twice.chat_template).count("as this student was trained") == 1
+    shown = twice.decode(encode_question(twice, "2 + 2?"))
+    assert "Think step by step" not in shown
     assert shown.count(INSTRUCTION_MARK) == 1
+
+
+def test_a_bare_question_with_its_choices_is_put_as_one_with_choices() -> None:
+    tokenizer = digits_split(chat=True)
+    question = Question("q", "own", "test", "Which one flies?", "B", "letter", ("cat", "owl"))
+    trained = encode_prompt(tokenizer, prompt_text(question, "rationale"))
+    assert add_instruction(tokenizer, *around_question("letter", "rationale"), INSTRUCTION_MARK)
+    assert encode_question(tokenizer, "Which one flies?\n(A) cat\n(B) owl") == trained
 
 
 def test_where_the_template_cannot_hold_it_nothing_changes() -> None:

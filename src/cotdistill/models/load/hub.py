@@ -67,7 +67,7 @@ def fetch(config: ModelConfig, suffixes: tuple[str, ...]) -> Path:
         folder = snapshot_download(
             config.model,
             revision=commit,
-            allow_patterns=[f"*{suffix}" for suffix in suffixes],
+            allow_patterns=[*(f"*{suffix}" for suffix in suffixes), "README.md"],  # its card says the licence
             ignore_patterns=["*/*"],
             etag_timeout=TIMEOUT,
         )

@@ -9,6 +9,7 @@ text that holds the sentence.
 from __future__ import annotations
 
 import json
+import re
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -40,6 +41,9 @@ _ADDED = """{#- A bare question is put as this student was trained to be asked. 
 {%- set messages = asked.turns -%}
 """
 
+_EARLIER = re.compile(rf"{re.escape(_ADDED.partition(chr(10))[0])}.*?{re.escape(_ADDED.splitlines()[-1])}\n", re.DOTALL)
+"""What an earlier training added: only the last one's instruction counts."""
+
 _QUESTION = "How many legs have 3 dogs?"
 
 
@@ -52,12 +56,13 @@ def add_instruction(tokenizer: PreTrainedTokenizerBase, before: str, after: str,
     template = tokenizer.chat_template
     if template is not None and not isinstance(template, str):
         return False
+    before_training = _EARLIER.sub("", template or "")
     right = encode_prompt(tokenizer, before + _QUESTION + after)
     beginning = "{{ bos_token }}" if framing(tokenizer).beginning else ""
     added = _ADDED
     for name, text in (("BEFORE", before), ("AFTER", after), ("SENTENCE", sentence)):
         added = added.replace(name, json.dumps(text, ensure_ascii=False))
-    inner = template or _PLAIN.replace("{BEGINNING}", beginning)
+    inner = before_training or _PLAIN.replace("{BEGINNING}", beginning)
     tokenizer.chat_template = added.replace("COMPLETE", COMPLETE) + inner
     if encode_prompt(tokenizer, before + _QUESTION + after) == right == encode_question(tokenizer, _QUESTION):
         return True
