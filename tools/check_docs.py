@@ -39,6 +39,7 @@ INVENTED = {
     "chat.yaml", "chat.jsonl", "messages.jsonl", "trl.jsonl", "sharegpt.jsonl",  # of docs/conversations.md
     "coin_flips.py",  # of docs/extending.md
     "vllm.yaml", "deepseek.yaml", "o-series.yaml", "brief.txt", "concise.yaml", "routed.yaml",  # of docs/teachers.md
+    "checked.yaml",  # of docs/training.md
     "utils.py",  # which shall not exist
 }  # fmt: skip
 """Names of files in the documentation that no checkout has."""

@@ -16,7 +16,16 @@ from tests.command import new_process, run_command
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
-from cotdistill.config import CrossEntropy, ForwardKL, HiddenMSE, LoRA, LossConfig, OnPolicy, TrainingConfig
+from cotdistill.config import (
+    CrossEntropy,
+    EvaluationConfig,
+    ForwardKL,
+    HiddenMSE,
+    LoRA,
+    LossConfig,
+    OnPolicy,
+    TrainingConfig,
+)
 from cotdistill.errors import ConfigError
 from cotdistill.models.load.adapters import add_adapter
 from cotdistill.records import Question, Rationale
@@ -24,10 +33,12 @@ from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.data.batches import collate, micro_batches, packed_batches
 from cotdistill.training.data.examples import Example, make_examples
 from cotdistill.training.distributed import ALONE, Ranks, join, whole
+from cotdistill.training.held_out import Checks
 from cotdistill.training.loop import CHECKPOINT, METRICS, train_student
 from cotdistill.training.rollouts import Rollouts
 from cotdistill.training.signals.live import LiveSignal
 from cotdistill.training.step import DistillationLoss, accumulate
+from cotdistill.training.validation import VALIDATION, Asking, Watch
 
 SIZE = len(tiny_tokenizer())
 TERMS: dict[str, tuple[LossConfig, ...]] = {
@@ -108,6 +119,21 @@ def train_on_samples(folder: Path, ranks: Ranks = ALONE) -> dict[str, torch.Tens
     return {name: p.detach().clone() for name, p in student.named_parameters()}
 
 
+def train_watched(folder: Path, sharded: bool, ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
+    """Nothing is answered rightly, so the first step is the best, and the training stops after the third; of a student
+    that is sharded only the loss is taken."""
+    questions, by = (0, "loss") if sharded else (2, "accuracy")
+    values = {"share": 0.3, "every": {"steps": 1}, "questions": questions, "keep": "best", "by": by, "patience": 2}
+    watched = config(validation=values)
+    student, tokenizer, rows = student_of("mixed"), tiny_tokenizer(), examples(12)
+    asked = tuple(Question(f"v{n}", "own", "train", f"What is {n} + {n}?", "4", "number") for n in range(questions))
+    checks = Checks(asked, "rationale", EvaluationConfig(max_new_tokens=6), frozenset(), 3)
+    assert watched.validation is not None
+    watch = Watch(watched.validation, rows[9:], Asking(checks, tokenizer, torch.float32))
+    train_student(student, rows[:9], watched, signal=None, seed=0, folder=folder, watch=watch, ranks=ranks)
+    return {name: whole(p.detach()).clone() for name, p in student.named_parameters()}
+
+
 def run_alone(folder: Path) -> None:
     results: dict[str, Any] = {f"{case} {count}": gradients(case, ALONE, count) for case in TERMS for count in (9, 1)}
     torch.save(results, folder / "alone.pt")
@@ -127,6 +153,7 @@ def run_rank(rank: int, port: int, sharded: bool, folder: Path) -> None:
     resumed = student_of("mixed")
     train_student(resumed, examples(), config(), signal=None, seed=0, folder=folder / "resumed", ranks=ranks)
     results["resumed"] = {name: whole(p.detach()) for name, p in resumed.named_parameters()}
+    results["watched"] = train_watched(folder / "watched", sharded, ranks)
     if not sharded:
         results["sampled"] = train_on_samples(folder / "sampled", ranks)
     torch.save(results, folder / f"{rank}.pt")
@@ -142,7 +169,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
 def test_two_processes_train_as_one(tmp_path: Path, sharded: bool) -> None:
-    for folder in ("one", "two", "resumed", "sampled", "sampled alone"):
+    for folder in ("one", "two", "resumed", "sampled", "sampled alone", "watched", "watched alone"):
         (tmp_path / folder).mkdir()
     # One process stops after its first checkpoint, and two go on from it.
     student = student_of("mixed")
@@ -169,7 +196,13 @@ def test_two_processes_train_as_one(tmp_path: Path, sharded: bool) -> None:
     for folder in ("two", "resumed"):
         one, two = ((tmp_path / name / METRICS).read_text().splitlines() for name in ("one", folder))
         assert len(one) == len(two) == 6, "only the first rank writes"
+    for name, parameter in train_watched(tmp_path / "watched alone", sharded).items():
+        torch.testing.assert_close(first["watched"][name], parameter, rtol=1e-3, atol=1e-4)
+        assert torch.equal(first["watched"][name], second["watched"][name])
+    ours, theirs = (list(read_rows(tmp_path / name / VALIDATION)) for name in ("watched", "watched alone"))
+    assert [row["loss"] for row in ours] == pytest.approx([row["loss"] for row in theirs], rel=1e-3)
     if not sharded:
+        assert [row["accuracy"] for row in ours] == [row["accuracy"] for row in theirs] == [0, 0, 0]
         for name, parameter in train_on_samples(tmp_path / "sampled alone").items():
             torch.testing.assert_close(first["sampled"][name], parameter, rtol=1e-3, atol=1e-4)
             assert torch.equal(first["sampled"][name], second["sampled"][name])
