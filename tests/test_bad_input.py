@@ -52,7 +52,7 @@ def refused(lab: Path, *arguments: str) -> str:
         ("a: {teacher: people}", "a: {techer: people}", ["comparisons.0.a: no arm has the factor 'techer'"]),
         ("a: {teacher: people}", "a: {teacher: human}", ["comparisons.0.a: no arm has 'human' for teacher; known: "]),
         ("a: {teacher: people}", "a: people", ["comparisons.0.a: no arm has 'people' for arm; known: base, student"]),
-        ("student:", "\tstudent:", ["mine.yaml, line 4: not valid YAML", "fix that line"]),
+        ("student:", "\tstudent:", ["mine.yaml, line 4: not valid YAML (a tab)", "indent it with spaces"]),
         ("grid:", "task: x\ngrid:", ["mine.yaml, line 6: not valid YAML (key 'task' appears twice)"]),
         ("student:", "students:", ["mine.yaml: the key 'students' belongs to the old study files; put the keys"]),
         ("grid:", "grid:\n  granularity: [1, 2]", ["'granularity'; did you mean 'annotation.granularity'?"]),
@@ -161,7 +161,7 @@ def test_a_file_without_settings(lab: Path) -> None:
         ("empty.jsonl", ["empty.jsonl: no rows; give at least one question"]),
         ("twice.jsonl", ["twice.jsonl, line 4: ", "'0'"]),
         ("bare.jsonl", ["bare.jsonl: no question has a rationale; name their column with columns: {rationale: NAME}"]),
-        ("columns.jsonl", ["columns.jsonl, line 1: no column 'answer'", "map it with columns: {answer: NAME}"]),
+        ("columns.jsonl", ["columns.jsonl, line 1: no column 'answer'", "map it with columns: {answer: label}"]),
     ],
 )
 def test_own_questions_that_cannot_be_used_are_seen_before_any_cell(lab: Path, file: str, parts: list[str]) -> None:

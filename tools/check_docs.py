@@ -34,6 +34,7 @@ INVENTED = {
     "run.yaml", "study.yaml", "my.jsonl", "easy.jsonl", "rationales.jsonl", "out.jsonl",  # by examples
     "CoT_collection_en.json", "cot_collection.jsonl",  # downloaded, and made from it
     "curve.json",  # made by recipes/nano
+    "sums.csv",  # of docs/own-data.md
     "cotdistill.schema.json",  # printed by cotdistill settings --schema
     "losses.py", "readers.py", "sums.py", "teacher.py", "own.yaml", "asked.yaml", "figures.py",  # of docs/own-parts.md
     "chat.yaml", "chat.jsonl", "messages.jsonl", "trl.jsonl", "sharegpt.jsonl",  # of docs/conversations.md

@@ -28,6 +28,7 @@ from cotdistill.experiments.plan import plan
 ELSEWHERE = {
     "conversations.md": "tests/test_conversations_page.py",
     "extending.md": "tests/test_extending.py",
+    "own-data.md": "tests/test_own_data_page.py",
     "own-parts.md": "tests/test_own_parts.py",
 }
 """Pages that a test of their own follows."""

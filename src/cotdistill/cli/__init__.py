@@ -1,7 +1,8 @@
 """The command line: each command parses, calls one function and prints. Heavy modules load where they are needed."""
 
 # --help lists the commands in the order of these imports
-from cotdistill.cli import experiments as experiments
+from cotdistill.cli import init as init  # isort: skip
+from cotdistill.cli import experiments as experiments  # isort: skip
 
 from cotdistill.cli import check as check  # isort: skip
 from cotdistill.cli import stages as stages  # isort: skip

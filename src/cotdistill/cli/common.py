@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from cotdistill.cli.usage import advice
 from cotdistill.errors import line_of, printable
 from cotdistill.version import __version__
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Distil chain-of-thought reasoning from large language models into small ones, and prove what worked.",
-    epilog="cotdistill COMMAND --help explains each command. Your own data: cotdistill recipe copy own-data",
+    epilog="cotdistill COMMAND --help explains each command. Your own data: cotdistill init questions.csv",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -62,7 +64,9 @@ def main() -> None:
     except typer.TyperException as error:  # how the command was written; without a message, its help was printed
         if message := error.format_message():
             path = getattr(getattr(error, "ctx", None), "command_path", "cotdistill")
-            say(f"cotdistill: {message.rstrip('.')}; see {path} --help")
+            remedy = advice(message)
+            problem = message.partition(" (Possible")[0].rstrip(".") if remedy else message.rstrip(".")
+            say(f"cotdistill: {problem}; {f'{remedy}; ' if remedy else ''}see {path} --help")
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

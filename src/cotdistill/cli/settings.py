@@ -203,13 +203,12 @@ def _parts(key: str) -> list[str]:
 
 def _nearest_key(part: str, sections: list[type[Settings]]) -> str:
     from cotdistill.config import CellConfig
-    from cotdistill.config.validation import misplaced
-    from cotdistill.errors import nearest
+    from cotdistill.config.validation import close_or_elsewhere, misplaced
 
     if not sections:
         return "the key above it holds a value, not settings"
     known = {name for model in sections for name in _names(model)}
-    return (misplaced(CellConfig, part) if CellConfig in sections else None) or nearest(part, known)
+    return (misplaced(CellConfig, part) if CellConfig in sections else None) or close_or_elsewhere(part, list(known))
 
 
 def _sections(hint: Any) -> Iterator[type[Settings]]:

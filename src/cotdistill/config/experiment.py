@@ -20,6 +20,7 @@ from cotdistill.config.annotation import AnnotationConfig, AnswerOnlyTeacher, Hu
 from cotdistill.config.base import FolderPath, Settings, identity
 from cotdistill.config.comparison import ARM_FACTOR, Comparison, Factors
 from cotdistill.config.dotted import set_dotted
+from cotdistill.config.elsewhere import known_elsewhere
 from cotdistill.config.evaluation import EvaluationConfig
 from cotdistill.config.files import read_yaml, written_yaml
 from cotdistill.config.grid import Axis, GridAxis, Resources
@@ -28,7 +29,7 @@ from cotdistill.config.parts import Part
 from cotdistill.config.secrets import refuse_secrets
 from cotdistill.config.task import FileTask, HubTask, TaskConfig
 from cotdistill.config.training import TrainingConfig
-from cotdistill.config.validation import misplaced, validated
+from cotdistill.config.validation import close_or_elsewhere, misplaced, validated
 from cotdistill.errors import ConfigError, nearest
 
 __all__ = [
@@ -273,7 +274,8 @@ def experiment_of(
 
 def _arms(arms: Any, where: str) -> dict[str, Factors]:
     if arms is not None and not (isinstance(arms, dict) and all(isinstance(v, dict | None) for v in arms.values())):
-        raise ConfigError("arms must map a name to its overrides", where=f"{where}, arms")
+        remedy = "write {NAME: {KEY: VALUE}}"
+        raise ConfigError("arms must map a name to its overrides", where=f"{where}, arms", remedy=remedy)
     return {str(name): changes or {} for name, changes in (arms or {}).items()}
 
 
@@ -288,7 +290,8 @@ def _refuse_unknown(values: dict[str, Any], where: str) -> None:
     known = (*CellConfig.model_fields, *_OF_THE_FILE)
     for key in values:
         if key not in known:
-            remedy = misplaced(CellConfig, key) or nearest(key, known)
+            remedy = misplaced(CellConfig, key) if known_elsewhere(key) is None else None
+            remedy = remedy or close_or_elsewhere(key, list(known))
             raise ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
 
 

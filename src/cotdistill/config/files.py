@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 from cotdistill.errors import ConfigError
 
 _MAX_VALUES = 100_000
+_DATA = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+"""What questions lie in, and no experiment file."""
 
 
 def written_yaml(values: Any) -> str:
@@ -21,15 +24,21 @@ def written_yaml(values: Any) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file. Raises ConfigError for one that is missing, malformed or names a key twice."""
     if not path.is_file():
-        remedy = "it is a folder; name the file in it" if path.is_dir() else "check the path"
-        raise ConfigError("no such file", where=path, remedy=remedy)
+        raise ConfigError("no such file", where=path, remedy=_instead_of(path))
+    if path.name.lower().removesuffix(".gz").endswith(_DATA):
+        remedy = f"cotdistill init {path} writes one on it"
+        raise ConfigError("questions, not an experiment file", where=path, remedy=remedy)
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
         json.dumps(values, default=str)
     except yaml.MarkedYAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else path
+        if error.problem and "'\\t'" in error.problem:
+            raise ConfigError("not valid YAML (a tab)", where=where, remedy="indent it with spaces") from None
         raise _refused(f"not valid YAML ({error.problem})", where) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=path, remedy="save it as UTF-8") from None
+    except yaml.YAMLError as error:
         raise _refused(f"not valid YAML ({error})", path) from None
     except RecursionError:
         raise _refused("settings are nested too deeply", path) from None
@@ -43,6 +52,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"expected a mapping of settings (KEY: VALUE), found {found}", where=path, remedy="start from a recipe"
         )
     return values
+
+
+def _instead_of(path: Path) -> str:
+    """The remedy for an experiment file that is not there: the one of nearly that name, or those that are."""
+    if path.is_dir():
+        return f"it is a folder; name the file in it{_yaml_files(path, ': ')}"
+    close = difflib.get_close_matches(path.stem, [file.stem for file in path.parent.glob("*.yaml")], n=1)
+    if close:
+        return f"did you mean '{path.with_name(close[0])}.yaml'?"
+    if path.suffix not in (".yaml", ".yml"):
+        return f"name an experiment file; cotdistill init {path} writes one"
+    return f"check the path{_yaml_files(path.parent, '; here there are ')}, or write one with cotdistill init"
+
+
+def _yaml_files(folder: Path, before: str) -> str:
+    names = sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
+    return f"{before}{', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else ""
 
 
 def _refused(problem: str, where: object) -> ConfigError:

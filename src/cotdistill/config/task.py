@@ -73,7 +73,10 @@ class BenchmarkTask(Settings):
     @model_validator(mode="after")
     def known_name(self) -> BenchmarkTask:
         if self.name not in BENCHMARKS:
-            raise ValueError(f"unknown benchmark {self.name!r}; {nearest(self.name, (*BENCHMARKS, 'procedural'))}")
+            remedy = nearest(self.name, (*BENCHMARKS, "procedural"))
+            if not remedy.startswith("did"):
+                remedy += "; a file is named with its ending, a folder with ./, a data set of the hub as {hub: NAME}"
+            raise ValueError(f"unknown benchmark {self.name!r}; {remedy}")
         return self
 
 

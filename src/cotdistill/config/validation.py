@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cotdistill.config.base import Settings
+from cotdistill.config.elsewhere import called_here, kind_elsewhere, known_elsewhere
 from cotdistill.errors import ConfigError, nearest
 
 __all__ = [
@@ -41,7 +42,7 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
         return ConfigError(
             f"unknown key {key!r}",
             where=where,
-            remedy=misplaced(model, key) or nearest(str(last), _sibling_keys(model, first["loc"][:-1])),
+            remedy=misplaced(model, key) or _instead_of(str(last), model, first["loc"][:-1]),
         )
     if first["type"] == "missing":
         return ConfigError(f"{key!r} is missing", where=where, remedy="add it")
@@ -51,9 +52,38 @@ def _config_error(model: type[Settings], error: ValidationError, where: str) -> 
     value = first["input"]
     if first["type"] == "union_tag_invalid":
         context = first.get("ctx", {})
-        tag, expected = context["tag"], context["expected_tags"].replace("'", "")
-        return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=nearest(tag, expected.split(", ")))
+        tag, kinds = context["tag"], context["expected_tags"].replace("'", "").split(", ")
+        return ConfigError(f"unknown kind {tag!r}", where=f"{where}, {key}", remedy=_kind(tag, key, kinds))
+    if first["type"] in ("model_type", "dict_type"):
+        remedy = "write {a: ARM, b: ARM}" if key.startswith("comparisons") else "write {KEY: VALUE}"
+        return ConfigError(f"{_shown(value)} for {key!r} is no section", where=where, remedy=remedy)
     return ConfigError(f"{_shown(value)} for {key!r}: {message[:1].lower()}{message[1:]}", where=where)
+
+
+def _instead_of(name: str, model: type[Settings], section: tuple[Any, ...]) -> str:
+    """The remedy for an unknown key of a section: one of a section in it, of the top, or what it is here."""
+    siblings = _sibling_keys(model, section)
+    ours = (called_here(name) or name).rpartition(".")[2]
+    inside = [each for each in siblings if ours in _sibling_keys(model, (*section, each))]
+    if len(inside) == 1 and section[:1] != ("training",):  # whose losses are a list, and may be meant
+        return f"did you mean '{inside[0]}.{ours}'?"
+    if section and name in model.model_fields:
+        return f"write {name} at the top of the file"
+    return close_or_elsewhere(name, siblings)
+
+
+def close_or_elsewhere(name: str, known: list[str]) -> str:
+    """The remedy for an unknown key: what it is here if another tool has it, else the nearest of ours."""
+    return known_elsewhere(name) or nearest(name, known)
+
+
+def _kind(tag: str, key: str, kinds: list[str]) -> str:
+    if (remedy := kind_elsewhere(tag, kinds)) or (remedy := nearest(tag, kinds)).startswith("did"):
+        return remedy
+    if key.endswith("teacher"):
+        server = f"{{kind: openai, model: {tag}, base_url: http://HOST:PORT/v1}}"
+        return f"for a model write {server}, or {{kind: transformers, model: {tag}}} for this process; {remedy}"
+    return remedy
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from cotdistill.config import (
     BenchmarkTask,
     CellConfig,
     DatasetTeacher,
+    FileTask,
     HumanTeacher,
     ModelConfig,
     OwnDivergence,
@@ -40,7 +41,9 @@ from cotdistill.models.load.source import check_found, is_hub_name
 from cotdistill.records import Question, Rationale
 from cotdistill.storage.hashes import canonical_json
 from cotdistill.tasks import Task
+from cotdistill.tasks.columns import likely_column
 from cotdistill.tasks.files import place_of
+from cotdistill.tasks.tables import read_table
 from cotdistill.tasks.targets import refuse_misjudged
 from cotdistill.tasks.task import refuse_repeated_questions
 from cotdistill.training.tracking import check_trackers
@@ -95,13 +98,30 @@ def _own_questions(cells: Iterable[Cell], say: Say | None, load: LoadTask, sampl
     loaded = {key: load(task) for key, task in own.items()}
     for key in need_rationales:
         if not any(question.human_rationale for question in loaded[key].train):
-            remedy = "name their column with columns: {rationale: NAME}, or use a teacher other than human"
+            remedy = f"name their column with columns: {{rationale: {_likely(own[key])}}}"
+            remedy += ", or use a teacher other than human"
             raise DataError("no question has a rationale", where=place_of(own[key], "train"), remedy=remedy)
+    for task in loaded.values() if say else ():
+        if (same := _only_answer(task)) is not None and say:
+            say(f"warning: {task.name}: all answers are {same!r}; name another column with columns: {{answer: NAME}}")
     for key, target, human in sorted(trained):
         line = _misjudged(loaded[key], target, sample, human=human)
         if line and say:
             say(f"{loaded[key].name}: {line}")
     return list(loaded.values())
+
+
+def _likely(task: OwnQuestions) -> str:
+    """The column of a file that probably holds rationales, or what stands for one."""
+    if not isinstance(task, FileTask) or task.train is None:
+        return "NAME"
+    return likely_column("rationale", next(read_table(task.train))[1]) or "NAME"
+
+
+def _only_answer(task: Task) -> str | None:
+    """The answer that all of several questions have."""
+    answers = {question.answer for question in (*task.train, *task.test)}
+    return answers.pop() if len(answers) == 1 and len(task.train) + len(task.test) > 1 else None
 
 
 def _tasks(config: CellConfig) -> tuple[AnyTask, ...]:
@@ -123,6 +143,9 @@ def _refuse_unknown_models(config: CellConfig) -> None:
     for model in (*models_of(config), *_models_that_write(config)):
         if model.model.startswith(PREFIX) and model.model not in known:
             raise ModelError("no such built-in model", where=model.model, remedy=nearest(model.model, known))
+        if PREFIX + model.model in known:
+            remedy = f"did you mean '{PREFIX}{model.model}'?"
+            raise ModelError("a built-in model is named with its prefix", where=model.model, remedy=remedy)
 
 
 def _models_that_write(config: CellConfig) -> Iterator[ModelConfig]:

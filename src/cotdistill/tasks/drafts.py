@@ -12,6 +12,7 @@ from cotdistill.errors import DataError, nearest
 from cotdistill.records import AnswerType, Turn
 from cotdistill.tasks.cells import answer_of, scalar, text_of
 from cotdistill.tasks.choices import letter, read_choices
+from cotdistill.tasks.columns import likely_column
 from cotdistill.tasks.conversations import (
     Conversation,
     LeftOut,
@@ -169,7 +170,9 @@ class _Cells:
         """Question and answer must exist, and so must every mapped column."""
         column = self._columns.get(name, name)
         if column not in self._row and (name in ("question", "answer") or name in self._mapped):
-            remedy = f"{nearest(column, filter(None, self._row))} (map it with columns: {{{name}: NAME}})"
+            theirs = likely_column(name, self._row) if name not in self._mapped else None
+            near = f"did you mean {theirs!r}?" if theirs else nearest(column, filter(None, self._row))
+            remedy = f"{near} (map it with columns: {{{name}: {theirs or 'NAME'}}})"
             raise DataError(f"no column {column!r}", where=self._place, remedy=remedy)
         return self._row.get(column)
 

@@ -63,8 +63,10 @@ def _named(folder: Path) -> str:
 def _nearest_table(path: Path) -> str:
     """The remedy for a table that is not there: a file of nearly that name, whatever its ending."""
     names = {name.split(".")[0]: name for name in _tables(path.parent)}
-    close = get_close_matches(path.name.split(".")[0], names, n=1, cutoff=0.75)
-    return f"did you mean {names[close[0]]!r}?" if close else "check the path"
+    close = get_close_matches(path.name.split(".")[0], names, n=1)
+    if close:
+        return f"did you mean {names[close[0]]!r}?"
+    return "check the path" if path.suffix else "check the path, or write {hub: NAME} for a data set of the hub"
 
 
 def _line_rows(path: Path) -> Iterator[tuple[str, Row]]:
