@@ -16,7 +16,7 @@ from cotdistill.config import load_experiment
 from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.experiments.plan import Cell, plan
 from cotdistill.experiments.result import cell_path, load_result
-from cotdistill.reports.result import _samples, evidence_of
+from cotdistill.reports.result import _overlap, _samples, evidence_of
 from cotdistill.storage.atomic import write_json_atomically
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import open_stage, stage_path
@@ -128,6 +128,15 @@ def test_an_experiment_that_never_ran_has_a_report(half_done):
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["missing"]) == 7
     assert "Nothing is finished yet; 7 cells are missing." in (half_done / "other/fine/report.md").read_text("utf-8")
+
+
+def test_how_far_teacher_and_student_agreed_is_shown() -> None:
+    seeds = [
+        {"examples": {"mass": 0.9, "top_k": 0.5}},
+        {"examples": {"mass": 0.8, "top_k": 0.5}, "samples": {"mass": 1.0}},
+    ]
+    assert _overlap(seeds) == {"overlap_on_examples": 0.85, "overlap_on_samples": 1.0}
+    assert _overlap([]) == {}
 
 
 def test_a_students_own_samples_are_shown_where_it_trained_on_some() -> None:

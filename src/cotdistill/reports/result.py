@@ -191,6 +191,7 @@ def _extras(arm: ArmResult, cells: Sequence[Cell], read: Readings) -> dict[str, 
         "output_tokens": _mean([mean_output_tokens(cell.predictions) for cell in cells], 1),
         **_thoughts(cells),
         **_samples([found for one in trainings if (found := one.get("rollouts"))]),
+        **_overlap([found for one in trainings if (found := one.get("overlap"))]),
     }
 
 
@@ -198,6 +199,13 @@ def _samples(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Fact]:
     """How the student's own samples in training were; nothing where it had none."""
     named = {"tokens": "mean_length", "truncated": "truncated", "repeated": "repeated"}
     return {f"sample_{name}": _mean([one.get(key) for one in trainings], 1) for name, key in named.items() if trainings}
+
+
+def _overlap(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Fact]:
+    """The teacher's probability on the student's likeliest tokens before training; nothing without a teacher."""
+    named = {"examples": "overlap_on_examples", "samples": "overlap_on_samples"}
+    found = {name: [one[what]["mass"] for one in trainings if what in one] for what, name in named.items()}
+    return {name: _mean(shares, 4) for name, shares in found.items() if shares}
 
 
 def _thoughts(cells: Sequence[Cell]) -> dict[str, Fact]:
