@@ -19,6 +19,7 @@ from cotdistill.config import TrainingConfig
 from cotdistill.errors import TrainingError
 from cotdistill.models.forward.halved import halved
 from cotdistill.models.forward.heads import disable_gradient_checkpointing, enable_gradient_checkpointing
+from cotdistill.models.forward.lean import lean
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
@@ -108,6 +109,7 @@ def train_student(
         optimizer = make_optimizer(named.values(), config)
         if dtype == torch.bfloat16 and student.device.type == "cpu" and ranks.size == 1 and not config.compile:
             optimizer.register_step_post_hook(stack.enter_context(halved(student)).forget)
+            stack.enter_context(lean(student))
         state = TrainingState(module, optimizer, {parameter: name for name, parameter in named.items()})
         first_step = load_checkpoint(folder / CHECKPOINT, state)
         validator = watch and Validator.of(watch, config, module, layout, dtype, folder, num_steps, len(groups), ranks)
