@@ -1,8 +1,4 @@
-"""A finished experiment of many cells, made up: for what reading and choosing cost, not for what is in it.
-
-Cells share the files of ``NUM_DIFFERENT`` evaluations and one training by hard links; each is still read and verified
-at its own place.
-"""
+"""A finished experiment of many cells, made up: for what reading and choosing cost, not for what is in it."""
 
 from __future__ import annotations
 
@@ -26,7 +22,8 @@ NUM_TASKS = 27
 """Of BBH, which has 6,511 questions."""
 NUM_WORDS = 310
 """Of an output, which then takes 1.7 KB."""
-NUM_DIFFERENT = 25
+NUM_TEXTS = 2000
+"""Different outputs, before each cell writes its own number into them."""
 EXPERIMENT = """
 task: procedural
 teacher: procedural
@@ -55,10 +52,10 @@ def finished(file: Path, runs: Path, num_questions: int) -> list[Cell]:
     cells = list(plan(told).distinct)
     draw = random.Random(0)
     questions = list(_questions(num_questions, draw))
-    evaluations = [_evaluation(runs / "evaluation" / f"made{n}", questions, n, draw) for n in range(NUM_DIFFERENT)]
+    texts = [" ".join(draw.choices(WORDS, k=NUM_WORDS)) for _ in range(NUM_TEXTS)]
     training, annotation = _training(runs / "training" / "made"), _annotation(runs / "annotation" / "made", questions)
     for number, cell in enumerate(cells):
-        stages = {"evaluation": _linked(evaluations[number % NUM_DIFFERENT], f"e{number}")}
+        stages = {"evaluation": _evaluation(runs / "evaluation" / f"e{number}", questions, texts, number)}
         if not cell.untrained:
             stages = {"annotation": annotation, "training": _linked(training, f"t{number}")} | stages
         places = {noun: os.path.relpath(folder, runs) for noun, folder in stages.items()}
@@ -74,19 +71,20 @@ def _questions(number: int, draw: random.Random) -> Iterator[Question]:
         yield Question(f"q{place}", task, "test", text, str(place % 10), "number")
 
 
-def _evaluation(folder: Path, questions: list[Question], number: int, draw: random.Random) -> Path:
-    accuracy = 0.3 + 0.4 * number / NUM_DIFFERENT
-    predictions = [_prediction(question, draw.random() < accuracy, draw) for question in questions]
+def _evaluation(folder: Path, questions: list[Question], texts: list[str], number: int) -> Path:
+    draw, accuracy = random.Random(number), 0.3 + 0.4 * (number // NUM_SEEDS % 7) / 7
+    predictions = [
+        _prediction(question, draw.random() < accuracy, f"{number}: {draw.choice(texts)}") for question in questions
+    ]
     folder.mkdir(parents=True)
     write_rows(folder / QUESTIONS, (question.to_row() for question in questions))
     write_predictions(folder, predictions)
     return _done("evaluation", folder)
 
 
-def _prediction(question: Question, correct: bool, draw: random.Random) -> Prediction:
-    stated = question.answer if correct else "99"
-    output = f"{' '.join(draw.choices(WORDS, k=NUM_WORDS))} The answer is {stated}."
-    verdict = "correct" if correct else "wrong"
+def _prediction(question: Question, correct: bool, text: str) -> Prediction:
+    stated, verdict = (question.answer, "correct") if correct else ("99", "wrong")
+    output = f"{text} The answer is {stated}."
     return Prediction(question.id, question.task, question.answer, output, stated, verdict, 100, 2 * NUM_WORDS)
 
 

@@ -2,10 +2,12 @@
 
     .venv/bin/python benchmarks/scale.py --json                       # small sizes, a few minutes
     .venv/bin/python benchmarks/scale.py --json --full --only first_step,second_arm
+    .venv/bin/python benchmarks/scale.py --json --only first_step --sizes 1840000    # CoT-Collection, whole
 
 One JSON line a measurement, then one a row of the table with its growth: the exponent p of ``cost = a + b * size ** p``
 through its three sizes, which have one ratio, so that what a process costs anyway (``a``) cancels. A new row is one
-function of a size and a folder of its own, which is the same for all rows of that size, in ``MEASURES``.
+function of a size and a folder of its own, which is the same for all rows of that size, in ``MEASURES``. Sizes are rows
+to train on, examples of a batch, answers in a log, or cells of an experiment.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import fabricated
 
 EXPERIMENT = """
 task: {train: ROWS, num_test: 40, test_share: 0.01}
@@ -29,6 +33,21 @@ training: {epochs: 0.000001, batch_size: 4, max_length: 4096}
 arms: {first: {training.learning_rate: 1.0e-5}, second: {training.learning_rate: 2.0e-5}}
 """
 """A training of one step on each row's question and rationale of about 250 tokens."""
+
+FOUR_ARMS = """
+task: {train: ROWS, num_test: 40, test_share: 0.01}
+teacher: human
+student: builtin:nano-student
+training: {epochs: 0.000001, batch_size: 4, max_length: 4096}
+arms:
+  one: {evaluation.max_new_tokens: 4}
+  two: {evaluation.max_new_tokens: 5}
+  three: {evaluation.max_new_tokens: 6}
+  four: {evaluation.max_new_tokens: 7}
+"""
+
+NUM_QUESTIONS = 6_511
+"""Of each cell of a made-up experiment, as BBH has."""
 
 NUM_TEXTS = 2000
 """Different texts of which rows are mixed."""
@@ -61,6 +80,47 @@ from pathlib import Path
 from cotdistill.engines.asking import CompletionLog
 with CompletionLog(Path(sys.argv[1])) as log:
     log.num_tokens()
+"""
+
+
+START = """
+import sys, time
+from pathlib import Path
+from cotdistill.config import load_experiment
+from cotdistill.experiments.handing import hand, handed
+from cotdistill.experiments.make import make_cell
+from cotdistill.experiments.plan import plan
+from cotdistill.experiments.shared import Queue, sharers_apart, unfinished_stages
+from cotdistill.experiments.work import Work
+from cotdistill.storage.stages import noting_stages
+import cotdistill.training.stage, cotdistill.evaluation.evaluate
+
+class Reached(Exception):
+    pass
+
+def reach(stage):
+    raise Reached
+
+planned = plan(load_experiment(Path(sys.argv[1])))
+cells = list(planned.distinct)
+needs = unfinished_stages(cells, cells, planned)
+queue = Queue(sharers_apart(cells, needs), needs)
+parent, worker = [], []
+for number in range(24):
+    started = time.process_time()
+    cell = queue.next()
+    text = hand(cell, planned)
+    parent.append(time.process_time() - started)
+    queue.ended(cell, made=False)
+    if cell.untrained:
+        continue
+    started = time.process_time()
+    try:
+        with noting_stages(reach):
+            make_cell(*handed(text), Work(Path(sys.argv[1]).parent / "none", print))
+    except Reached:
+        worker.append(time.process_time() - started)
+print(sorted(parent)[len(parent) // 2], sorted(worker)[len(worker) // 2])
 """
 
 
@@ -114,19 +174,64 @@ def log_opened(size: int, folder: Path) -> Cost:
     return cost
 
 
+def read_again(size: int, folder: Path) -> Cost:
+    """``cotdistill run`` of four finished arms on this many rows."""
+    file = folder / "four.yaml"
+    file.write_text(FOUR_ARMS.replace("ROWS", str(rows_of(size, folder))), encoding="utf-8")
+    command = ["-m", "cotdistill", "run", str(file), "--runs", str(folder / "runs")]
+    process(command)
+    return process(command)[0]
+
+
+def reported(size: int, folder: Path) -> Cost:
+    """``cotdistill report`` of an experiment of this many cells."""
+    file, _ = many_cells(size, folder)
+    return process(["-m", "cotdistill", "report", str(file), "--runs", str(folder / "many")])[0]
+
+
+def only_one(size: int, folder: Path) -> Cost:
+    """``cotdistill run --only`` of a done cell of such an experiment."""
+    file, cell = many_cells(size, folder)
+    return process(["-m", "cotdistill", "run", str(file), "--only", cell, "--runs", str(folder / "many")])[0]
+
+
+def cell_chosen(size: int, folder: Path) -> Cost:
+    """Choosing and handing over one cell of this many, in the process that starts workers."""
+    return Cost(float(python(START, str(fabricated.experiment(size, folder)))[1].split()[0]))
+
+
+def cell_begun(size: int, folder: Path) -> Cost:
+    """What its worker reads until it opens the first stage."""
+    return Cost(float(python(START, str(fabricated.experiment(size, folder)))[1].split()[1]))
+
+
+def many_cells(size: int, folder: Path) -> tuple[Path, str]:
+    """The file of a finished experiment of this many cells, and the id of one that is trained."""
+    file = fabricated.experiment(size, folder)
+    if not (folder / "many").exists():
+        fabricated.finished(file, folder / "many", NUM_QUESTIONS)
+    states = sorted((folder / "many" / file.stem / "cells").glob("*.json"))
+    return file, next(state.stem for state in states if "training" in json.loads(state.read_text())["stages"])
+
+
 MEASURES = {
     "first_step": Measure(first_step, (2_000, 4_000, 8_000), (25_000, 50_000, 100_000)),
     "second_arm": Measure(second_arm, (2_000, 4_000, 8_000), (25_000, 50_000, 100_000)),
     "collate": Measure(collated, (8, 16, 32), (8, 16, 32)),
     "log_opened": Measure(log_opened, (250, 500, 1_000), (2_500, 5_000, 10_000)),
+    "read_again": Measure(read_again, (2_000, 4_000, 8_000), (25_000, 50_000, 100_000)),
+    "report": Measure(reported, (10, 20, 40), (250, 500, 1_000)),
+    "only": Measure(only_one, (10, 20, 40), (250, 500, 1_000)),
+    "cell_chosen": Measure(cell_chosen, (500, 1_000, 2_000), (500, 1_000, 2_000)),
+    "cell_begun": Measure(cell_begun, (500, 1_000, 2_000), (500, 1_000, 2_000)),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"rows by name, with commas: {', '.join(MEASURES)}")
-    parser.add_argument("--full", action="store_true", help="as large as it must be: an hour, 10 GB of disk")
-    parser.add_argument("--sizes", type=int, nargs=3, help="three sizes in one ratio instead")
+    parser.add_argument("--full", action="store_true", help="as large as it must be: hours, 20 GB of disk")
+    parser.add_argument("--sizes", type=int, nargs="+", help="one size, or three in one ratio, instead")
     parser.add_argument("--json", action="store_true", help="the default: JSON lines")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(MEASURES)
@@ -138,7 +243,7 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
 
 
-def measured(name: str, measure: Measure, sizes: tuple[int, int, int], folder: Path) -> Iterator[dict[str, object]]:
+def measured(name: str, measure: Measure, sizes: Sequence[int], folder: Path) -> Iterator[dict[str, object]]:
     costs: list[Cost] = []
     for size in sizes:
         own = folder / str(size)
@@ -146,6 +251,8 @@ def measured(name: str, measure: Measure, sizes: tuple[int, int, int], folder: P
         cost = measure.cost(size, own)
         costs.append(cost)
         yield {"row": name, "size": size, "seconds": cost.seconds, "megabytes": cost.megabytes}
+    if len(sizes) != 3:
+        return
     ratio = sizes[1] / sizes[0]
     growth = {"seconds": exponent([cost.seconds for cost in costs], ratio)}
     if all(cost.megabytes is not None for cost in costs):

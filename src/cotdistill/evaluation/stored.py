@@ -7,7 +7,7 @@ read it alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
@@ -103,11 +103,17 @@ class StoredPredictions(Sequence[Prediction]):
     def __getitem__(self, place: slice) -> tuple[Prediction, ...]: ...
     def __getitem__(self, place: int | slice) -> Prediction | tuple[Prediction, ...]:
         if isinstance(place, slice):
-            return tuple(self[each] for each in range(len(self))[place])
-        start, end = self._starts[range(len(self))[place] :][:2]
+            return tuple(self.at(range(len(self))[place]))
+        return self.at([range(len(self))[place]])[0]
+
+    def at(self, places: Iterable[int]) -> list[Prediction]:
+        """The predictions at these places, from 0; the file is opened once for all of them."""
+        found = []
         with self._file.open("rb") as file:
-            file.seek(start)
-            return Prediction.from_row(json.loads(file.read(end - start)))
+            for place in places:
+                file.seek(self._starts[place])
+                found.append(Prediction.from_row(json.loads(file.readline())))
+        return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StoredPredictions):
@@ -116,6 +122,13 @@ class StoredPredictions(Sequence[Prediction]):
 
     def __hash__(self) -> int:
         return hash(self._stage.checksum(PREDICTIONS))
+
+
+def predictions_at(predictions: Sequence[Prediction], places: Sequence[int]) -> list[Prediction]:
+    """The predictions at these places, from 0; stored ones are read together."""
+    if isinstance(predictions, StoredPredictions):
+        return predictions.at(places)
+    return [predictions[place] for place in places]
 
 
 def outcomes_of(answers: Answers) -> Outcomes:

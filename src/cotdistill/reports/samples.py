@@ -12,10 +12,10 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cotdistill.evaluation.outcomes import Item, Items
-from cotdistill.evaluation.stored import outcomes_of
+from cotdistill.evaluation.stored import outcomes_of, predictions_at
 from cotdistill.records import VERDICTS, Prediction, Question
 from cotdistill.reports.evidence import Evidence
 from cotdistill.reports.texts import one_line
@@ -27,6 +27,8 @@ MAX_BYTES = 13_500_000
 """Deflated; in base64 a third more."""
 
 _CAPS = (16_000, 8_000, 4_000, 2_000, 1_000, 500, 250, 120)
+_TOGETHER = 8
+"""Questions whose outputs are read, and held, together."""
 _PIECE = 300_000
 _PREVIEW = 90
 """Characters: outputs are cut to the largest cap that fits, a piece holds so much, a list shows a question's first."""
@@ -45,6 +47,15 @@ class Samples:
     @property
     def size(self) -> int:
         return sum(map(len, self.pieces))
+
+
+class Output(NamedTuple):
+    """What a page shows of a prediction."""
+
+    answer: str
+    text: str
+    stated: str | None
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +183,9 @@ def _pieces(outputs: _Outputs, items: Sequence[int], cap: int | None) -> Iterato
     """Rows of about _PIECE characters each, with the number of the first item in them."""
     questions = list(outputs.questions.values())
     start, rows, length = 0, [], 0
-    for number, item in enumerate(items):
-        row, characters = _row(outputs, item, questions[item], cap)
+    read = (row for first in range(0, len(items), _TOGETHER) for row in _read(outputs, items[first:][:_TOGETHER], cap))
+    for number, (item, found) in enumerate(zip(items, read, strict=True)):
+        row, characters = _row(found, questions[item])
         rows.append(row)
         length += characters
         if length >= _PIECE:
@@ -183,21 +195,34 @@ def _pieces(outputs: _Outputs, items: Sequence[int], cap: int | None) -> Iterato
         yield start, rows
 
 
-def _row(outputs: _Outputs, item: int, question: Question | None, cap: int | None) -> tuple[list[Any], int]:
+def _read(outputs: _Outputs, items: Sequence[int], cap: int | None) -> list[list[Output | None]]:
+    """For each item what each cell has for it; the file of a cell is opened once for all items."""
+    columns = []
+    for predictions, places in zip(outputs.predictions, outputs.places, strict=True):
+        chosen = places[list(items)].tolist()
+        found = iter(predictions_at(predictions, [place for place in chosen if place >= 0]))
+        columns.append([None if place < 0 else _output(next(found), cap) for place in chosen])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _output(prediction: Prediction, cap: int | None) -> Output:
+    cut = _cut(prediction.output, cap), _cut(prediction.extracted, cap)
+    return Output(prediction.answer, *cut, prediction.num_output_tokens)
+
+
+def _row(read: Sequence[Output | None], question: Question | None) -> tuple[list[Any], int]:
     """``[question, choices, gold answer, texts, outputs]``, and its length in characters.
 
     An output is ``[number of its text, extracted answer, tokens]``, or 0 where the cell has none.
     """
     texts, found = {}, []
     answer = ""
-    for predictions, places in zip(outputs.predictions, outputs.places, strict=True):
-        if places[item] < 0:
+    for one in read:
+        if one is None:
             found.append(0)
             continue
-        prediction = predictions[int(places[item])]
-        answer = prediction.answer
-        text = texts.setdefault(_cut(prediction.output, cap), len(texts))
-        found.append([text, _cut(prediction.extracted, cap), prediction.num_output_tokens])
+        answer = one.answer
+        found.append([texts.setdefault(one.text, len(texts)), one.stated, one.num_tokens])
     asked = question.asked if question else ""
     choices = list(question.choices) if question and question.choices else []
     return [asked, choices, answer, list(texts), found], len(asked) + sum(map(len, texts)) + 16 * len(found)
