@@ -116,6 +116,11 @@ def test_plan_and_run_refuse_the_same_and_the_report_names_the_kept_step(folder:
     told = run_command(folder, "plan", "e.yaml")
     assert told.status == 0, told.err
     assert "to check students while they train" in told.out
+    assert run_command(folder, "annotate", "e.yaml").status == 0
+    assert "- trained: validation has 10 questions of its own" in (folder / "runs/e/data_card.md").read_text()
+    share = "training.validation={share: 0.25, questions: 4}"
+    assert run_command(folder, "annotate", "e.yaml", "--set", share).status == 0
+    assert "of the 40 questions are held out for validation" in (folder / "runs/e/data_card.md").read_text()
     (folder / "own.jsonl").write_text(rows(41, 45))
     for command in ("plan", "run"):
         refused = run_command(folder, command, "e.yaml")

@@ -223,11 +223,13 @@ def _write_data_card(experiment: Experiment, results: dict[str, CellResult], run
     from cotdistill.engines.costs import price_of
     from cotdistill.experiments.lengths import lengths_of
     from cotdistill.experiments.plan import plan
+    from cotdistill.experiments.validating import held_out_line
     from cotdistill.reports.data_card import AnnotatedArm, write_card
 
     planned, work, arms = plan(experiment), work_in(runs), []
     for name, result in results.items():
         lengths = lengths_of([result.cell], planned, work, exact=False).get(result.cell.arm)
         price = price_of(result.cell.config.teacher)
-        arms.append(AnnotatedArm(name, result.stages["annotation"], price, lengths))
+        held = held_out_line(result.cell.config, work.load)
+        arms.append(AnnotatedArm(name, result.stages["annotation"], price, lengths, held))
     return write_card(arms, runs / experiment.name)

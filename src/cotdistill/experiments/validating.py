@@ -37,6 +37,17 @@ def held_out_of(config: CellConfig, load: LoadTask) -> HeldOut | None:
     return found
 
 
+def held_out_line(config: CellConfig, load: LoadTask) -> str | None:
+    """How many questions validation has, in words; None without one."""
+    held, validation = held_out_of(config, load), config.training and config.training.validation
+    if held is None or not validation:
+        return None
+    number = len(held.questions)
+    if validation.data is None:
+        return f"{number} of the {len(load(config.task).train)} questions are held out for validation"
+    return f"validation has {number} questions of its own, from {validation.data.name}"
+
+
 def _of_share(
     config: CellConfig, validation: Validation, load: LoadTask, trained: Sequence[Question], tested: Iterable[Question]
 ) -> HeldOut:

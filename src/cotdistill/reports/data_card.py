@@ -30,19 +30,22 @@ CARD, FIGURE, LENGTHS, NUMBERS = "data_card.md", "data_card.png", "data_card_len
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedArm:
-    """An arm's annotation folder, the price of its teacher's tokens if known, and how long its examples are."""
+    """An arm's annotation folder, the price of its teacher's tokens if known, how long its examples are, and what is
+    held out for validation, in words."""
 
     arm: str
     path: Path
     price: Price | None
     lengths: Lengths | None = None
+    held_out: str | None = None
 
 
 def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
     """Describe the annotations, each once, in ``folder``; a card of the same annotations is left as it is."""
     by_path = {annotated.path: annotated for annotated in annotations}
     made_of = {str(path.name): sorted(a.arm for a in annotations if a.path == path) for path in by_path}
-    if (folder / CARD).is_file() and _made_of(folder) == made_of:
+    held = {annotated.arm: annotated.held_out for annotated in annotations if annotated.held_out}
+    if (folder / CARD).is_file() and _made_of(folder) == (made_of, held):
         return folder / CARD
     read = {path: read_annotation(path) for path in by_path}
     described = {path.name: describe(read[path], by_path[path].price) for path in by_path}
@@ -53,16 +56,17 @@ def write_card(annotations: Sequence[AnnotatedArm], folder: Path) -> Path:
         write_figure(drawn, folder / FIGURE)
     write_figure(_draw_lengths(described, made_of), folder / LENGTHS)
     trained = {annotated.arm: annotated.lengths for annotated in annotations if annotated.lengths}
-    write_text_atomically(folder / CARD, _text(described, grown, made_of, trained, figure=drawn is not None))
+    write_text_atomically(folder / CARD, _text(described, grown, made_of, trained, held, figure=drawn is not None))
     rows = {key: one.to_row() for key, one in described.items()}
-    numbers = {"annotations": made_of, "described": rows, "growth": [one.to_row() for one in grown]}
+    numbers = {"annotations": made_of, "held_out": held, "described": rows, "growth": [one.to_row() for one in grown]}
     write_json_atomically(folder / NUMBERS, numbers)
     return folder / CARD
 
 
-def _made_of(folder: Path) -> dict[str, list[str]] | None:
+def _made_of(folder: Path) -> tuple[Any, Any] | None:
     try:
-        return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["annotations"]
+        numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        return numbers["annotations"], numbers["held_out"]
     except (OSError, *WRONG_SHAPE):
         return None
 
@@ -80,6 +84,7 @@ def _text(
     grown: list[Growth],
     made_of: dict[str, list[str]],
     trained: dict[str, Lengths],
+    held: dict[str, str],
     *,
     figure: bool,
 ) -> str:
@@ -111,7 +116,7 @@ def _text(
         for key, outcomes in shorter:
             counts = ", ".join(f"{outcome.replace('_', ' ')} {count}" for outcome, count in outcomes.items())
             lines.append(f"- {markdown_text(', '.join(made_of[key]))}: {counts}")
-    lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained)]
+    lines += ["", "## What is not trained on", "", *_left_out(described, made_of, trained, held)]
     lines += ["", f"![How many texts have how many words]({LENGTHS})"]
     if figure:
         lines += ["", f"![Words and steps by granularity: medians and quartiles]({FIGURE})"]
@@ -119,9 +124,13 @@ def _text(
 
 
 def _left_out(
-    described: dict[str, Description], made_of: dict[str, list[str]], trained: dict[str, Lengths]
+    described: dict[str, Description],
+    made_of: dict[str, list[str]],
+    trained: dict[str, Lengths],
+    held: dict[str, str],
 ) -> list[str]:
-    """By arm: questions without a rationale, and examples that are too long or cut, with a warning if they are many."""
+    """By arm: questions without a rationale, examples that are too long or cut, with a warning if they are many, and
+    what is held out."""
     lines = []
     for key, one in described.items():
         dropped, total = sum(one.dropped.values()), one.rows + sum(one.dropped.values())
@@ -136,6 +145,8 @@ def _left_out(
         for arm in made_of[key]:
             if arm in trained and (line := trained[arm].line()):
                 lines.append(f"- {markdown_text(arm)}: {line}")
+            if arm in held:
+                lines.append(f"- {markdown_text(arm)}: {markdown_text(held[arm])}")
     return lines
 
 
