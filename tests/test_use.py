@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.annotation.teachers.test_server import transformers_serve
 from tests.command import run_command
 
-from cotdistill.config import EvaluationConfig, ModelConfig, TrainingConfig
+from cotdistill.annotation import annotate
+from cotdistill.config import AnnotationConfig, EvaluationConfig, ModelConfig, TrainingConfig, TransformersTeacher
+from cotdistill.errors import DataError
 from cotdistill.evaluation.evaluate import evaluate
+from cotdistill.evaluation.harness import load_harness
 from cotdistill.records import Prediction, Question, Rationale
+from cotdistill.tasks.prompts import prompt_text
+from cotdistill.tasks.reasoning import split_reasoning
 from cotdistill.training.stage import Student, train
 
 
@@ -22,9 +29,9 @@ def rationales(number: int) -> list[Rationale]:
     return [Rationale(one, f"{n} + {n} = {2 * n}.", "someone", None, "cot") for n, one in enumerate(questions)]
 
 
-def trained_and_tested(runs: Path) -> tuple[Student, list[Prediction]]:
+def trained_and_tested(runs: Path, **changes: Any) -> tuple[Student, list[Prediction]]:
     """A student that has learned the form of its answers, and its own outputs for three of its questions."""
-    settings = TrainingConfig(epochs=1, learning_rate=1e-3, dtype="float32")
+    settings = TrainingConfig.model_validate({"epochs": 1, "learning_rate": 1e-3, "dtype": "float32"} | changes)
     student = train(ModelConfig(model="builtin:nano-student"), rationales(64), settings, seed=0, runs=runs)
     questions = [rationale.question for rationale in rationales(64)[10:13]]
     config = EvaluationConfig(max_new_tokens=40, dtype="float32")
@@ -55,9 +62,59 @@ def test_what_cannot_be_asked_is_one_line(tmp_path: Path) -> None:
         assert (outcome.status, outcome.err.count("\n")) == (2, 1)
 
 
-@pytest.mark.slow
-def test_a_server_answers_a_bare_question_as_ask_does(tmp_path: Path) -> None:
+WAYS: list[dict[str, Any]] = [{"target": "answer_only"}, {"target": "answer_then_rationale"}, {"response": "think"}]
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=str)
+def test_a_bare_question_is_put_to_every_student_as_it_was_trained(changes: dict[str, Any], tmp_path: Path) -> None:
+    student, predictions = trained_and_tested(tmp_path / "runs", **changes)
+    asked = [f"What is {n} + {n}?" for n in range(10, 13)]
+    outcome = run_command(tmp_path, "ask", student.path, *asked, "--json", "--max-new-tokens", "40")
+    replies = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [reply["text"].strip() for reply in replies] == [said(each.output) for each in predictions]
+    assert [reply["num_prompt_tokens"] for reply in replies] == [each.num_prompt_tokens for each in predictions]
+
+
+def said(output: str) -> str:
+    """What is said behind the thought."""
+    return split_reasoning(output)[1].strip()
+
+
+def test_nobody_instructs_a_student_twice(tmp_path: Path) -> None:
+    """Neither our evaluation, nor an annotation that it writes as a teacher, nor lm-eval, with or without its template.
+
+    Prompts are as long as those of the model that it was made from, whose template adds nothing.
+    """
     student, predictions = trained_and_tested(tmp_path / "runs")
+    own, base = ModelConfig(model=str(student.model)), ModelConfig(model="builtin:nano-student")
+    questions = [rationale.question for rationale in rationales(64)[10:13]]
+    config = EvaluationConfig(max_new_tokens=4, dtype="float32")
+    untrained = evaluate(base, questions, target=student.target, config=config, runs=tmp_path / "runs")
+    assert [each.num_prompt_tokens for each in untrained] == [each.num_prompt_tokens for each in predictions]
+    written = []
+    for model in (own, base):
+        teacher = TransformersTeacher.model_validate({"model": model.model, "sampling": {"max_new_tokens": 4}})
+        runs = tmp_path / Path(model.model).name
+        with contextlib.suppress(DataError):  # what it writes in so few tokens is no rationale
+            annotate(questions, teacher, AnnotationConfig(granularity=1, keep="all"), runs=runs)
+        (log,) = runs.glob("completions/*/completions.jsonl")
+        written.append(sorted(json.loads(line)["input_tokens"] for line in log.read_text().splitlines()))
+    assert written[0] == written[1]
+    pytest.importorskip("lm_eval")
+    harnesses = [load_harness(model, dtype="float32") for model in (own, base)]
+    asked = prompt_text(questions[0], student.target)
+    assert harnesses[0].tok_encode(asked) == harnesses[1].tok_encode(asked)
+    turns = [{"role": "user", "content": asked}]
+    shown = [harness.apply_chat_template(turns) for harness in harnesses]
+    assert shown[0] == shown[1]
+    bare = harnesses[0].apply_chat_template([{"role": "user", "content": questions[0].question}])
+    assert bare == shown[0], "a task of lm-eval that uses the template asks the student as it was trained"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, *(pytest.param(each, marks=pytest.mark.full) for each in WAYS)], ids=str)
+def test_a_server_answers_a_bare_question_as_ask_does(changes: dict[str, Any], tmp_path: Path) -> None:
+    student, predictions = trained_and_tested(tmp_path / "runs", **changes)
     with transformers_serve(student.model, tmp_path / "server.log", seconds=120) as url:
         for number, prediction in zip(range(10, 13), predictions, strict=True):
             turns = [{"role": "user", "content": f"What is {number} + {number}?"}]
@@ -66,5 +123,5 @@ def test_a_server_answers_a_bare_question_as_ask_does(tmp_path: Path) -> None:
                 f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
             )
             with urllib.request.urlopen(request, timeout=120) as reply:
-                said = json.load(reply)["choices"][0]["message"]["content"]
-            assert said.strip() == prediction.output.strip()
+                answered = json.load(reply)["choices"][0]["message"]["content"]
+            assert said(answered) == said(prediction.output)
