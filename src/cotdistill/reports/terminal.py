@@ -43,7 +43,9 @@ def print_table(evidence: Evidence, console: Console | None = None) -> None:
         missing_table(evidence),
     )
     print_tables([table for table in found if table is not None], console)
-    for sentence in caveats(evidence):
+    for number, sentence in enumerate(caveats(evidence)):
+        if not number:
+            console.print()
         console.print(Text("- " + one_line("".join(sentence))))
 
 
