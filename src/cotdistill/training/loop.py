@@ -116,20 +116,9 @@ def train_student(
         if validator:
             validator.resume(first_step)
         steps = _Steps(
-            examples,
-            lengths,
-            config,
-            num_steps,
-            seed,
-            student,
-            wrapped,
-            optimizer,
-            layout,
-            dtype,
-            rollouts,
-            ranks,
-            signal,
+            examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
         )
+        steps.signal = signal
         order = enumerate(grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps))
         if rollouts is not None and rollouts.drawn is None:
             steps.buffer = Buffer(rollouts, folder / BUFFER, num_steps, ranks.rank, steps.own)
