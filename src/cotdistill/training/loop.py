@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,7 @@ from cotdistill.models.forward.lean import lean
 from cotdistill.models.forward.positions import num_positions
 from cotdistill.models.load.layers import decoder_layers
 from cotdistill.models.load.loading import resolve_dtype
-from cotdistill.progress import peak_memory, track
-from cotdistill.storage.jsonl import RowAppender, read_rows
+from cotdistill.storage.jsonl import read_rows
 from cotdistill.training.checkpoints import TrainingState, load_checkpoint, load_parameters, save_checkpoint
 from cotdistill.training.data.ahead import ahead
 from cotdistill.training.data.batches import (
@@ -42,12 +41,13 @@ from cotdistill.training.data.layout import laid_out
 from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import ALONE, Ranks, whole
 from cotdistill.training.optimizer import make_optimizer
+from cotdistill.training.recording import recording
 from cotdistill.training.rollout_buffer import BUFFER, Buffer
 from cotdistill.training.rollouts import Rollouts, rollout_totals
 from cotdistill.training.schedules import learning_rate
 from cotdistill.training.signals.live import TeacherSignal
 from cotdistill.training.step import DistillationLoss, accumulate, named_terms
-from cotdistill.training.validation import Validator, Watch, forget_after
+from cotdistill.training.validation import Validator, Watch
 
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.tmp"
@@ -115,15 +115,13 @@ def train_student(
         validator = watch and Validator.of(watch, config, module, layout, dtype, folder, num_steps, len(groups), ranks)
         if validator:
             validator.resume(first_step)
-        steps = _Steps(
-            examples, lengths, config, num_steps, seed, student, wrapped, optimizer, layout, dtype, rollouts, ranks
-        )
-        steps.signal = signal
+        how = wrapped, optimizer, layout, dtype, rollouts, ranks, signal
+        steps = _Steps(examples, lengths, config, num_steps, seed, student, *how)
         order = enumerate(grouped_steps(groups, lengths, config.batch_size, seed=seed, num_steps=num_steps))
         if rollouts is not None and rollouts.drawn is None:
             steps.buffer = Buffer(rollouts, folder / BUFFER, num_steps, ranks.rank, steps.own)
             order = steps.buffer.foreseen(order)
-        record = stack.enter_context(_recording(folder / METRICS, num_steps, first_step, ranks))
+        record = stack.enter_context(recording(folder / METRICS, num_steps, first_step, ranks))
         laid = stack.enter_context(closing(ahead(steps.lay, islice(order, first_step, None))))
         _take_all(steps, laid, record, validator, state, folder / CHECKPOINT, first_step)
     if config.gradient_checkpointing:
@@ -291,23 +289,6 @@ def _check_lengths(student: PreTrainedModel, examples: Sequence[Example]) -> Non
             where=f"rationale {longest.id}",
             remedy=f"set training.max_length: {limit}",
         )
-
-
-@contextmanager
-def _recording(path: Path, num_steps: int, first_step: int, ranks: Ranks) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What receives each step's metrics: the file and the bar on the first rank, nothing on the others."""
-    if not ranks.is_first:
-        yield lambda row: None
-        return
-    forget_after(path, first_step)
-    with RowAppender(path) as metrics, track("train", num_steps, done=first_step) as progress:
-
-        def record(row: dict[str, Any]) -> None:
-            metrics.append(row)
-            speed = row["num_tokens"] / max(row["seconds"], 1e-4)
-            progress.advance(note=f"loss {row['loss']:.3f}, {speed:,.0f} tokens/s, {peak_memory()}")
-
-        yield record
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:

@@ -25,13 +25,14 @@ from cotdistill.evaluation.readers import judge_of
 from cotdistill.evaluation.statistics.comparisons import score
 from cotdistill.progress import UNSEEN
 from cotdistill.records import VERDICTS, Prediction, Score
-from cotdistill.storage.jsonl import RowAppender, read_rows, write_rows
+from cotdistill.storage.jsonl import RowAppender, read_rows
 from cotdistill.tasks.prompts import prompt_of
 from cotdistill.training.data.batches import Layout, batch_tokens, batches_of_step, num_steps_of
 from cotdistill.training.data.examples import Example
 from cotdistill.training.data.store import lengths_of
 from cotdistill.training.distributed import Ranks
 from cotdistill.training.held_out import Checks
+from cotdistill.training.recording import forget_after
 from cotdistill.training.step import PARTS, DistillationLoss, named_terms
 
 VALIDATION, SAMPLES = "validation.jsonl", "validation_samples.jsonl"
@@ -279,14 +280,6 @@ class Validator:
 
 
 _REMEDY = "lower training.learning_rate, or set training.dtype: float32"
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Remove the rows of steps that a kill undid: they will be written again."""
-    if path.exists():
-        with RowAppender(path) as file:
-            kept = [row for row in file.rows() if row["step"] <= step]
-        write_rows(path, kept)
 
 
 def _verdicts(found: Score) -> dict[str, int]:
