@@ -26,6 +26,8 @@ Outcome = tuple[bool, dict[str, Any]]
 STOPS = {0, 7, 30, 60}
 """So many that rows of a batch end at different tokens."""
 NUM_NEW = 14
+SIZE = 3
+"""Of a batch: fewer than there are prompts, so that rows that end make room for others."""
 
 
 def _random_ids(number: int, generator: torch.Generator) -> list[int]:
@@ -40,7 +42,7 @@ def _different(subject: Subject, prompts: Sequence[Sequence[int]], found: Mappin
 
 def _written(subject: Subject, prompts: Sequence[Sequence[int]]) -> dict[int, Sequence[int]]:
     model = subject.plain()
-    outputs = generate(model, prompts, max_new_tokens=NUM_NEW, max_batch_size=16, stop_token_ids=STOPS)
+    outputs = generate(model, prompts, max_new_tokens=NUM_NEW, max_batch_size=SIZE, stop_token_ids=STOPS)
     return {output.index: output.token_ids for output in outputs}
 
 
