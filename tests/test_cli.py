@@ -202,7 +202,8 @@ def test_nothing_but_our_own_lines_is_written(lab: Path) -> None:
     ]
     for line, pattern in zip(outcome.err.splitlines(), said, strict=True):
         assert re.fullmatch(pattern, line)
-    assert outcome.out.startswith("good: 2 done, 0 failed, 0 missing\narm ")
+    assert outcome.out.startswith("good: 2 done, 0 failed, 0 missing\n")
+    assert "\narm " in outcome.out
 
 
 @pytest.mark.parametrize("command", ["run", "report", "annotate", "train", "evaluate", "run --dry-run"])
@@ -245,7 +246,7 @@ def test_a_single_command_checks_every_arm_before_it_begins(lab: Path, command: 
     outcome = run_command(lab, command, "good.yaml", "--runs", "checked", "--set", signal, "--set", loss)
     assert outcome.status == 2
     assert "vocabular" in outcome.err
-    assert not (lab / "checked").exists()
+    assert not (lab / "checked" / "annotation").exists()
 
 
 def test_settings_on_the_command_line_override_the_file(lab: Path) -> None:

@@ -150,7 +150,7 @@ def test_an_identity_holds_what_changes_a_result_and_nothing_else() -> None:
     ("text", "parts"),
     [
         ("task: svamp\nstudent: x\ntraning: {}", ["'traning'", "did you mean 'training'?"]),
-        ("task: svamp\nstudent: x\nseeds: [0, 1]", ["'seeds'", "did you mean 'seed'?"]),
+        ("task: svamp\nstudent: x\nseeds: [0, 1]", ["'seeds'", "write grid: {seed: [0, 1, 2]}"]),
         ("task: svamp\nstudent: x\ngranularity: 3", ["'granularity'", "did you mean 'annotation.granularity'?"]),
         ("task: svamp\nstudents: {x: x}\nbase: {}", ["'students' belongs to the old study files", "as an arm"]),
         ("task: svamp\nstudent: x\ntraining: {epoch: 1}", ["'training.epoch'", "did you mean 'epochs'?"]),

@@ -58,10 +58,7 @@ def run_experiment(
     if until != "annotate":  # which needs no student, and most often no torch
         experiment = settle_types(experiment, work.runs)
     planned = plan(experiment)
-    if jobs < 1:
-        raise ConfigError(f"{jobs} is not a number of jobs", where="--jobs", remedy="give at least 1")
-    if executor not in ("local", "ray"):
-        raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
+    _check_options(jobs, executor)
     if verify:
         forget(work.runs)
     if only is not None:
@@ -103,6 +100,13 @@ def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
     if arm is not None and arm not in planned.experiment.arms:
         raise ConfigError(f"unknown arm {arm!r}", where="--arm", remedy=nearest(arm, planned.experiment.arms))
     return [cell for cell in planned.distinct if arm in (None, cell.factors[ARM_FACTOR])]
+
+
+def _check_options(jobs: int, executor: str) -> None:
+    if jobs < 1:
+        raise ConfigError(f"{jobs} is not a number of jobs", where="--jobs", remedy="give at least 1")
+    if executor not in ("local", "ray"):
+        raise ConfigError(f"unknown executor {executor!r}", where="--executor", remedy="known: local, ray")
 
 
 def _write_file(experiment: Experiment, path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cotdistill.annotation.teachers.prompting import prompt_of
 from cotdistill.config import CellConfig, OpenAITeacher, RoutedTeacher
 from cotdistill.config.files import parse_yaml
-from cotdistill.config.training import LiveTeacher, OwnContext
+from cotdistill.config.signal import LiveTeacher, OwnContext
 from cotdistill.config.validation import validated
 from cotdistill.records import Question
 
