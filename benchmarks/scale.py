@@ -99,7 +99,8 @@ class Reached(Exception):
     pass
 
 def reach(stage):
-    raise Reached
+    if stage.parent.name != "questions":
+        raise Reached
 
 planned = plan(load_experiment(Path(sys.argv[1])))
 cells = list(planned.distinct)
@@ -201,7 +202,7 @@ def cell_chosen(size: int, folder: Path) -> Cost:
 
 
 def cell_begun(size: int, folder: Path) -> Cost:
-    """What its worker reads until it opens the first stage."""
+    """What its worker reads until it opens the stage of its rationales, once the first has made the questions'."""
     return Cost(float(python(START, str(fabricated.experiment(size, folder)))[1].split()[1]))
 
 

@@ -68,8 +68,8 @@ def test_a_failed_cell_stops_only_itself_and_only_it_is_run_again(small: Path) -
     assert json.loads(second.out)["cells"] == {"done": 6, "failed": 0, "missing": 0}
     after = finished(runs)
     assert {path: after[path] for path in before} == before
-    assert len(after) == 1 + 1 + 4 + 6, (
-        "one annotation, its tokens (both students have one tokenizer), students and tests"
+    assert len(after) == 1 + 1 + 1 + 4 + 6, (
+        "questions, one annotation, its tokens (both students have one tokenizer), students and tests"
     )
 
     result = load_result(load_experiment(small), runs)

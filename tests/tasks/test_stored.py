@@ -1,4 +1,4 @@
-"""The questions of a file as a stage: what loading gives, read once, found again by content and never guessed."""
+"""The questions of a file or generator as a stage: what loading gives, made once, found again by content."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import pytest
 from tests.stages import alter_a_byte
 
 from cotdistill.annotation.annotate import AnnotationRequest, annotation_identity
-from cotdistill.config import AnnotationConfig, FileTask, HumanTeacher
+from cotdistill.config import (
+    AnnotationConfig,
+    CellConfig,
+    FileTask,
+    HumanTeacher,
+    ModelConfig,
+    ProceduralTask,
+    ProceduralTeacher,
+)
 from cotdistill.errors import DataError
+from cotdistill.experiments.make import annotation_request
 from cotdistill.experiments.work import Work
 from cotdistill.storage.stored import content_of
 from cotdistill.tasks import load_task, stored
@@ -95,5 +104,30 @@ def test_a_file_with_an_error_is_refused_as_in_memory(tmp_path: Path) -> None:
 
 def test_what_only_plans_writes_nothing(tmp_path: Path) -> None:
     work = Work(tmp_path / "runs", print, writes=False)
+    assert len(work.load(GENERATED).train) == 40
     assert len(work.load(task_of(tmp_path, ROWS)).train) > 20
     assert not (tmp_path / "runs").exists()
+
+
+GENERATED = ProceduralTask(kinds=("navigate", "word_sorting"), num_train=40, num_test=10)
+
+
+def test_generated_questions_are_those_in_memory_and_give_annotations_the_same_keys(tmp_path: Path) -> None:
+    plain, kept = load_task(GENERATED), stored_task(GENERATED, tmp_path / "runs")
+    assert (kept.name, list(kept.train), list(kept.test)) == (plain.name, list(plain.train), list(plain.test))
+    for decontaminate in ("off", "questions"):
+        config = AnnotationConfig(decontaminate=decontaminate)
+        requests = [
+            AnnotationRequest(task.train, ProceduralTeacher(), config, evaluation=task.test) for task in (plain, kept)
+        ]
+        assert annotation_identity(requests[0], tmp_path) == annotation_identity(requests[1], tmp_path)
+
+
+def test_another_process_learns_the_keys_of_generated_questions_and_neither_makes_nor_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = CellConfig(task=GENERATED, student=ModelConfig(model="builtin:nano-student"), teacher=ProceduralTeacher())
+    before = annotation_identity(annotation_request(cell, Work(tmp_path, print)), tmp_path)
+    monkeypatch.setattr(stored, "load_task", pytest.fail)
+    monkeypatch.setattr(stored.StoredQuestions, "__iter__", pytest.fail)
+    assert annotation_identity(annotation_request(cell, Work(tmp_path, print)), tmp_path) == before

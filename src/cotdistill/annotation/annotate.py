@@ -40,10 +40,11 @@ from cotdistill.models.load.source import model_identity
 from cotdistill.records import Question, Rationale, count_by
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.finished import open_finished
-from cotdistill.storage.hashes import ListKey, content_key
+from cotdistill.storage.hashes import ListKey
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.stages import Stage, open_stage
 from cotdistill.storage.stored import StoredRecords, Without, content_of
+from cotdistill.tasks.stored import asked_key
 
 VERSION = 6
 """Raised whenever a change of code changes what an annotation holds."""
@@ -212,7 +213,7 @@ def annotation_identity(request: AnnotationRequest, runs: Path) -> dict[str, Any
         "teacher": identity(request.teacher),
         "annotation": identity(config.model_copy(update=_SAID_APART)),
         "perturbation": PERTURBATION_VERSION if config.perturbation else None,
-        "evaluation": [config.decontaminate, content_key([q.asked for q in compared])] if compared else None,
+        "evaluation": [config.decontaminate, asked_key(compared)] if compared else None,
         "source": _source_identity(request, completions_folder(request.teacher, runs)),
         "selection": _selection_identity(config, request.student),
     }

@@ -6,6 +6,8 @@ What loads torch is imported where it is used: an annotation that is only read, 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +125,7 @@ def annotation_request(config: CellConfig, work: Work) -> AnnotationRequest:
     """What is annotated for the cell, by whom and how."""
     evaluation = _test_questions(config, work)
     if config.evaluation.few_shot:
-        evaluation += exemplar_questions(evaluation, _data_dir(config))
+        evaluation = [*evaluation, *exemplar_questions(evaluation, _data_dir(config))]
     return AnnotationRequest(
         work.load(config.task).train,
         config.teacher,
@@ -134,8 +136,10 @@ def annotation_request(config: CellConfig, work: Work) -> AnnotationRequest:
     )
 
 
-def _test_questions(config: CellConfig, work: Work) -> list[Question]:
-    return [question for task in config.evaluation.tasks or (config.task,) for question in work.load(task).test]
+def _test_questions(config: CellConfig, work: Work) -> Sequence[Question]:
+    """Of one task as they are stored, which need not be read for their key."""
+    first, *others = [work.load(task).test for task in config.evaluation.tasks or (config.task,)]
+    return [*first, *chain.from_iterable(others)] if others else first
 
 
 def train_student(config: CellConfig, rationales: Rationales, work: Work, *, title: str) -> Student:
@@ -207,7 +211,7 @@ def evaluate_student(config: CellConfig, student: Student | None, work: Work) ->
 def _evaluation(config: CellConfig, student: Student | None, work: Work) -> dict[str, Any]:
     """What the cell's model is asked, and how."""
     return {
-        "questions": _test_questions(config, work),
+        "questions": list(_test_questions(config, work)),
         "target": prompt_target(config.evaluation, student),
         "config": config.evaluation,
         "runs": work.runs,

@@ -1,6 +1,6 @@
-"""The questions of the user's own files as a stage: read once, and then line by line by all that train on them.
+"""The questions of the user's own files, and of generators, as a stage: made once, and then read line by line.
 
-A second arm, a seed, a resume or a worker learns their key and their number from the stage, and reads none of them.
+A second arm, a seed, a resume or a worker learns their keys and their number from the stage, and reads none of them.
 """
 
 from __future__ import annotations
@@ -9,30 +9,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cotdistill.config import FileTask, identity
+from cotdistill.config import FileTask, ProceduralTask, identity
 from cotdistill.records import Question
 from cotdistill.storage.finished import FinishedStage
-from cotdistill.storage.hashes import ListKey
+from cotdistill.storage.hashes import ListKey, content_key_of
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.locks import unattended
 from cotdistill.storage.stages import Stage, open_stage
 from cotdistill.storage.stored import StoredRecords
 from cotdistill.storage.verified import checksum
+from cotdistill.tasks import load_task
 from cotdistill.tasks.files import own_questions
 from cotdistill.tasks.task import Task
 
-VERSION = 1
-"""Raised whenever a change of code changes which questions a file gives."""
+VERSION = 2
+"""Raised whenever a change of code changes which questions a file or a generator gives, or what is told of them."""
 
 
 SIDES: tuple[Literal["train"], Literal["test"]] = "train", "test"
 
 
 class StoredQuestions(StoredRecords[Question]):
-    """Questions in a file; ``bare_tasks`` are the tasks of those without a rationale."""
+    """Questions in a file; ``asked`` is :func:`asked_key` of them, ``bare_tasks`` are the tasks of those without a
+    rationale."""
 
     def __init__(self, path: Path, told: dict[str, Any]):
         super().__init__(path, Question.from_row, told["key"], told["number"])
+        self.asked: str = told["asked"]
         self.bare_tasks = frozenset[str](told["bare_tasks"])
 
 
@@ -43,7 +46,14 @@ def bare_tasks(questions: Sequence[Question]) -> frozenset[str]:
     return frozenset(question.task for question in questions if not question.human_rationale)
 
 
-def stored_task(config: FileTask, runs: Path) -> Task:
+def asked_key(questions: Sequence[Question]) -> str:
+    """The key of what the questions ask, in their order."""
+    if isinstance(questions, StoredQuestions):
+        return questions.asked
+    return content_key_of(question.asked for question in questions)
+
+
+def stored_task(config: FileTask | ProceduralTask, runs: Path) -> Task:
     """What ``load_task`` gives, in ``runs/questions/<key>``, made if it is not there.
 
     Waits for another process that is making it. Raises DataError as ``load_task`` does.
@@ -54,8 +64,10 @@ def stored_task(config: FileTask, runs: Path) -> Task:
         return _read(stage.read())
 
 
-def _identity(config: FileTask, runs: Path) -> dict[str, Any]:
-    """The files' names are in it, since questions are named after them, and their content, wherever they lie."""
+def _identity(config: FileTask | ProceduralTask, runs: Path) -> dict[str, Any]:
+    """Of files their names, since questions are named after them, and their content, wherever they lie."""
+    if isinstance(config, ProceduralTask):
+        return {"version": VERSION, "settings": identity(config)}
     found = {
         side: [config.side_name(side), checksum(path, runs)]
         for side, path in zip(SIDES, (config.train, config.test), strict=True)
@@ -65,8 +77,8 @@ def _identity(config: FileTask, runs: Path) -> dict[str, Any]:
     return {"version": VERSION, "files": found, "settings": settings}
 
 
-def _make(config: FileTask, stage: Stage) -> None:
-    found = own_questions(config)
+def _make(config: FileTask | ProceduralTask, stage: Stage) -> None:
+    found = own_questions(config) if isinstance(config, FileTask) else load_task(config)
     told = {
         side: _written(stage.path / f"{side}.jsonl", questions)
         for side, questions in zip(SIDES, (found.train, found.test), strict=True)
@@ -76,18 +88,19 @@ def _make(config: FileTask, stage: Stage) -> None:
 
 def _written(path: Path, questions: Iterable[Question]) -> dict[str, Any]:
     """Write questions, and say what :class:`StoredQuestions` is told of them."""
-    key, bare = ListKey(), set[str]()
+    key, asked, bare = ListKey(), ListKey(), set[str]()
 
     def rows() -> Iterator[dict[str, Any]]:
         for question in questions:
             row = question.to_row()
             key.add(row)
+            asked.add(question.asked)
             if not question.human_rationale:
                 bare.add(question.task)
             yield row
 
     write_rows(path, rows())
-    return {"key": key.digest, "number": key.number, "bare_tasks": sorted(bare)}
+    return {"key": key.digest, "asked": asked.digest, "number": key.number, "bare_tasks": sorted(bare)}
 
 
 def _read(stage: FinishedStage) -> Task:
