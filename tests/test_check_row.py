@@ -15,7 +15,7 @@ from cotdistill.config import load_experiment
 from cotdistill.experiments.plan import plan
 from cotdistill.experiments.rows import Row, Taught, Token, read_row
 from cotdistill.experiments.work import Work
-from cotdistill.training.stage import student_examples
+from cotdistill.training.data.store import student_examples
 
 FILE = """
 task: {train: own.jsonl, test: held-out.jsonl}
