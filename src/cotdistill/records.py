@@ -204,9 +204,9 @@ class Prediction:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Prediction:
-        own = {name: value for name, value in row.items() if name not in _OF_SAMPLES}
         if "num_samples" not in row:
-            return cls(**own)
+            return cls(**row)
+        own = {name: value for name, value in row.items() if name not in _OF_SAMPLES}
         return cls(**own, samples=Tally(row["num_samples"], row["num_correct"], tuple(row["wrong_votes"])))
 
 

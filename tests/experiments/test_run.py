@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.command import Command, new_process, run_command
 from tests.experiments.survival import damage, finished, made
+from tests.stages import alter_a_byte
 from tests.tiny import save_tiny
 
 from cotdistill.config import load_experiment
@@ -147,6 +148,17 @@ def test_a_damaged_cell_file_is_a_missing_cell(small: Path, tmp_path: Path) -> N
     states[2].write_text('{"status": "done", "stages": {"evaluation": "../elsewhere"}, "seconds": 1}', encoding="utf-8")
     result = load_result(load_experiment(small), runs)
     assert {cell.cell.id for cell in result.missing} == {state.stem for state in states[:3]}
+
+
+def test_questions_are_read_once_where_they_are_sound(small: Path, tmp_path: Path) -> None:
+    """Cells that were asked the same are all reported, but for the one whose damaged file would have been read."""
+    runs = tmp_path / "runs"
+    shutil.copytree(small.parent / "runs", runs)
+    done = load_result(load_experiment(small), runs).done
+    for cell in (done[0], done[-1]):
+        alter_a_byte(cell.stages["evaluation"] / "questions.jsonl")
+    result = load_result(load_experiment(small), runs)
+    assert [cell.cell.id for cell in result.missing] == [done[0].cell.id]
 
 
 def test_a_plan_says_what_is_left_and_takes_its_rates_from_what_is_done(small: Path) -> None:

@@ -9,12 +9,14 @@ import re
 import zlib
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 from tests.reports import material
 
 from cotdistill.records import Prediction
 from cotdistill.reports import Arm, Cell, Evidence
+from cotdistill.reports import samples as packing
 from cotdistill.reports.figures import draw_all
 from cotdistill.reports.figures.arms import draw_accuracy
 from cotdistill.reports.html import html_page
@@ -106,6 +108,19 @@ def test_what_does_not_fit_loses_the_middle_of_long_outputs_and_says_so():
         assert original.startswith(first)
         assert original.endswith(last)
         assert len(text) < len(original)
+
+
+@pytest.mark.parametrize("budget", [50_000, 24_000, 14_000, 7_000])
+def test_the_largest_cap_that_fits_is_found_though_those_that_cut_nothing_are_not_tried(budget):
+    asked, drawn = material.questions(40), Random(0)
+    predictions = [
+        replace(p, output=drawn.randbytes(100 + 200 * (n % 5)).hex())
+        for n, p in enumerate(material.predictions(asked, 0.5, 1))
+    ]
+    evidence = Evidence("r", "", {"a": Arm(score_of_seeds([predictions]), cells=(Cell(0, predictions, asked),))})
+    outputs = packing._gather(evidence)
+    tried = (packing._packed(outputs, range(40), cap, budget) for cap in (None, *packing._CAPS))
+    assert pack(evidence, budget).pieces == next(pieces for pieces in tried if pieces)
 
 
 def test_in_the_last_resort_questions_are_left_out_evenly():

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose checksums are computed."""
     read: list[Path] = []
     checksum = finished.file_sha256
-    monkeypatch.setattr(finished, "file_sha256", lambda file: (read.append(file), checksum(file))[1])
+    monkeypatch.setattr(finished, "file_sha256", lambda file, each=None: (read.append(file), checksum(file, each))[1])
     monkeypatch.setattr(finished, "_verified", {})  # as in another process
     return read
 
@@ -87,3 +88,19 @@ def test_a_damaged_record_is_no_record(stage: FinishedStage, reads: list[Path]) 
     record.write_text("{", encoding="utf-8")
     stage.check()
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["torn", "whole"])
+def test_where_lines_start_is_found_while_their_file_is_checked(tmp_path: Path, reads: list[Path], end: bytes) -> None:
+    lines = [b"one\r", b"", "two\u2028three".encode(), b"4" * 300_000, *[b"five"] * 40_000]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines) + end)
+    Stage("evaluation", tmp_path, {}).finish({}, seeds={}, dropped={})
+    stage = open_finished(tmp_path)
+    starts = stage.line_starts("rows.jsonl").tolist()
+    whole = (tmp_path / "rows.jsonl").read_bytes()
+    ended = len(lines) if end else len(lines) - 1
+    assert [whole[a : b - 1] for a, b in pairwise(starts)] == lines[:ended]
+    assert reads == [tmp_path / "rows.jsonl"]
+    alter_a_byte(tmp_path / "rows.jsonl", 400_000)
+    with pytest.raises(ArtifactError, match="checksum"):
+        stage.line_starts("rows.jsonl")

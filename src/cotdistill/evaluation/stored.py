@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TypeAlias, overload
 from weakref import WeakValueDictionary
 
 from cotdistill.errors import ArtifactError
@@ -20,9 +20,6 @@ from cotdistill.storage.atomic import write_bytes_atomically
 from cotdistill.storage.finished import FinishedStage
 from cotdistill.storage.hashes import content_key
 from cotdistill.storage.jsonl import read_rows, write_rows
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PREDICTIONS, OUTCOMES = "predictions.jsonl", "outcomes.parquet"
 _ITEMS = b"items"
@@ -80,16 +77,12 @@ class StoredPredictions(Sequence[Prediction]):
     """
 
     def __init__(self, stage: FinishedStage):
-        self._stage, self._file = stage, stage.file(PREDICTIONS)
+        self._stage, self._file = stage, stage.path / PREDICTIONS
+        self._starts = stage.line_starts(PREDICTIONS)
 
     @cached_property
     def outcomes(self) -> Outcomes:
         return read_outcomes(self._stage)
-
-    @cached_property
-    def _starts(self) -> np.ndarray:
-        """Where each line starts, and the last one ends, in bytes."""
-        return _line_starts(self._file)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -109,10 +102,13 @@ class StoredPredictions(Sequence[Prediction]):
     def at(self, places: Iterable[int]) -> list[Prediction]:
         """The predictions at these places, from 0; the file is opened once for all of them."""
         found = []
-        with self._file.open("rb") as file:
+        with self._file.open(
+            "rb", buffering=0
+        ) as file:  # lines lie apart: what a buffer read ahead would be thrown away
             for place in places:
-                file.seek(self._starts[place])
-                found.append(Prediction.from_row(json.loads(file.readline())))
+                start, end = self._starts[place : place + 2].tolist()
+                file.seek(start)
+                found.append(Prediction.from_row(json.loads(file.read(end - start))))
         return found
 
     def __eq__(self, other: object) -> bool:
@@ -136,11 +132,3 @@ def outcomes_of(answers: Answers) -> Outcomes:
     if isinstance(answers, Outcomes):
         return answers
     return answers.outcomes if isinstance(answers, StoredPredictions) else outcomes_in(answers)
-
-
-def _line_starts(file: Path) -> np.ndarray:
-    """Where each line of a file starts, and the last one ends, in bytes."""
-    import numpy as np
-
-    ends = np.flatnonzero(np.frombuffer(file.read_bytes(), dtype=np.uint8) == ord("\n")) + 1
-    return np.concatenate([[0], ends])

@@ -18,7 +18,7 @@ from cotdistill.config import Experiment, Factors
 from cotdistill.errors import ArtifactError, DataError
 from cotdistill.evaluation.read import QUESTIONS, questions_of
 from cotdistill.evaluation.statistics.comparisons import ComparisonResult, holm, pooled, score
-from cotdistill.evaluation.stored import OUTCOMES, PREDICTIONS, StoredPredictions
+from cotdistill.evaluation.stored import StoredPredictions
 from cotdistill.experiments.plan import ArmPair, Cell, Plan, plan
 from cotdistill.records import ACCURACY, Prediction, Question, Score
 from cotdistill.storage.finished import FinishedStage, is_finished, open_finished
@@ -194,9 +194,11 @@ def load_result(experiment: Experiment, runs: Path, *, only: Cell | None = None)
     Raises ConfigError as :func:`plan` does.
     """
     planned = plan(experiment) if only is None else Plan(experiment, (only,), ())
-    path = runs / experiment.name
+    path, asked = runs / experiment.name, set[str]()
     arms = {
-        name: ArmResult(name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path)) for cell in cells))
+        name: ArmResult(
+            name, cells[0].factors, tuple(_with_sound_predictions(read_cell(cell, path), asked) for cell in cells)
+        )
         for name, cells in planned.arms.items()
     }
     return ExperimentResult(planned, path, arms, _compared(planned, arms))
@@ -222,16 +224,19 @@ def read_cell(cell: Cell, folder: Path) -> CellResult:
     return CellResult(cell, "missing")
 
 
-def _with_sound_predictions(result: CellResult) -> CellResult:
-    """The cell, or a missing one if its predictions are damaged: the next run makes them again."""
+def _with_sound_predictions(result: CellResult, asked: set[str]) -> CellResult:
+    """The cell, or a missing one if its predictions are damaged: the next run makes them again.
+
+    Questions of the same content are read, and checked, where they were first: ``asked`` are their checksums.
+    """
     if result.status != "done":
         return result
     try:
         evaluation = result.stage("evaluation")
-        for name in (PREDICTIONS, OUTCOMES, QUESTIONS):
-            if name in evaluation:
-                evaluation.file(name)
         _ = _predictions(evaluation.path).outcomes
+        if QUESTIONS in evaluation and (content := evaluation.checksum(QUESTIONS)) not in asked:
+            evaluation.file(QUESTIONS)
+            asked.add(content)
     except ArtifactError as error:
         return CellResult(result.cell, "missing", f"{error.where}: {error.problem}")
     return result

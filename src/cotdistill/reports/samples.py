@@ -58,16 +58,18 @@ class Output(NamedTuple):
     num_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Outputs:
     """All cells with their predictions, which may be on disk and are read as they are packed; the items in the order in
-    which they first occur; and where each item is in each cell, -1 where it was not asked."""
+    which they first occur; and where each item is in each cell, -1 where it was not asked. ``longest`` counts the
+    characters of the longest text that was packed."""
 
     cells: list[dict[str, Any]]
     chosen: list[int]
     predictions: list[Sequence[Prediction]]
     places: list[np.ndarray]
     questions: dict[Item, Question | None]
+    longest: int = 0
 
 
 def pack(evidence: Evidence, max_bytes: int = MAX_BYTES) -> Samples | None:
@@ -80,6 +82,9 @@ def pack(evidence: Evidence, max_bytes: int = MAX_BYTES) -> Samples | None:
         return None
     items = range(len(outputs.questions))
     for cap in (None, *_CAPS):
+        if cap is not None and cap >= outputs.longest:
+            continue  # it cuts none of what was just too large
+        outputs.longest = 0
         if (pieces := _packed(outputs, items, cap, max_bytes)) is not None:
             return Samples(pieces, _note(cap, len(items), len(items)))
     kept = items
@@ -185,7 +190,8 @@ def _pieces(outputs: _Outputs, items: Sequence[int], cap: int | None) -> Iterato
     start, rows, length = 0, [], 0
     read = (row for first in range(0, len(items), _TOGETHER) for row in _read(outputs, items[first:][:_TOGETHER], cap))
     for number, (item, found) in enumerate(zip(items, read, strict=True)):
-        row, characters = _row(found, questions[item])
+        row, characters, longest = _row(found, questions[item])
+        outputs.longest = max(outputs.longest, longest)
         rows.append(row)
         length += characters
         if length >= _PIECE:
@@ -210,22 +216,24 @@ def _output(prediction: Prediction, cap: int | None) -> Output:
     return Output(prediction.answer, *cut, prediction.num_output_tokens)
 
 
-def _row(read: Sequence[Output | None], question: Question | None) -> tuple[list[Any], int]:
-    """``[question, choices, gold answer, texts, outputs]``, and its length in characters.
+def _row(read: Sequence[Output | None], question: Question | None) -> tuple[list[Any], int, int]:
+    """``[question, choices, gold answer, texts, outputs]``, its length in characters, and that of its longest text.
 
     An output is ``[number of its text, extracted answer, tokens]``, or 0 where the cell has none.
     """
     texts, found = {}, []
-    answer = ""
+    answer, longest = "", 0
     for one in read:
         if one is None:
             found.append(0)
             continue
         answer = one.answer
+        longest = max(longest, len(one.text), len(one.stated or ""))
         found.append([texts.setdefault(one.text, len(texts)), one.stated, one.num_tokens])
     asked = question.asked if question else ""
     choices = list(question.choices) if question and question.choices else []
-    return [asked, choices, answer, list(texts), found], len(asked) + sum(map(len, texts)) + 16 * len(found)
+    characters = len(asked) + sum(map(len, texts)) + 16 * len(found)
+    return [asked, choices, answer, list(texts), found], characters, longest
 
 
 def _cut(text: str | None, cap: int | None) -> Any:

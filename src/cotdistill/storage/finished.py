@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,9 @@ from cotdistill.storage.hashes import file_sha256
 from cotdistill.storage.jsonl import read_rows
 from cotdistill.storage.texts import WRONG_SHAPE
 from cotdistill.storage.verified import Stamp, is_settled, is_unchanged, remember, stamp
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
 
@@ -97,13 +100,36 @@ class FinishedStage:
 
     def file(self, name: str) -> Path:
         """One of its files. Raises ArtifactError if it is missing or is not what was written."""
+        return self._sound(name)
+
+    def line_starts(self, name: str) -> np.ndarray:
+        """Where each line of one of its files starts, and the last one ends, in bytes.
+
+        The file is read once, for this and to check it as :meth:`file` does.
+        """
+        import numpy as np
+
+        size, starts = 0, [np.zeros(1, np.int64)]
+
+        def note(block: memoryview) -> None:
+            nonlocal size
+            starts.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + (size + 1))
+            size += len(block)
+
+        file = self._sound(name, note)
+        if not size:  # this process has checked it before
+            file_sha256(file, note)
+        return np.concatenate(starts)
+
+    def _sound(self, name: str, each: Callable[[memoryview], None] | None = None) -> Path:
+        """A file of it that is what was written; ``each`` is given its blocks if it has to be read for that."""
         file, expected = self.path / name, self.manifest["files"].get(name)
         if expected is None or not file.is_file():
             raise ArtifactError("the file is missing from a finished stage", where=file, remedy=_remedy(self.path))
         found = stamp(file)
         if _verified.get(file) == (found, expected["sha256"]):
             return file
-        if found[0] != expected["bytes"] or file_sha256(file) != expected["sha256"]:
+        if found[0] != expected["bytes"] or file_sha256(file, each) != expected["sha256"]:
             raise ArtifactError("the checksum differs from the manifest's", where=file, remedy=_remedy(self.path))
         if is_settled(found):
             _verified[file] = found, expected["sha256"]

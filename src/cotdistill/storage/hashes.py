@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,16 @@ def content_key_of(values: Iterable[Any]) -> str:
     return key.digest
 
 
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+def file_sha256(path: Path, each: Callable[[memoryview], None] | None = None) -> str:
+    """The SHA-256 of a file, read once: ``each`` is given its blocks in turn, which it must not keep."""
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while number := file.readinto(block):
+            digest.update(block[:number])
+            if each is not None:
+                each(block[:number])
     return digest.hexdigest()
+
+
+_BLOCK = 1 << 17
+"""Bytes: they stay in the cache of a processor while they are used twice."""
