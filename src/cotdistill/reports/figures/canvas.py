@@ -56,6 +56,7 @@ class Drawing:
         file = io.StringIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cotdistill"}):
             self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        self.figure.set_layout_engine("none")  # it is laid out: another format need not do so again
         return file.getvalue()
 
 
