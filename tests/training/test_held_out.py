@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from cotdistill.config import CachedTeacher, EvaluationConfig, LiveTeacher, Mode
 from cotdistill.errors import ConfigError, DataError
 from cotdistill.evaluation.evaluate import evaluate
 from cotdistill.records import Question, Rationale
-from cotdistill.storage.jsonl import read_rows
+from cotdistill.storage.jsonl import read_rows, write_rows
+from cotdistill.storage.stored import StoredRecords, joined
 from cotdistill.training.held_out import Checks, HeldOut, drawn, held_out, ids_of
 from cotdistill.training.job import TrainingJob
 from cotdistill.training.stage import Student, capture_signals, train, training_identity
@@ -155,6 +157,17 @@ def test_other_processes_get_what_is_held_out_with_the_job(models: tuple[ModelCo
         checks = Checks(tuple(FILE.questions), "rationale", TESTED, frozenset({"q1", "q2"}), 3, own)
         job = TrainingJob(models[0], Path("/a"), [], config_of(**share()), 0, Path("/b"), Path("/c"), checks)
         assert TrainingJob.from_json(job.to_json()) == job
+
+
+def test_rationales_that_lie_in_a_file_are_handed_over_as_its_path(
+    models: tuple[ModelConfig, ModelConfig], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "rationales.jsonl", (rationale.to_row() for rationale in RATIONALES))
+    stored = StoredRecords(tmp_path / "rationales.jsonl", Rationale.from_row)
+    job = TrainingJob(models[0], Path("/a"), [stored, RATIONALES[:2]], config_of(**share()), 0, Path("/b"), Path("/c"))
+    told = json.loads(job.to_json())["rationales"]
+    assert told == [str(stored.path), [rationale.to_row() for rationale in RATIONALES[:2]]]
+    assert list(joined(TrainingJob.from_json(job.to_json()).rationales)) == [*RATIONALES, *RATIONALES[:2]]
 
 
 def test_a_share_that_leaves_nothing_and_a_file_that_nobody_read_are_refused(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from cotdistill.experiments.validating import held_out_of
 from cotdistill.experiments.work import Work, reasons
 from cotdistill.rationales.lengths import WARN_ABOVE
 from cotdistill.records import Question
+from cotdistill.storage.stored import joined
 from cotdistill.tasks.exemplars import exemplar_questions
 from cotdistill.tasks.prompts import Target
 from cotdistill.tasks.targets import refuse_misjudged
@@ -138,8 +138,7 @@ def annotation_request(config: CellConfig, work: Work) -> AnnotationRequest:
 
 def _test_questions(config: CellConfig, work: Work) -> Sequence[Question]:
     """Of one task as they are stored, which need not be read for their key."""
-    first, *others = [work.load(task).test for task in config.evaluation.tasks or (config.task,)]
-    return [*first, *chain.from_iterable(others)] if others else first
+    return joined([work.load(task).test for task in config.evaluation.tasks or (config.task,)])
 
 
 def train_student(config: CellConfig, rationales: Rationales, work: Work, *, title: str) -> Student:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, overload
 
@@ -98,6 +98,11 @@ class Without(Sequence[Kind_co]):
         if isinstance(index, slice):
             return [self._records[place] for place in self._kept[index]]
         return self._records[self._kept[index]]
+
+
+def joined(parts: Sequence[Sequence[Kind_co]]) -> Sequence[Kind_co]:
+    """The records of all ``parts``; those of a single one as they are, which may be on disk."""
+    return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
 
 
 def content_of(records: Sequence[Record]) -> str:

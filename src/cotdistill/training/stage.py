@@ -20,7 +20,7 @@ from cotdistill.models.tokens.vocabulary import check_tokens, shared_vocabulary_
 from cotdistill.records import Rationale
 from cotdistill.storage.atomic import write_text_atomically
 from cotdistill.storage.stages import Stage, open_stage
-from cotdistill.storage.stored import content_of
+from cotdistill.storage.stored import content_of, joined
 from cotdistill.tasks.prompts import (
     INSTRUCTION_MARK,
     Target,
@@ -136,14 +136,14 @@ def _job(
     say: Say = lambda line: None,
 ) -> TrainingJob:
     tokens, checks = make_tokens(student, rationales, config, runs), None
-    read = rationales if reads_rationales(config) else ()
+    read = [rationales] if reads_rationales(config) else []
     if held and config.validation:
         share, more = config.validation.share, rationales_of_file(held.rationales, target)
         ids = ids_of(rationales, config, share) if share else frozenset[str]()
         own = make_tokens(student, more, config, runs).path if more else None
         asked, number = held.asked(config.validation), len(held.questions)
         checks = Checks(asked, target, asking(held.evaluation), ids, number, own)
-        read = [*read, *more] if read else ()
+        read += [more] if read and more else []
     drawn = make_drawn(student, tokens, config, runs)
     if drawn is not None:
         say(drawn.line())
@@ -223,7 +223,7 @@ def _fit(job: TrainingJob, ranks: Ranks, say: Say, place: Place) -> Trained:
         if line:
             say(line)
     drawn = job.drawn and read_drawn(job.drawn)
-    lessons = taught(config, job.rationales, job.parted(tokens), tokenizer, drawn)
+    lessons = taught(config, joined(job.rationales), job.parted(tokens), tokenizer, drawn)
     examples, dropped = lessons.examples, tokens.dropped | lessons.dropped
     refuse_unseen_regions(examples, config.loss)
     signal = open_signal(config, lessons, tokenizer, place, ranks)
@@ -284,5 +284,5 @@ def capture_signals(
 
 def _captures(job: TrainingJob) -> list[StoredSignal]:
     tokenizer, drawn = load_tokenizer(job.student), job.drawn and read_drawn(job.drawn)
-    lessons = taught(job.config, job.rationales, job.parted(read_tokens(job.tokens)), tokenizer, drawn)
+    lessons = taught(job.config, joined(job.rationales), job.parted(read_tokens(job.tokens)), tokenizer, drawn)
     return list(captures_of(job.config, lessons, tokenizer, job.runs))
