@@ -34,7 +34,11 @@ ELSEWHERE = {
 """Pages that a test of their own follows."""
 
 FOLLOWED = [page for page in PAGES if page.name not in ELSEWHERE and any(not block.not_run for block in blocks(page))]
-BUILT_IN = {"Qwen/Qwen2.5-0.5B": "builtin:nano-student", "Qwen/Qwen2.5-7B": "builtin:nano-teacher"}
+BUILT_IN = {
+    "Qwen/Qwen2.5-0.5B": "builtin:nano-student",
+    "Qwen/Qwen2.5-7B": "builtin:nano-teacher",
+    "model: TEACHER": "model: builtin:nano-teacher",
+}
 EXAMPLE = """
 name: example
 task: questions.csv

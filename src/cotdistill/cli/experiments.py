@@ -169,16 +169,18 @@ def advise(
 
 @app.command("reproduce-check", rich_help_panel=EXPERIMENTS)
 def reproduce_check(
-    file: Annotated[Path, typer.Argument(metavar="CLAIMS.YAML", help="the claims file")] = Path(
-        "recipes/reproduce-check/claims.yaml"
-    ),
+    file: Annotated[
+        Path | None, typer.Argument(metavar="CLAIMS.YAML", help="the claims file; default: two papers' claims")
+    ] = None,
     runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Test papers' claims on recorded results: supported, contradicted or not enough data. Nothing is run."""
+    from cotdistill.cli.recipes import recipes_folder
     from cotdistill.config.claims import load_claims
     from cotdistill.experiments.claims import check_claims
 
+    file = file or recipes_folder() / "reproduce-check" / "claims.yaml"
     results = check_claims(load_claims(file), runs, where=str(file))
     answer(results.to_row(), results.lines(), as_json)
 

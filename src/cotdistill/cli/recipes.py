@@ -20,7 +20,9 @@ app.add_typer(recipe, name="recipe", rich_help_panel=BEGIN)
 @recipe.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
     """What each recipe asks, and its experiment files."""
-    rows = re.findall(r"^\| \[([\w-]+)\]\S* \| (.+) \|$", (_root() / "README.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[([\w-]+)\]\S* \| (.+) \|$", (recipes_folder() / "README.md").read_text("utf-8"), re.MULTILINE
+    )
     questions = dict(rows)
     found = {folder.name: {"question": questions[folder.name], "files": _experiments(folder)} for folder in _folders()}
     files = {name: ", ".join(row["files"]) or "(no experiment file)" for name, row in found.items()}
@@ -48,14 +50,14 @@ def copy_recipe(
         put(f"next: cotdistill plan {target / experiments[0]}")
 
 
-def _root() -> Path:
+def recipes_folder() -> Path:
     """In an installed package the recipes lie in it; in a checkout beside the source."""
     package = Path(__file__).parents[1]
     return next(folder for folder in (package / "recipes", package.parents[1] / "recipes") if folder.is_dir())
 
 
 def _folders() -> list[Path]:
-    return sorted(folder for folder in _root().iterdir() if (folder / "README.md").is_file())
+    return sorted(folder for folder in recipes_folder().iterdir() if (folder / "README.md").is_file())
 
 
 def _experiments(folder: Path) -> list[str]:
