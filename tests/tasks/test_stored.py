@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.stages import alter_a_byte
 from cotdistill.annotation.annotate import AnnotationRequest, annotation_identity
 from cotdistill.config import (
     AnnotationConfig,
+    BenchmarkTask,
     CellConfig,
     FileTask,
     HumanTeacher,
@@ -109,6 +111,10 @@ def test_what_only_plans_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def made_again(*_: object) -> None:
+    raise AssertionError("the questions are made or read again")
+
+
 GENERATED = ProceduralTask(kinds=("navigate", "word_sorting"), num_train=40, num_test=10)
 
 
@@ -123,11 +129,35 @@ def test_generated_questions_are_those_in_memory_and_give_annotations_the_same_k
         assert annotation_identity(requests[0], tmp_path) == annotation_identity(requests[1], tmp_path)
 
 
+def test_a_benchmark_in_a_data_folder_is_kept_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "gsm8k").mkdir(parents=True)
+    for split, number in (("train", 9), ("test", 4)):
+        rows = [
+            {"id": f"{split}-{n}", "question": f"How much is {n} + 1?", "answer": str(n + 1)}
+            | ({"rationale": f"{n} + 1 = {n + 1}", "format": "human"} if n % 2 else {})
+            for n in range(number)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "data" / "gsm8k" / f"gsm8k_{split}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    config = BenchmarkTask(name="gsm8k", data_dir=tmp_path / "data", num_train=7)
+    plain, kept = load_task(config), stored_task(config, tmp_path / "runs")
+    assert (kept.name, list(kept.train), list(kept.test)) == (plain.name, list(plain.train), list(plain.test))
+    assert kept.fingerprint == plain.fingerprint
+    monkeypatch.setattr(stored, "load_task", made_again)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    moved = config.model_copy(update={"data_dir": tmp_path / "moved"})
+    assert stored_task(moved, tmp_path / "runs").path == kept.path
+    (tmp_path / "moved" / "gsm8k" / "gsm8k_test.jsonl.gz").unlink()
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="no such file"):
+        stored_task(moved, tmp_path / "runs")
+
+
 def test_another_process_learns_the_keys_of_generated_questions_and_neither_makes_nor_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = CellConfig(task=GENERATED, student=ModelConfig(model="builtin:nano-student"), teacher=ProceduralTeacher())
     before = annotation_identity(annotation_request(cell, Work(tmp_path, print)), tmp_path)
-    monkeypatch.setattr(stored, "load_task", pytest.fail)
-    monkeypatch.setattr(stored.StoredQuestions, "__iter__", pytest.fail)
+    monkeypatch.setattr(stored, "load_task", made_again)
+    monkeypatch.setattr(stored.StoredQuestions, "__iter__", made_again)
     assert annotation_identity(annotation_request(cell, Work(tmp_path, print)), tmp_path) == before

@@ -114,7 +114,7 @@ def _checked_rows(begun: Begun, to: Path) -> list[Row]:
     from cotdistill.experiments.plan import plan
     from cotdistill.experiments.work import Work
 
-    work = Work(to.parent / "runs", say)
+    work = Work(to.parent / "runs", say, writes=False)
     planned = plan(experiment_of(parse_yaml(begun.text), None, where=str(to), folder=to.parent))
     check_run(planned.cells, planned, work.load, say=say, fetch=False)
     if begun.num_train is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cotdistill.config import AnyTask, FileTask, ProceduralTask
+from cotdistill.config import AnyTask
 from cotdistill.storage.hashes import canonical_json
 from cotdistill.storage.stages import note
 from cotdistill.tasks import Task, load_task
@@ -40,10 +40,7 @@ class Work:
         """A task; cells share loaded tasks, and what a task drops is said once."""
         key = canonical_json(config.model_dump(mode="json"))
         if key not in self._loaded:
-            if self.writes and isinstance(config, FileTask | ProceduralTask):
-                task = self._loaded[key] = stored_task(config, self.runs)
-            else:
-                task = self._loaded[key] = load_task(config)
+            task = self._loaded[key] = stored_task(config, self.runs) if self.writes else load_task(config)
             if task.dropped:
                 self.say(f"{task.name}: dropped from the questions: {reasons(task.dropped)}")
         if (folder := self._loaded[key].path) is not None:

@@ -68,7 +68,7 @@ def checksum(file: Path, runs: Path) -> str:
         if known["stamp"] == found:
             return known["sha256"]
     sha256 = file_sha256(file)
-    if is_settled(found):
+    if is_settled(found) and runs.is_dir():  # what only looks at a file makes no folder
         with contextlib.suppress(OSError):
             write_json_atomically(record, {"stamp": found, "sha256": sha256})
     return sha256

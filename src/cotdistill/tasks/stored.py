@@ -1,29 +1,35 @@
-"""The questions of the user's own files, and of generators, as a stage: made once, and then read line by line.
+"""The questions of files, benchmarks and generators as a stage: made once, and then read line by line.
 
 A second arm, a seed, a resume or a worker learns their keys and their number from the stage, and reads none of them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cotdistill.config import FileTask, ProceduralTask, identity
+from cotdistill.config import AnyTask, BenchmarkTask, FileTask, ProceduralTask, identity
+from cotdistill.errors import ConfigError, DataError
 from cotdistill.records import Question
 from cotdistill.storage.finished import FinishedStage
 from cotdistill.storage.hashes import ListKey, content_key_of
 from cotdistill.storage.jsonl import write_rows
 from cotdistill.storage.locks import unattended
-from cotdistill.storage.stages import Stage, open_stage
+from cotdistill.storage.stages import Stage, open_stage, stage_path
 from cotdistill.storage.stored import StoredRecords
 from cotdistill.storage.verified import checksum
 from cotdistill.tasks import load_task
+from cotdistill.tasks.benchmarks import benchmark
 from cotdistill.tasks.files import own_questions
+from cotdistill.tasks.load_benchmark import find_data_file
 from cotdistill.tasks.task import Task
 
 VERSION = 2
-"""Raised whenever a change of code changes which questions a file or a generator gives, or what is told of them."""
+"""Raised whenever a change of code changes which questions a file, benchmark or generator gives, or what is told of
+them."""
 
 
 SIDES: tuple[Literal["train"], Literal["test"]] = "train", "test"
@@ -53,21 +59,48 @@ def asked_key(questions: Sequence[Question]) -> str:
     return content_key_of(question.asked for question in questions)
 
 
-def stored_task(config: FileTask | ProceduralTask, runs: Path) -> Task:
-    """What ``load_task`` gives, in ``runs/questions/<key>``, made if it is not there.
+def stored_task(config: AnyTask, runs: Path) -> Task:
+    """What ``load_task`` gives, in ``runs/questions/<key>``, made if it is not there; in memory what comes from the hub
+    or from the user's function, whose content no file tells.
 
-    Waits for another process that is making it. Raises DataError as ``load_task`` does.
+    Waits for another process that is making it. Raises DataError as ``load_task`` does, and then leaves nothing behind.
     """
-    with unattended(lambda line: None), open_stage(runs, "questions", _identity(config, runs)) as stage:
-        if not stage.finished:
-            _make(config, stage)
-        return _read(stage.read())
+    made_of = _identity(config, runs)
+    if made_of is None:
+        return load_task(config)
+    try:
+        with unattended(lambda line: None), open_stage(runs, "questions", made_of) as stage:
+            if not stage.finished:
+                _make(config, stage)
+            return _read(stage.read())
+    except (ConfigError, DataError):
+        _remove(stage_path(runs, "questions", made_of))
+        raise
 
 
-def _identity(config: FileTask | ProceduralTask, runs: Path) -> dict[str, Any]:
-    """Of files their names, since questions are named after them, and their content, wherever they lie."""
+def _remove(stage: Path) -> None:
+    """Remove a stage that cannot be made, and the folders that were made for it alone."""
+    shutil.rmtree(stage, ignore_errors=True)
+    with contextlib.suppress(OSError):  # they are not empty
+        stage.parent.rmdir()
+        stage.parents[1].rmdir()
+
+
+def _identity(config: AnyTask, runs: Path) -> dict[str, Any] | None:
+    """Of files their names, since questions are named after them, and their content, wherever they lie; None where no
+    file tells it."""
     if isinstance(config, ProceduralTask):
         return {"version": VERSION, "settings": identity(config)}
+    if isinstance(config, BenchmarkTask):
+        names = benchmark(config.name).files
+        files = {side: find_data_file(name, config.data_dir) for side, name in names.items()}
+        read = {side: checksum(path, runs) for side, path in files.items() if path is not None}
+        settings = identity(config)
+        return {"version": VERSION, "files": read, "settings": settings} if len(read) == len(names) else None
+    if not isinstance(config, FileTask):
+        return None
+    if not all(path.is_file() for path in (config.train, config.test) if path is not None):
+        return None
     found = {
         side: [config.side_name(side), checksum(path, runs)]
         for side, path in zip(SIDES, (config.train, config.test), strict=True)
@@ -77,7 +110,7 @@ def _identity(config: FileTask | ProceduralTask, runs: Path) -> dict[str, Any]:
     return {"version": VERSION, "files": found, "settings": settings}
 
 
-def _make(config: FileTask | ProceduralTask, stage: Stage) -> None:
+def _make(config: AnyTask, stage: Stage) -> None:
     found = own_questions(config) if isinstance(config, FileTask) else load_task(config)
     told = {
         side: _written(stage.path / f"{side}.jsonl", questions)
