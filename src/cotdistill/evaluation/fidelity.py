@@ -17,7 +17,7 @@ from cotdistill.evaluation.read import QUESTIONS, questions_of
 from cotdistill.evaluation.statistics.comparisons import compare
 from cotdistill.evaluation.stored import PREDICTIONS, StoredPredictions
 from cotdistill.models.forward.heads import check_head, head_of, last_hidden_states
-from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device, resolve_dtype
+from cotdistill.models.load.loading import load_model, load_tokenizer, model_identity, pick_device
 from cotdistill.models.tokens.template import encode_prompt, encode_response
 from cotdistill.progress import track
 from cotdistill.records import Prediction, Question
@@ -99,17 +99,18 @@ def _agreement(model: ModelConfig, made: ModelConfig, on: Tested) -> tuple[int, 
         prompt = encode_prompt(tokenizer, prompt_of(question, on.target))
         response, _ = encode_response(tokenizer, (Segment(prediction.output, Region.ANSWER),))
         texts.append((prompt, response))
-    a, b = (_likeliest(each, texts, on.config) for each in (model, made))
+    a, b = (_likeliest(each, texts) for each in (model, made))
     return sum(int((x == y).sum()) for x, y in zip(a, b, strict=True)), sum(map(len, a))
 
 
 @torch.inference_mode()
-def _likeliest(
-    config: ModelConfig, texts: Sequence[tuple[list[int], list[int]]], evaluation: EvaluationConfig
-) -> list[torch.Tensor]:
-    """The likeliest token at each place of each response, behind the text's own tokens."""
+def _likeliest(config: ModelConfig, texts: Sequence[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+    """The likeliest token at each place of each response, behind the text's own tokens.
+
+    In float32: what a shorter type rounds away would count as the file's.
+    """
     device = pick_device()
-    model = load_model(config, dtype=resolve_dtype(evaluation.dtype, device), device=device)
+    model = load_model(config, dtype=torch.float32, device=device)
     check_head(model)
     head, found = head_of(model), []
     with track("compare", len(texts)) as progress:
