@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, counting, message, server, stated
+from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, Reply, counting, message, server, stated
 from tests.annotation.teachers.test_asked import LEVEL, log_rows, questions
 
 from cotdistill.annotation import Rationales, annotate
-from cotdistill.config import (
-    AnnotationConfig,
-    EvaluationConfig,
-    Limits,
-    ModelConfig,
-    OpenAITeacher,
-    Price,
-    Sampling,
-    ServerSettings,
-)
+from cotdistill.config import EvaluationConfig, Limits, ModelConfig, OpenAITeacher, Price, Sampling, ServerSettings
 from cotdistill.errors import CotDistillError, DataError, ModelError
 from cotdistill.evaluation.evaluate import evaluate
 
@@ -46,10 +36,11 @@ def paid(runs: Path) -> list[tuple[int, int]]:
 def test_paid_is_logged_is_counted_and_nothing_is_asked_for_twice(tmp_path: Path, mode: str) -> None:
     with server(MODES[mode]) as (url, seen):
         for _ in range(2):
-            with contextlib.suppress(CotDistillError):
+            try:
                 made = annotate(questions(6), teacher(url, limits=FEW), LEVEL, runs=tmp_path)
                 assert len(made) + sum(made.dropped.values()) == 6
-                assert made.tokens == tuple(map(sum, zip(*seen.paid, strict=True)))
+            except CotDistillError as error:
+                assert "\n" not in str(error)
             assert paid(tmp_path) == sorted(seen.paid)
             assert set(seen.answered.values()) <= {1}
 
@@ -63,24 +54,11 @@ def test_reasoning_is_told_apart_from_the_text_however_it_comes(tmp_path: Path, 
         apart, taught, dropped = by("as_response"), by("as_rationale"), by("drop")
         assert len(seen) == 3, "another use reads the same answers again"
     said = "One more than it was."
-    assert [made.reasoning for made in (apart, taught, dropped)] == [
-        {"as_response": 3},
-        {"as_rationale": 3},
-        {"drop": 3},
-    ]
     assert {(one.rationale, one.reasoning) for one in apart} == {(said, THOUGHT)}
     assert {(one.rationale, one.reasoning) for one in taught} == {(THOUGHT, None)}
     assert {(one.rationale, one.reasoning) for one in dropped} == {(said, None)}
     assert all(one.meta["teacher_agrees"] for made in (apart, taught, dropped) for one in made)
     assert any(THOUGHT in str(row) for row in log_rows(tmp_path)), "the log keeps what came"
-
-
-@pytest.mark.parametrize("mode", ["hashes", "boxed", "bold"])
-def test_answers_are_read_in_the_forms_that_reasoning_models_have(tmp_path: Path, mode: str) -> None:
-    with server(MODES[mode]) as (url, _):
-        made = annotate(questions(3), teacher(url), AnnotationConfig(keep="agree"), runs=tmp_path)
-    assert [one.meta["teacher_answer"] for one in made] == ["1", "2", "3"]
-    assert all((one.rationale or "").startswith("One more than it was") for one in made)
 
 
 @pytest.mark.parametrize("mode", ["reasoner", "reasoner-null"])
