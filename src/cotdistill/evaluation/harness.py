@@ -107,9 +107,10 @@ def load_harness(model: Model, *, max_batch_size: int = 16, dtype: Dtype = "auto
     from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
 
     device = pick_device()
-    loaded: Any = load_model(model, dtype=resolve_dtype(dtype, device), device=device)
+    loaded = load_model(model, dtype=resolve_dtype(dtype, device), device=device)
     tokenizer = load_tokenizer(model)
-    return HFLM(pretrained=loaded, tokenizer=tokenizer, batch_size=max_batch_size, device=str(device))
+    make: Any = HFLM  # its arguments are not in its type
+    return make(pretrained=loaded, tokenizer=tokenizer, batch_size=max_batch_size, device=str(device))
 
 
 def run_tasks(
@@ -118,7 +119,7 @@ def run_tasks(
     """The samples that lm-eval logs, by task; ``tasks`` are its names, files or settings."""
     from lm_eval.evaluator import simple_evaluate  # pyright: ignore[reportMissingImports]
 
-    results = simple_evaluate(
+    results: Any = simple_evaluate(
         model=harness,
         tasks=list(tasks),
         limit=limit,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, Reply, counting, message, server, stated
+from tests.annotation.teachers.reasoning_server import MODES, THOUGHT, counting, message, server, stated
 from tests.annotation.teachers.test_asked import LEVEL, log_rows, questions
 
 from cotdistill.annotation import Rationales, annotate
@@ -36,11 +36,13 @@ def paid(runs: Path) -> list[tuple[int, int]]:
 def test_paid_is_logged_is_counted_and_nothing_is_asked_for_twice(tmp_path: Path, mode: str) -> None:
     with server(MODES[mode]) as (url, seen):
         for _ in range(2):
+            refused = ""
             try:
                 made = annotate(questions(6), teacher(url, limits=FEW), LEVEL, runs=tmp_path)
                 assert len(made) + sum(made.dropped.values()) == 6
             except CotDistillError as error:
-                assert "\n" not in str(error)
+                refused = str(error)
+            assert "\n" not in refused
             assert paid(tmp_path) == sorted(seen.paid)
             assert set(seen.answered.values()) <= {1}
 
