@@ -76,7 +76,17 @@ def main() -> None:
         if line is None:
             raise
         say(f"cotdistill: {line}")
+        _drop_output()
         sys.exit(2)
+
+
+def _drop_output() -> None:
+    """What cannot be written would be tried again at the interpreter's end, which has an exit status of its own."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> None:
