@@ -107,7 +107,7 @@ cells = list(planned.distinct)
 needs = unfinished_stages(cells, cells, planned)
 queue = Queue(sharers_apart(cells, needs), needs)
 parent, worker = [], []
-for number in range(24):
+for number in range(min(24, len(cells))):
     started = time.process_time()
     cell = queue.next()
     text = hand(cell, planned)
