@@ -10,9 +10,9 @@ DOCUMENTATION := .venv/.installed-docs
 
 # Seconds that a part of the checks may take on a slow machine; one that takes longer is stopped and fails.
 LINT_SECONDS ?= 240
-TEST_SECONDS ?= 1200
+TEST_SECONDS ?= 1500
 TEST_BROWSER_SECONDS ?= 240
-TEST_SLOW_SECONDS ?= 1500
+TEST_SLOW_SECONDS ?= 1800
 GPU_TINY_SECONDS ?= 240
 TEST_GPU_SECONDS ?= 600
 TEST_FULL_SECONDS ?= 4500
