@@ -20,11 +20,6 @@ def finished_evaluation(folder: Path, questions: Iterable[Question], predictions
     return folder
 
 
-def nothing_is_made(runs: Path) -> bool:
-    """Whether there is no stage in the folder of runs but questions, which are read before anything can be checked."""
-    return all(path.name in ("questions", ".verified") for path in runs.glob("*"))
-
-
 def alter_a_byte(file: Path, place: int = 40) -> None:
     """What a bad disk or a hand does to a file: its size stays as it is."""
     data = bytearray(file.read_bytes())

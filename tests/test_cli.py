@@ -246,7 +246,7 @@ def test_a_single_command_checks_every_arm_before_it_begins(lab: Path, command: 
     outcome = run_command(lab, command, "good.yaml", "--runs", "checked", "--set", signal, "--set", loss)
     assert outcome.status == 2
     assert "vocabular" in outcome.err
-    assert not (lab / "checked" / "annotation").exists()
+    assert not (lab / "checked").exists()
 
 
 def test_settings_on_the_command_line_override_the_file(lab: Path) -> None:

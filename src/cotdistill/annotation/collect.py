@@ -1,4 +1,5 @@
-"""A teacher's rationales, question after question; each is written down before the next is made: a kill costs none."""
+"""A teacher's rationales, question after question; each is written down before the next is made, so that a kill costs
+none. Those of files, which cost nothing, are written some thousands later where several processes verify them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cotdistill.annotation.rationales import Dropped, Missing, Rationales
-from cotdistill.annotation.teachers.sources import Source, source_of
+from cotdistill.annotation.teachers.sources import OwnSource, Source, source_of
 from cotdistill.annotation.verifying import with_refusals
 from cotdistill.config import AnnotationConfig, Teacher, identity
 from cotdistill.errors import ConfigError
@@ -63,7 +64,8 @@ def collected(
     which is appended there line by line."""
     asks = hasattr(source, "tokens")  # its completions are kept elsewhere, and their tokens are counted over all
     if log is None:
-        yield from _outcomes(source.rationales(list(questions) if asks else questions, annotation), annotation)
+        found = source.rationales(list(questions) if asks else questions, annotation)
+        yield from _outcomes(found, annotation, one_by_one=False)
         return
     with RowAppender(log) as appender:
         done = 0
@@ -74,7 +76,7 @@ def collected(
             new = islice(source.rationales(list(questions), annotation), done, None)
         else:
             new = source.rationales(Without(questions, range(done)) if done else questions, annotation)
-        for outcome in _outcomes(new, annotation):
+        for outcome in _outcomes(new, annotation, one_by_one=isinstance(source, OwnSource)):
             appender.append({_DROPPED: outcome.to_row()} if isinstance(outcome, Dropped) else outcome.to_row())
             yield outcome
 
@@ -95,8 +97,10 @@ def forget_collected(folder: Path) -> None:
         left.unlink()
 
 
-def _outcomes(found: Iterable[Rationale | Missing], annotation: AnnotationConfig) -> Iterator[Outcome]:
-    for one, refused in with_refusals(found, annotation.keep):
+def _outcomes(
+    found: Iterable[Rationale | Missing], annotation: AnnotationConfig, *, one_by_one: bool
+) -> Iterator[Outcome]:
+    for one, refused in with_refusals(found, annotation.keep, one_by_one=one_by_one):
         if refused is not None:
             yield refused
         elif isinstance(one, Rationale):

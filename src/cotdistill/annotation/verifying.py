@@ -28,10 +28,13 @@ Found = Rationale | Missing
 _Row = TypeVar("_Row")
 
 
-def with_refusals(found: Iterable[Found], keep: Keep) -> Iterator[tuple[Found, Dropped | None]]:
-    """Each of ``found``, in order, and why it is dropped, or None."""
+def with_refusals(
+    found: Iterable[Found], keep: Keep, *, one_by_one: bool = False
+) -> Iterator[tuple[Found, Dropped | None]]:
+    """Each of ``found``, in order, and why it is dropped, or None; ``one_by_one`` before the next is made, else some
+    thousands later where several processes verify."""
     rows = iter(found)
-    first = list(islice(rows, CHUNK + 1)) if keep == "verified" and num_processors() > 1 else []
+    first = list(islice(rows, CHUNK + 1)) if keep == "verified" and num_processors() > 1 and not one_by_one else []
     if len(first) <= CHUNK:
         yield from ((one, _refused(one, keep)) for one in chain(first, rows))
         return

@@ -210,7 +210,7 @@ def _sizes_of_captures(experiment: Experiment, runs: Path, arm: str | None) -> d
     from cotdistill.experiments.make import make_rationales, size_of_capture, with_trained_models
     from cotdistill.experiments.types import settle_types
 
-    work, rows = work_in(runs), {}
+    work, rows = replace(work_in(runs), writes=False), {}
     planned, cells = _checked(settle_types(experiment, runs), work, arm)
     for cell in cells:
         if cell.config.training and cell.config.training.captures and cell.arm not in rows:

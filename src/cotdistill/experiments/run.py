@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 
 from cotdistill.config import Experiment
 from cotdistill.config.experiment import ARM_FACTOR
-from cotdistill.errors import ArtifactError, ConfigError, nearest
+from cotdistill.errors import ArtifactError, ConfigError, CotDistillError, nearest
 from cotdistill.experiments.cells import failed, run_cell
 from cotdistill.experiments.check import check_run
 from cotdistill.experiments.executors.local import run_local
@@ -27,7 +28,8 @@ from cotdistill.experiments.work import Until, Work
 from cotdistill.storage.atomic import disk_errors, write_json_atomically, write_text_atomically
 from cotdistill.storage.finished import open_finished
 from cotdistill.storage.locks import hold
-from cotdistill.storage.verified import forget
+from cotdistill.storage.verified import VERIFIED, forget
+from cotdistill.tasks.stored import QUESTIONS
 
 Executor = Literal["local", "ray"]
 SAMPLE = 2000
@@ -64,7 +66,8 @@ def run_experiment(
     if only is not None:
         cell = planned.cell(only)
         if _missing([cell], path, until, say):
-            check_run([cell], planned, work.load, sample=SAMPLE)
+            with _nothing_left_if_refused(work.runs):
+                check_run([cell], planned, work.load, sample=SAMPLE)
             with disk_errors(path):
                 _write_file(experiment, path)
                 run_cell(cell, planned, work)
@@ -73,7 +76,8 @@ def run_experiment(
     chosen = cells_of_arm(planned, arm)
     left = [cell for cell in chosen if read_cell(cell, path).status != "done"]
     local = executor == "local"
-    check_run(left, planned, work.load, sample=SAMPLE, models=local, fetch=local)
+    with _nothing_left_if_refused(work.runs):
+        check_run(left, planned, work.load, sample=SAMPLE, models=local, fetch=local)
     with disk_errors(path), hold(path):
         missing = _missing(chosen, path, until, say)
         needs = unfinished_stages(missing, chosen, planned)
@@ -100,6 +104,21 @@ def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
     if arm is not None and arm not in planned.experiment.arms:
         raise ConfigError(f"unknown arm {arm!r}", where="--arm", remedy=nearest(arm, planned.experiment.arms))
     return [cell for cell in planned.distinct if arm in (None, cell.factors[ARM_FACTOR])]
+
+
+@contextlib.contextmanager
+def _nothing_left_if_refused(runs: Path) -> Iterator[None]:
+    """Remove the questions that were read for the checks if these refuse the run and made the folder of runs."""
+    is_new = not runs.exists()
+    try:
+        yield
+    except CotDistillError:
+        if is_new:
+            for name in (QUESTIONS, VERIFIED):
+                shutil.rmtree(runs / name, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process has begun in it
+                runs.rmdir()
+        raise
 
 
 def _check_options(jobs: int, executor: str) -> None:

@@ -26,6 +26,9 @@ Stamp = list[int]
 """Size in bytes, times of content and of inode in nanoseconds, inode."""
 
 
+VERIFIED = ".verified"
+
+
 def stamp(file: Path) -> Stamp:
     """Raises OSError for a file that is not there."""
     found = file.stat()
@@ -84,4 +87,4 @@ def _record(stage: Path) -> Path:
 
 
 def _folder(runs: Path) -> Path:
-    return runs / ".verified" / (socket.gethostname().replace("/", "-") or "unnamed")
+    return runs / VERIFIED / (socket.gethostname().replace("/", "-") or "unnamed")

@@ -27,6 +27,9 @@ from cotdistill.tasks.files import own_questions
 from cotdistill.tasks.load_benchmark import find_data_file
 from cotdistill.tasks.task import Task
 
+QUESTIONS = "questions"
+"""The folder of these stages in a folder of runs."""
+
 VERSION = 2
 """Raised whenever a change of code changes which questions a file, benchmark or generator gives, or what is told of
 them."""
@@ -69,12 +72,12 @@ def stored_task(config: AnyTask, runs: Path) -> Task:
     if made_of is None:
         return load_task(config)
     try:
-        with unattended(lambda line: None), open_stage(runs, "questions", made_of) as stage:
+        with unattended(lambda line: None), open_stage(runs, QUESTIONS, made_of) as stage:
             if not stage.finished:
                 _make(config, stage)
             return _read(stage.read())
     except (ConfigError, DataError):
-        _remove(stage_path(runs, "questions", made_of))
+        _remove(stage_path(runs, QUESTIONS, made_of))
         raise
 
 
