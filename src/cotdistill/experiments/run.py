@@ -74,9 +74,9 @@ def run_experiment(
                 KeptStudents(planned, work.runs, say).ended(cell)
         return load_result(experiment, work.runs, only=cell)
     chosen = cells_of_arm(planned, arm)
-    left = [cell for cell in chosen if read_cell(cell, path).status != "done"]
     local = executor == "local"
     with _nothing_left_if_refused(work.runs):
+        left = [cell for cell in chosen if read_cell(cell, path).status != "done"]
         check_run(left, planned, work.load, sample=SAMPLE, models=local, fetch=local)
     with disk_errors(path), hold(path):
         missing = _missing(chosen, path, until, say)
@@ -93,10 +93,15 @@ def run_experiment(
                 run_serial(missing, planned, work, view)
         for cell, error in view.failures:
             _keep_error(cell, error, path)
-        result = load_result(experiment, work.runs)
-        if until == "evaluate":
-            write_json_atomically(path / "summary.json", result.to_row())
-        return result
+        return _result(experiment, work.runs, path if until == "evaluate" else None)
+
+
+def _result(experiment: Experiment, runs: Path, path: Path | None) -> ExperimentResult:
+    """What is on disk, which is summed up in ``path``."""
+    result = load_result(experiment, runs)
+    if path is not None:
+        write_json_atomically(path / "summary.json", result.to_row())
+    return result
 
 
 def cells_of_arm(planned: Plan, arm: str | None) -> list[Cell]:
