@@ -10,7 +10,7 @@ DOCUMENTATION := .venv/.installed-docs
 
 # Seconds that a part of the checks may take on a slow machine; one that takes longer is stopped and fails.
 LINT_SECONDS ?= 240
-TEST_SECONDS ?= 1500
+TEST_SECONDS ?= 900
 TEST_BROWSER_SECONDS ?= 240
 TEST_SLOW_SECONDS ?= 1800
 GPU_TINY_SECONDS ?= 240
